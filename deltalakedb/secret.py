@@ -1,0 +1,216 @@
+"""Values that must not be seen: database URLs with passwords, storage keys.
+
+A `Secret` shows `***` wherever it is printed and pickles as a reference, never as the
+value. Whoever unpickles it finds the value in the registry of the own process
+(`register`), or in the environment variable `DL_SECRET_<REF>` (`export` puts it there, so
+that worker processes started afterwards inherit it).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import threading
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+HIDDEN = "***"
+ENVIRONMENT_PREFIX = "DL_SECRET_"
+_REFERENCE = re.compile(r"[0-9A-F]{16}|env:[A-Za-z_][A-Za-z0-9_]*")
+_FROM_ENVIRONMENT = "env:"
+
+_lock = threading.Lock()
+_value_of: dict[str, str] = {}
+_reference_of: dict[str, str] = {}
+
+
+class Secret:
+    """A string that is not shown.
+
+    Two secrets are equal when their references are, or, where both values are at hand,
+    when the values are. Unpickling never fails; `reveal()` does when the value is not here.
+    """
+
+    __slots__ = ("_reference",)
+
+    def __init__(self, value: str) -> None:
+        """Hold `value` (in this process only) under a random reference."""
+        with _lock:
+            reference = _reference_of.get(value)
+            if reference is None:
+                # Random, not a hash: a hash of a weak password can be guessed offline.
+                reference = secrets.token_hex(8).upper()
+                _value_of[reference] = value
+                _reference_of[value] = reference
+        self._reference = reference
+
+    @classmethod
+    def of(cls, value: str | Secret) -> Secret:
+        """`value` itself when it is a Secret already, else a Secret that holds it."""
+        return value if isinstance(value, Secret) else cls(value)
+
+    @classmethod
+    def from_environment(cls, variable: str) -> Secret:
+        """The value of an environment variable, in whichever process it is revealed."""
+        return cls.from_reference(_FROM_ENVIRONMENT + variable)
+
+    @classmethod
+    def from_reference(cls, reference: str) -> Secret:
+        """The secret that another one's `reference` names; its value may be elsewhere."""
+        if not _REFERENCE.fullmatch(reference):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                "A reference to a secret is 16 upper-case hexadecimal digits or env:VARIABLE; "
+                f"got {len(reference)} characters. Use Secret.reference.",
+            )
+        secret = cls.__new__(cls)
+        secret._reference = reference
+        return secret
+
+    @property
+    def reference(self) -> str:
+        """The name of the secret (random digits, or `env:VARIABLE`), safe to show and to send."""
+        return self._reference
+
+    def reveal(self) -> str:
+        """The value. AUTHENTICATION_ERROR when this process does not have it."""
+        value = self._lookup()
+        if value is None:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.AUTHENTICATION_ERROR,
+                f"This process (pid {os.getpid()}) needs a secret (a database URL or a storage "
+                f"key) and was sent only its reference {self._reference}. Set {self._variable} "
+                "where the process starts, or give client and workers the same environment: "
+                "DL_DATABASE instead of a database URL, AWS_* instead of storage options.",
+                reference=self._reference,
+            )
+        return value
+
+    @property
+    def available(self) -> bool:
+        """Whether `reveal()` would succeed in this process."""
+        return self._lookup() is not None
+
+    @property
+    def _variable(self) -> str:
+        if self._reference.startswith(_FROM_ENVIRONMENT):
+            return self._reference[len(_FROM_ENVIRONMENT) :]
+        return ENVIRONMENT_PREFIX + self._reference
+
+    def _lookup(self) -> str | None:
+        value = _value_of.get(self._reference)
+        return os.environ.get(self._variable) if value is None else value
+
+    def __repr__(self) -> str:
+        return HIDDEN
+
+    def __format__(self, spec: str) -> str:
+        return format(HIDDEN, spec)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        if self._reference == other._reference:
+            return True
+        mine, theirs = self._lookup(), other._lookup()
+        if mine is None or theirs is None:
+            return False
+        return hmac.compare_digest(_bytes(mine), _bytes(theirs))
+
+    def __hash__(self) -> int:
+        # Equality may be known by value alone, and a hash of the value would leak it.
+        return hash(Secret)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Secret.from_reference, (self._reference,)
+
+
+def register(reference: str, value: str) -> Secret:
+    """Make `value` known to this process under `reference` (as sent by another process)."""
+    secret = Secret.from_reference(reference)
+    with _lock:
+        _value_of[reference] = value
+        _reference_of.setdefault(value, reference)
+    return secret
+
+
+def export(secret: Secret) -> str:
+    """Put the value into the environment for processes started from now on.
+
+    Returns the variable's name. Processes of the same user can read it there: take it
+    away with `withdraw` once the workers run.
+    """
+    os.environ[secret._variable] = secret.reveal()
+    return secret._variable
+
+
+def withdraw(secret: Secret) -> None:
+    """Undo `export`; what was not exported (or came from the environment) stays as it is."""
+    if not secret.reference.startswith(_FROM_ENVIRONMENT):
+        os.environ.pop(secret._variable, None)
+
+
+_NONCE = 16
+_TAG = 32
+_BLOCK = 64
+_MAGIC = b"dls1"
+
+
+def seal(value: str, key: bytes) -> bytes:
+    """Encrypt and authenticate `value` with `key` (16 bytes or more, random).
+
+    A stream cipher from keyed BLAKE2b in counter mode with a random nonce, then HMAC-SHA256
+    over the whole. It keeps values out of logs, pickles and dashboards at rest. Whoever has
+    the key has the value, so a key that travels beside it protects nothing on the wire:
+    that is what TLS is for.
+    """
+    encryption, authentication = _derive(key)
+    nonce = secrets.token_bytes(_NONCE)
+    body = _MAGIC + nonce + _apply_stream(_bytes(value), encryption, nonce)
+    return body + hmac.digest(authentication, body, "sha256")
+
+
+def unseal(sealed: bytes, key: bytes) -> str:
+    """The value that `seal` hid. AUTHENTICATION_ERROR for another key or altered bytes."""
+    encryption, authentication = _derive(key)
+    body, tag = sealed[:-_TAG], sealed[-_TAG:]
+    start = len(_MAGIC) + _NONCE
+    if len(body) < start or not hmac.compare_digest(
+        hmac.digest(authentication, body, "sha256"), tag
+    ):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.AUTHENTICATION_ERROR,
+            "A sealed secret could not be opened: the key is another one, or the bytes were "
+            "altered. Seal it again with the key that the receiver has.",
+        )
+    nonce = body[len(_MAGIC) : start]
+    return _apply_stream(body[start:], encryption, nonce).decode("utf-8", "surrogateescape")
+
+
+def _derive(key: bytes) -> tuple[bytes, bytes]:
+    """Independent keys for the stream and for the tag, 32 bytes each."""
+    if len(key) < 16:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"A sealing key needs at least 16 random bytes, got {len(key)}. "
+            "Use secrets.token_bytes(32).",
+        )
+    return (
+        hmac.digest(key, b"deltalakedb seal: stream", "sha256"),
+        hmac.digest(key, b"deltalakedb seal: tag", "sha256"),
+    )
+
+
+def _apply_stream(data: bytes, key: bytes, nonce: bytes) -> bytes:
+    blocks = range((len(data) + _BLOCK - 1) // _BLOCK)
+    stream = b"".join(
+        hashlib.blake2b(nonce + block.to_bytes(8, "big"), key=key).digest() for block in blocks
+    )
+    return bytes(a ^ b for a, b in zip(data, stream, strict=False))
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")

