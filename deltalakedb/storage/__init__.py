@@ -1,0 +1,1 @@
+"""Objects in a local directory or in S3: list, read, put if absent."""
