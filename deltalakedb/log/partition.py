@@ -1,0 +1,193 @@
+"""Partition values: one canonical text per tuple, its id, and typed values.
+
+PROTOCOL.md, "Partition Value Serialization". In the log every value is a string or null, keyed by
+the physical column name; an empty string stands for null whatever the type.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Context, Decimal, InvalidOperation
+from operator import itemgetter
+from typing import Any
+
+import orjson
+import xxhash
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+PartitionValue = str | int | float | bool | Decimal | date | datetime | bytes | None
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_INTEGER_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
+_DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
+_TIMESTAMP = re.compile(
+    r"(?P<date>[0-9]{4}-[0-9]{1,2}-[0-9]{1,2})"
+    r"(?:[T ](?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{1,2})(?::(?P<second>[0-9]{1,2})"
+    r"(?:\.(?P<fraction>[0-9]{1,9}))?)?)?"
+    r"(?P<zone>[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)?"
+)
+_ESCAPED_BYTE = re.compile(r"\\u00([0-9A-Fa-f]{2})")
+_WIDE = Context(prec=80)
+_NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
+
+
+def partition_values_text(values: Mapping[str, str | None]) -> str:
+    """Canonical JSON of `{physical name: value}`: sorted keys, no spaces, `""` written as null."""
+    return orjson.dumps(
+        {k: v or None for k, v in values.items()}, option=orjson.OPT_SORT_KEYS
+    ).decode()
+
+
+def partition_id(text: str) -> int:
+    """The signed 64-bit xxh3 of a canonical text: the same on every worker, without a lookup."""
+    unsigned = xxhash.xxh3_64_intdigest(text.encode())
+    return unsigned - 2**64 if unsigned >= 2**63 else unsigned
+
+
+class PartitionTexts:
+    """Canonical text and id of partition values, each distinct tuple computed once."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str | None, ...], tuple[str, int]] = {}
+        self._columns: tuple[str, ...] = ()
+        self._rows: dict[Any, tuple[str, int]] = {}
+
+    def of(self, values: Mapping[str, str | None] | None) -> tuple[str, int]:
+        key = (*values, *values.values()) if values else ()
+        found = self._seen.get(key)
+        if found is None:
+            text = partition_values_text(values or {})
+            found = self._seen[key] = (text, partition_id(text))
+        return found
+
+    def of_all(self, many: list[Mapping[str, str | None] | None]) -> list[tuple[str, int]]:
+        """`of` each. Where all have the same columns, in C but for tuples not met before."""
+        first = many[0]
+        if not first or set(map(len, filter(None, many))) != {len(first)} or not all(many):
+            return [self.of(values) for values in many]
+        if tuple(first) != self._columns:
+            self._columns, self._rows = tuple(first), {}
+        pick: Callable[[Any], Any] = itemgetter(*self._columns)
+        try:
+            rows = list(map(pick, many))
+        except KeyError:
+            return [self.of(values) for values in many]
+        known = self._rows
+        found = list(map(known.get, rows))
+        if None in found:
+            for place, row in enumerate(rows):
+                if row not in known:
+                    known[row] = self.of(many[place])
+            found = [known[row] for row in rows]
+        return found  # type: ignore[return-value]  # no None is left
+
+
+def parse_partition_value(text: str | None, type: str) -> PartitionValue:
+    """The Python value of a partition value of Delta primitive type `type`.
+
+    int for byte … long, float, Decimal with the type's scale, date, aware datetime in UTC for
+    timestamp (text without a zone is taken as UTC), naive datetime for timestamp_ntz, bytes for
+    binary, else str. Raises INVALID_LOG when the text is no value of that type.
+    """
+    if text is None or text == "":
+        return None
+    try:
+        return _parse(text, type)
+    except (ValueError, InvalidOperation, OverflowError) as error:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_LOG,
+            f"partition value {text!r} is no {type}; the add action that holds it was written "
+            "wrongly, rewrite that file",
+            value=text,
+            type=type,
+        ) from error
+
+
+def _parse(text: str, type: str) -> PartitionValue:
+    if type in _INTEGER_BITS:
+        return _integer(text.strip(), _INTEGER_BITS[type])
+    if type in ("float", "double"):
+        return float(_NUMBERS.get(text, text))
+    if type == "boolean":
+        lowered = text.strip().lower()
+        if lowered not in ("true", "false"):
+            raise ValueError(text)
+        return lowered == "true"
+    if type == "date":
+        return _date(text)
+    if type == "timestamp":
+        return _timestamp(text, zoned=True)
+    if type == "timestamp_ntz":
+        return _timestamp(text, zoned=False)
+    if type.startswith("decimal"):
+        return _decimal(text, type)
+    if type == "binary":
+        return _binary(text)
+    return text
+
+
+def _integer(text: str, bits: int) -> int:
+    if not _INTEGER.fullmatch(text):
+        raise ValueError(text)
+    value = int(text)
+    if not -(1 << (bits - 1)) <= value < 1 << (bits - 1):
+        raise ValueError(text)
+    return value
+
+
+def _decimal(text: str, type: str) -> Decimal:
+    value = Decimal(text.strip())
+    if not value.is_finite():
+        raise ValueError(text)
+    scale = int(type[type.index(",") + 1 : type.index(")")]) if "," in type else 0
+    quantum = Decimal(1).scaleb(-scale)
+    exponent = value.as_tuple().exponent
+    # A wider scale than the column's was written before the type changed: keep it exact.
+    return (
+        value
+        if isinstance(exponent, int) and -exponent > scale
+        else value.quantize(quantum, context=_WIDE)
+    )
+
+
+def _date(text: str) -> date:
+    # Spark writes a date partition of a column that was once a timestamp with a midnight time.
+    found = _DATE.match(text.strip())
+    if not found or text.strip()[found.end() : found.end() + 1] not in ("", " ", "T"):
+        raise ValueError(text)
+    return date(int(found[1]), int(found[2]), int(found[3]))
+
+
+def _timestamp(text: str, *, zoned: bool) -> datetime:
+    found = _TIMESTAMP.fullmatch(text.strip())
+    if not found:
+        raise ValueError(text)
+    day = _date(found["date"])
+    micros = int((found["fraction"] or "0").ljust(6, "0")[:6])
+    clock = (int(found["hour"] or 0), int(found["minute"] or 0), int(found["second"] or 0))
+    value = datetime(day.year, day.month, day.day, *clock, micros)
+    if not zoned:
+        return value
+    return (value - _offset(found["zone"])).replace(tzinfo=UTC)
+
+
+def _offset(zone: str | None) -> timedelta:
+    if zone is None or zone in "Zz":
+        return timedelta()
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    shift = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return -shift if zone[0] == "-" else shift
+
+
+def _binary(text: str) -> bytes:
+    """Literal `\\u00XX` escapes (delta-rs) stand for one byte each; other text is UTF-8 (Spark)."""
+    out = bytearray()
+    position = 0
+    for found in _ESCAPED_BYTE.finditer(text):
+        out += text[position : found.start()].encode()
+        out.append(int(found[1], 16))
+        position = found.end()
+    return bytes(out + text[position:].encode())

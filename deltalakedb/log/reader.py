@@ -1,0 +1,308 @@
+"""The one reader of logs: listing, checkpoints with their sidecars, and ranges of versions.
+
+The only module of `log` that does I/O. Everything that reads a log (import, catch-up, parity)
+goes through `plan_ranges` and `read_range`.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log import checkpoint as parts
+from deltalakedb.log.commit import ActionReader, ActionRows
+from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.segment import CheckpointEntry, CommitEntry, LogListing, Segment, list_log
+from deltalakedb.storage.store import ObjectStore
+from deltalakedb.uri import redact
+
+RANGE_BYTES = 32 << 20
+"""Bytes of JSON (or of uncompressed Parquet) a range: about a second of one core."""
+RANGE_COMMITS = 10_000
+SETTLE_ADDS = 2_000
+_FETCH = 256
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CheckpointUnit:
+    """Some row groups of one Parquet file of a checkpoint, or one JSON file (`groups` None)."""
+
+    name: str
+    groups: tuple[int, ...] | None
+    size: int
+
+
+@dataclass(frozen=True)
+class RangeSpec:
+    """What one task reads: picklable, a second of work, a bounded memory.
+
+    A range is either of commits (first..last, contiguous) or of checkpoint units (all at `first`)
+    or of commits kept as history only. `run` says which run of the segment it belongs to.
+    """
+
+    index: int
+    run: int
+    first: int
+    last: int
+    commits: tuple[CommitEntry, ...] = ()
+    units: tuple[CheckpointUnit, ...] = ()
+    checkpoint: str = ""
+    history_only: bool = False
+
+    @property
+    def size(self) -> int:
+        return sum(c.size for c in self.commits) + sum(u.size for u in self.units)
+
+
+def read_listing(store: ObjectStore) -> LogListing:
+    """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG."""
+    entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
+    return list_log(entries, redact(store.spec.url))
+
+
+def plan_ranges(store: ObjectStore, segment: Segment, size: int = RANGE_BYTES) -> list[RangeSpec]:
+    """Ranges of a segment in order of version; opens the checkpoints' footers.
+
+    Raises CORRUPT_CHECKPOINT (fact `checkpoint`: the fingerprint to exclude).
+    """
+    ranges: list[RangeSpec] = []
+    for number, run in enumerate(segment.runs):
+        if run.base is not None:
+            for units in _grouped(_checkpoint_units(store, run.base), lambda u: u.size, size):
+                ranges.append(
+                    RangeSpec(
+                        len(ranges),
+                        number,
+                        run.base.version,
+                        run.base.version,
+                        units=units,
+                        checkpoint=run.base.fingerprint,
+                    )
+                )
+        for commits in _grouped(run.commits, lambda c: c.size + 512, size, RANGE_COMMITS):
+            ranges.append(
+                RangeSpec(
+                    len(ranges), number, commits[0].version, commits[-1].version, commits=commits
+                )
+            )
+    for commits in _grouped(segment.history_only, lambda c: c.size + 512, size, RANGE_COMMITS):
+        ranges.append(
+            RangeSpec(
+                len(ranges),
+                -1,
+                commits[0].version,
+                commits[-1].version,
+                commits=commits,
+                history_only=True,
+            )
+        )
+    return ranges
+
+
+def _grouped(
+    items: tuple[T, ...], weight: Callable[[T], int], size: int, most: int = 1 << 30
+) -> Iterator[tuple[T, ...]]:
+    group: list[T] = []
+    total = 0
+    for item in items:
+        group.append(item)
+        total += weight(item)
+        if total >= size or len(group) >= most:
+            yield tuple(group)
+            group, total = [], 0
+    if group:
+        yield tuple(group)
+
+
+def read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
+    """Read the actions of one range, nothing reconciled yet.
+
+    Raises CORRUPT_COMMIT, CORRUPT_CHECKPOINT, NOT_FOUND (a file has gone since the listing).
+    """
+    with _without_collector():
+        return _read_range(store, spec)
+
+
+def _read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
+    reader = ActionReader()
+    for start in range(0, len(spec.commits), _FETCH):
+        entries = spec.commits[start : start + _FETCH]
+        for entry, data in zip(entries, store.read_many([e.name for e in entries]), strict=True):
+            reader.commit(
+                entry.version,
+                data,
+                name=entry.name,
+                file_time=entry.modified_ms,
+                history_only=spec.history_only,
+            )
+            if reader.pending >= SETTLE_ADDS:
+                reader.settle()
+    pieces = [reader.finish()]
+    for unit in spec.units:
+        with _checkpoint_errors(spec.first, spec.checkpoint, unit.name):
+            pieces.append(_read_unit(store, unit, spec.first))
+    return _joined(pieces)
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Without the cyclic collector: it would walk the decoded actions, which hold no cycles,
+
+    again and again (half of the time of a large range). Their number is bounded by SETTLE_ADDS.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _joined(pieces: list[ActionRows]) -> ActionRows:
+    if len(pieces) == 1:
+        return pieces[0]
+    tables = {
+        name: pa.concat_tables([getattr(p, name) for p in pieces])
+        for name in ("files", "closings", "versions", "changes", "others")
+    }
+    return ActionRows(**tables, state=[s for p in pieces for s in p.state])
+
+
+class _checkpoint_errors:
+    """Turns whatever a damaged checkpoint raises into CORRUPT_CHECKPOINT with its fingerprint."""
+
+    def __init__(self, version: int, fingerprint: str, name: str) -> None:
+        self._facts = {"version": version, "checkpoint": fingerprint, "file": name}
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DeltaLakeError):
+            if error.kind not in (DeltaLakeErrorKind.NOT_FOUND, DeltaLakeErrorKind.CORRUPT_COMMIT):
+                return
+            reason = error.message
+        elif isinstance(error, _DAMAGE):
+            reason = f"{type(error).__name__}: {error}"
+        else:
+            return
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CORRUPT_CHECKPOINT,
+            f"checkpoint file {self._facts['file']} of version {self._facts['version']} can't be "
+            f"read: {reason}; restore it from a backup, or delete it if the commits are all there",
+            **self._facts,
+        ) from error
+
+
+# What pyarrow and the reading of decoded actions raise over bytes that are no checkpoint.
+_DAMAGE = (pa.ArrowException, OSError, ValueError, TypeError, AttributeError, LookupError)
+
+
+def _checkpoint_units(store: ObjectStore, entry: CheckpointEntry) -> tuple[CheckpointUnit, ...]:
+    units: list[CheckpointUnit] = []
+    sidecars: list[str] = []
+    for name in entry.names:
+        with _checkpoint_errors(entry.version, entry.fingerprint, name):
+            if name.endswith(".json"):
+                units.append(CheckpointUnit(name, None, entry.size))
+                sidecars += _json_sidecars(store.read(name))
+            else:
+                found, named = _parquet_units(store, name)
+                units += found
+                sidecars += named
+    for path in sidecars:
+        name = decode_path(path) if is_absolute(path) else f"_sidecars/{decode_path(path)}"
+        with _checkpoint_errors(entry.version, entry.fingerprint, name):
+            units += _parquet_units(store, name)[0]
+    return tuple(units)
+
+
+def _json_sidecars(data: bytes) -> list[str]:
+    return [
+        action["sidecar"]["path"]
+        for line in data.splitlines()
+        if line.strip() and (action := orjson.loads(line)).get("sidecar") is not None
+    ]
+
+
+def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit], list[str]]:
+    home, inner = store.resolve(name)
+    with home.open_input(inner) as source:
+        file = pq.ParquetFile(source)
+        units = [
+            CheckpointUnit(name, (group,), file.metadata.row_group(group).total_byte_size)
+            for group in range(file.metadata.num_row_groups)
+        ]
+        sidecars: list[str] = []
+        if "sidecar" in file.schema_arrow.names:
+            sidecars = parts.sidecar_names(file.read(columns=["sidecar"]))
+    return units, sidecars
+
+
+def _read_unit(store: ObjectStore, unit: CheckpointUnit, version: int) -> ActionRows:
+    if unit.groups is None:
+        return _read_json_checkpoint(store.read(unit.name), version)
+    home, inner = store.resolve(unit.name)
+    with home.open_input(inner) as source:
+        file = pq.ParquetFile(source)
+        pieces = _batches(file, unit.groups, version, parsed=False)
+        without = any(p.files.column("stats").null_count for p in pieces)
+        if without and _has_both_stats(file.schema_arrow):
+            pieces = _batches(file, unit.groups, version, parsed=True)
+    return _joined(pieces) if pieces else ActionReader().finish()
+
+
+def _batches(
+    file: pq.ParquetFile, groups: tuple[int, ...], version: int, *, parsed: bool
+) -> list[ActionRows]:
+    columns = _wanted(file.schema_arrow, parsed=parsed)
+    return [
+        parts.action_rows(pa.Table.from_batches([batch]), version)
+        for batch in file.iter_batches(65_536, row_groups=list(groups), columns=columns)
+    ]
+
+
+def _has_both_stats(schema: pa.Schema) -> bool:
+    if "add" not in schema.names:
+        return False
+    names = {child.name for child in schema.field("add").type}
+    return {"stats", "stats_parsed"} <= names
+
+
+def _wanted(schema: pa.Schema, *, parsed: bool) -> list[str]:
+    """Columns to read: the parsed forms only where the text is not there."""
+    columns: list[str] = []
+    for field in schema:
+        if field.name not in parts.CHECKPOINT_COLUMNS:
+            continue
+        if field.name != "add":
+            columns.append(field.name)
+            continue
+        names = [child.name for child in field.type]
+        for child in names:
+            if child == "partitionValues_parsed":
+                continue
+            if child == "stats_parsed" and "stats" in names and not parsed:
+                continue
+            columns.append(f"add.{child}")
+    return columns
+
+
+def _read_json_checkpoint(data: bytes, version: int) -> ActionRows:
+    reader = ActionReader()
+    for position, line in enumerate(data.splitlines(), 1):
+        if line.strip():
+            action: dict[str, Any] = orjson.loads(line)
+            reader.action(version, action, position)
+    return reader.finish()
