@@ -1,0 +1,344 @@
+"""New versions into a live load, in one transaction: what a replayed range changes, no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+
+from deltalakedb.catalog import rows
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.ledger import Run, finish_run, now_ms
+from deltalakedb.catalog.queries import TableRow
+from deltalakedb.catalog.tables import (
+    change_files,
+    load_files,
+    metadata,
+    metadatas,
+    other_actions,
+    partitions,
+    tables,
+    versions,
+)
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
+from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
+from deltalakedb.log.rows import LIVE
+from deltalakedb.replay.intervals import StateInterval, commit_times, state_intervals
+from deltalakedb.replay.state import RangeState
+
+_CHUNK = 500
+_KEY_COLUMN = {"txn": "app_id", "domainMetadata": "domain"}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Totals after the new versions."""
+
+    adds: int
+    removes: int
+    num_files: int
+    total_bytes: int
+
+
+class _Event(NamedTuple):
+    """The first thing that a range does to a file; `closing` is the remove's row if it is one."""
+
+    version: int
+    removed_at: int | None
+    closing: int | None
+
+
+def apply_state(catalog: Catalog, table: TableRow, run: Run, state: RangeState | None) -> Applied:
+    """Apply the versions after the table's head; with None only the run is recorded.
+
+    Raises CONCURRENCY_ERROR when the table has moved since `table` was read, UNSUPPORTED_FEATURE
+    or INVALID_LOG when the new head can't be catalogued; nothing is changed then.
+    """
+    with catalog.write() as connection:
+        if state is None:
+            finish_run(
+                connection,
+                run,
+                from_version=table.head_version,
+                to_version=table.head_version,
+                versions=0,
+                adds=0,
+                removes=0,
+                live_files=table.num_files,
+            )
+            return Applied(0, 0, table.num_files, table.total_bytes)
+        _lock(catalog, connection, table)
+        return _Application(catalog, connection, table, state).run(run)
+
+
+def _lock(catalog: Catalog, connection: sa.Connection, table: TableRow) -> None:
+    query = sa.select(tables.c.head_version, tables.c.live_load).where(
+        tables.c.table_key == table.table_key
+    )
+    found = connection.execute(catalog.dialect.for_update(query)).first()
+    if found is None or tuple(found) != (table.head_version, table.live_load):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONCURRENCY_ERROR,
+            f"table {table.full_name} has moved on meanwhile; run this again",
+            table_id=table.table_id,
+        )
+
+
+class _Application:
+    def __init__(
+        self, catalog: Catalog, connection: sa.Connection, table: TableRow, state: RangeState
+    ) -> None:
+        self._catalog = catalog
+        self._connection = connection
+        self._table = table
+        self._state = state
+        self._files = load_files(table.live_load)
+        described = json.loads(table.skipping)
+        self._described: list[dict[str, Any]] = described
+        self._skipping = [SkippingColumn.from_json(d) for d in described]
+
+    def run(self, run: Run) -> Applied:
+        table, state = self._table, self._state
+        head = self._current_metadata()
+        changes = [*head, *state.state]
+        unreadable = self._check_head()
+        closed, consumed = self._close_files()
+        remaining = pc.invert(
+            pc.is_in(
+                pa.array(range(state.closings.num_rows), pa.int64()),
+                value_set=pa.array(consumed, pa.int64()),
+            )
+        )
+        rest = replace(state, closings=state.closings.filter(remaining))
+        new_files = rows.file_rows(rest, table.live_load, self._skipping)
+        self._insert(self._files, new_files)
+        partition_change = self._count_partitions(closed)
+        self._insert_state(changes)
+        self._insert_versions(changes)
+        for target, added in ((change_files, state.changes), (other_actions, state.others)):
+            self._insert(target, rows.with_load(added, table.live_load))
+        num_files = table.num_files + partition_change[0]
+        total_bytes = table.total_bytes + partition_change[1]
+        adds, removes = (
+            pc.sum(state.versions.column(n)).as_py() or 0 for n in ("num_adds", "num_removes")
+        )
+        values = {
+            "head_version": state.last,
+            "num_files": num_files,
+            "total_bytes": total_bytes,
+            "skipping": self._wider_slots(new_files),
+            "updated_at": now_ms(),
+        }
+        if unreadable is not None:
+            values["unreadable_features"] = ",".join(unreadable)
+        self._connection.execute(
+            tables.update().where(tables.c.table_key == table.table_key).values(**values)
+        )
+        finish_run(
+            self._connection,
+            run,
+            load_id=table.live_load,
+            from_version=state.first,
+            to_version=state.last,
+            versions=state.versions.num_rows,
+            adds=adds,
+            removes=removes,
+            live_files=num_files,
+        )
+        return Applied(adds, removes, num_files, total_bytes)
+
+    def _insert(self, target: sa.Table, found: pa.Table) -> None:
+        for batch in found.to_batches(_CHUNK * 4):
+            if batch.num_rows:
+                self._connection.execute(target.insert(), batch.to_pylist())
+
+    def _current_metadata(self) -> list[StateInterval]:
+        found = self._connection.execute(
+            sa.select(metadatas.c.added_version, metadatas.c.body).where(
+                metadatas.c.load_id == self._table.live_load,
+                metadatas.c.removed_version == LIVE,
+            )
+        )
+        return [StateInterval("metaData", "", json.loads(b), v, LIVE) for v, b in found]
+
+    def _check_head(self) -> list[str] | None:
+        """Refuse a new head that we would refuse to import. The protocol's marks if it changed."""
+        newest = {change.action: change for change in self._state.state}
+        metadata_change = newest.get("metaData")
+        if metadata_change is not None and rows.schema_of(metadata_change.body) is None:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_LOG,
+                f"the metaData action of version {metadata_change.version} has no schemaString; "
+                "set the table's schema with its own engine, then import again",
+                version=metadata_change.version,
+            )
+        protocol_change = newest.get("protocol")
+        if protocol_change is None:
+            return None
+        protocol = Protocol.from_action(protocol_change.body)
+        check_known(protocol)
+        return unreadable_features(protocol)
+
+    def _first_events(self) -> dict[tuple[str, str | None], _Event]:
+        first: dict[tuple[str, str | None], _Event] = {}
+
+        def offer(key: tuple[str, str | None], event: _Event) -> None:
+            before = first.get(key)
+            if before is None or (event.version, event.closing is None) < (
+                before.version,
+                before.closing is None,
+            ):
+                first[key] = event
+
+        closings = _columns(self._state.closings, "path", "dv_id", "removed_version", "removed_at")
+        for row, (path, dv, version, at) in enumerate(closings):
+            offer((path, dv), _Event(version, at, row))
+        for path, dv, version in _columns(self._state.files, "path", "dv_id", "added_version"):
+            offer((path, dv), _Event(version, None, None))
+        return first
+
+    def _close_files(self) -> tuple[list[tuple[int, int]], list[int]]:
+        """End live rows that the range removes or replaces.
+
+        Returns (partition id, size) of each, and the rows of `closings` that ended one.
+        """
+        first = self._first_events()
+        wanted = [
+            *self._state.closings.column("path_key").to_pylist(),
+            *self._state.files.column("path_key").to_pylist(),
+        ]
+        closed: list[tuple[int, int]] = []
+        consumed: list[int] = []
+        updates: list[dict[str, Any]] = []
+        for path_key, path, dv, partition, size in self._live_rows(sorted(set(wanted))):
+            event = first.get((path, dv))
+            if event is None:
+                continue
+            closed.append((partition, size or 0))
+            if event.closing is not None:
+                consumed.append(event.closing)
+            updates.append(
+                {"k": path_key, "p": path, "d": dv or "", "v": event.version, "t": event.removed_at}
+            )
+        if updates:
+            f = self._files.c
+            self._connection.execute(
+                self._files.update()
+                .where(
+                    f.path_key == sa.bindparam("k"),
+                    f.path == sa.bindparam("p"),
+                    sa.func.coalesce(f.dv_id, "") == sa.bindparam("d"),
+                    f.removed_version == LIVE,
+                )
+                .values(removed_version=sa.bindparam("v"), removed_at=sa.bindparam("t")),
+                updates,
+            )
+        return closed, consumed
+
+    def _live_rows(self, keys: Sequence[int]) -> Iterator[tuple[int, str, str | None, int, int]]:
+        f = self._files.c
+        for chunk in _chunks(keys):
+            yield from self._connection.execute(
+                sa.select(f.path_key, f.path, f.dv_id, f.partition_id, f.size).where(
+                    f.path_key.in_(chunk), f.removed_version == LIVE
+                )
+            )
+
+    def _count_partitions(self, closed: Iterable[tuple[int, int]]) -> tuple[int, int]:
+        """Bring `dl_partitions` up to date; returns the change in files and bytes."""
+        change: dict[int, list[int]] = {}
+        added = rows.partition_rows(self._state)
+        for ident, count, size in _columns(added, "partition_id", "num_files", "total_bytes"):
+            change[ident] = [count, size]
+        for ident, size in closed:
+            entry = change.setdefault(ident, [0, 0])
+            entry[0] -= 1
+            entry[1] -= size
+        load = self._table.live_load
+        new = [
+            {
+                "load_id": load,
+                "partition_id": ident,
+                "partition_values": values,
+                "num_files": 0,
+                "total_bytes": 0,
+            }
+            for ident, values in _columns(added, "partition_id", "partition_values")
+        ]
+        if new:
+            self._connection.execute(self._catalog.dialect.insert_ignoring(partitions), new)
+        if change:
+            self._connection.execute(
+                partitions.update()
+                .where(partitions.c.load_id == load, partitions.c.partition_id == sa.bindparam("i"))
+                .values(
+                    num_files=partitions.c.num_files + sa.bindparam("n"),
+                    total_bytes=partitions.c.total_bytes + sa.bindparam("b"),
+                ),
+                [{"i": i, "n": n, "b": b} for i, (n, b) in sorted(change.items())],
+            )
+        return sum(n for n, _ in change.values()), sum(b for _, b in change.values())
+
+    def _insert_state(self, changes: Sequence[Any]) -> None:
+        load = self._table.live_load
+        ended: dict[tuple[str, str], int] = {}
+        for change in self._state.state:
+            what = (change.action, change.key)
+            ended[what] = min(ended.get(what, LIVE), change.version)
+        for (action, key), version in ended.items():
+            target = metadata.tables[rows.STATE_TABLES[action][0]]
+            where = [target.c.load_id == load, target.c.removed_version == LIVE]
+            if action in _KEY_COLUMN:
+                where.append(target.c[_KEY_COLUMN[action]] == key)
+            self._connection.execute(target.update().where(*where).values(removed_version=version))
+        for name, found in rows.state_rows(state_intervals(self._state.state), load).items():
+            self._connection.execute(metadata.tables[name].insert(), found)
+
+    def _insert_versions(self, changes: Sequence[Any]) -> None:
+        load = self._table.live_load
+        before = self._connection.scalar(
+            sa.select(versions.c.commit_time).where(
+                versions.c.load_id == load, versions.c.version == self._table.head_version
+            )
+        )
+        commits = list(_columns(self._state.versions, "version", "file_time", "in_commit_time"))
+        times = commit_times(commits, state_intervals(_as_changes(changes)), before)
+        found = rows.version_rows(self._state.versions, load, times, [True] * len(commits))
+        self._insert(versions, found)
+
+    def _wider_slots(self, new_files: pa.Table) -> str:
+        for number, slot in enumerate(self._described):
+            low = new_files.column(f"lo{number}").to_pylist()
+            high = new_files.column(f"hi{number}").to_pylist()
+            for lo, hi in zip(low, high, strict=True):
+                if lo is None or lo <= NEG_INF or hi >= POS_INF or lo > hi:
+                    slot["missing"] += 1
+                    continue
+                slot["least"] = min(slot["least"], lo)
+                slot["greatest"] = max(slot["greatest"], hi)
+                slot["width"] = max(slot["width"], hi - lo)
+        return json.dumps(self._described)
+
+
+def _as_changes(changes: Iterable[Any]) -> list[Any]:
+    from deltalakedb.log.commit import StateChange
+
+    return [
+        StateChange(c.added_version, c.action, c.key, c.body) if isinstance(c, StateInterval) else c
+        for c in changes
+    ]
+
+
+def _columns(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    return zip(*[table.column(n).to_pylist() for n in names], strict=True)
+
+
+def _chunks(keys: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(keys), _CHUNK):
+        yield keys[start : start + _CHUNK]

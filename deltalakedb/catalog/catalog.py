@@ -1,0 +1,111 @@
+"""An open catalog: its engine, its dialect, its schema checked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltalakedb.catalog.dialects import dialect_of
+from deltalakedb.catalog.dialects.base import Dialect
+from deltalakedb.catalog.dialects.reader import Reader, reader_of
+from deltalakedb.catalog.tables import catalog as catalog_table
+from deltalakedb.catalog.version import SCHEMA_VERSION, check_schema_version, no_catalog
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.uri import parse_database
+
+_CREATE_KEY = 0x646C5F63617461
+_CREATE_WAIT_SECONDS = 30.0
+
+
+class Catalog:
+    """A catalog in a SQL database.
+
+    `database` is a SQLite path or a database URL. With `create`, an empty database gets the
+    catalog's schema; without, NOT_FOUND is raised. An older schema raises CATALOG_VERSION
+    (advice: `dl upgrade`), so does a newer one.
+    """
+
+    def __init__(self, database: str, *, create: bool = False, **pool: Any) -> None:
+        url = parse_database(database)
+        self.dialect: Dialect = dialect_of(url)
+        self.reader: Reader = reader_of(url)
+        if not create and not self.dialect.exists():
+            raise no_catalog(self.dialect.described)
+        with self.dialect.errors():
+            self.engine = self.dialect.engine(**pool)
+            self._check(create)
+        self._catalog_id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Catalog({self.dialect.described!r})"
+
+    def close(self) -> None:
+        self.reader.close()
+        self.engine.dispose()
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection in one read transaction (one snapshot of the catalog)."""
+        with self.dialect.errors(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A transaction that writes: commits at the end, rolls back on an error."""
+        with self.dialect.errors(), self.dialect.begin(self.engine) as connection:
+            yield connection
+
+    @property
+    def catalog_id(self) -> str:
+        if self._catalog_id is None:
+            with self.read() as connection:
+                self._catalog_id = str(connection.scalar(sa.select(catalog_table.c.catalog_id)))
+        return self._catalog_id
+
+    def _check(self, create: bool) -> None:
+        found = schema_version(self.engine)
+        if found == SCHEMA_VERSION:
+            return
+        if found is None:
+            if not create:
+                raise no_catalog(self.dialect.described)
+            self._create()
+        else:
+            check_schema_version(found, self.dialect.described)
+
+    def _create(self) -> None:
+        """Two programs may meet on an empty database: one creates, the other waits."""
+        from deltalakedb.catalog.migrations import upgrade
+
+        deadline = time.monotonic() + _CREATE_WAIT_SECONDS
+        while (lease := self.dialect.lease(_CREATE_KEY)) is None:
+            if time.monotonic() > deadline:
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.TIMEOUT_ERROR,
+                    f"another process has been creating the catalog at {self.dialect.described} "
+                    f"for {_CREATE_WAIT_SECONDS:g} s; run again when it has finished",
+                )
+            time.sleep(0.05)
+        try:
+            if schema_version(self.engine) is None:
+                upgrade(self.dialect, self.engine)
+        finally:
+            lease.release()
+
+
+def schema_version(engine: sa.Engine) -> str | None:
+    """The schema's version as the migrations recorded it; None in an empty database."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("dl_schema_version"):
+            return None
+        return connection.exec_driver_sql("SELECT version_num FROM dl_schema_version").scalar()

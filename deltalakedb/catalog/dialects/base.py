@@ -1,0 +1,248 @@
+"""What a database has to do for a catalog; one subclass a database.
+
+Everything that differs between databases is here or in the subclasses: drivers, bulk loading,
+the physical table of a load, leases, errors. Nothing else asks for a dialect's name.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.tables import VIEWS
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.uri import redact
+
+
+class Loader(ABC):
+    """Rows of one part of an import, put down in one transaction with its ledger row.
+
+    Use as a context manager: leaving it without `commit()` rolls everything back.
+    """
+
+    @abstractmethod
+    def claim(self, run_key: int, part: int) -> bool:
+        """Lock the part's ledger row; False when it is loaded already.
+
+        Raises CONCURRENCY_ERROR when the run is no longer running (taken over or cleaned up).
+        """
+
+    @abstractmethod
+    def append(self, table: str, rows: pa.Table) -> None:
+        """Bulk-load rows; the columns are the table's own names."""
+
+    @abstractmethod
+    def commit(self, run_key: int, part: int, file_rows: int) -> None:
+        """Mark the part loaded and commit, rows and ledger together."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Lease(ABC):
+    """A claim to import one location that dies with the process that holds it."""
+
+    @abstractmethod
+    def held(self) -> bool:
+        """Whether the claim still stands (its connection lives); tries to renew it if not."""
+
+    @abstractmethod
+    def release(self) -> None: ...
+
+
+class Dialect(ABC):
+    """One database. Instances are stateless apart from the URL."""
+
+    parallel_load: ClassVar[bool]
+    """Whether workers may load at the same time, each over a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({redact(self._url)!r})"
+
+    @property
+    def described(self) -> str:
+        return redact(self._url)
+
+    @abstractmethod
+    def engine(self, **options: Any) -> sa.Engine:
+        """A SQLAlchemy engine; `options` are those of a pool (SqlConfig)."""
+
+    @abstractmethod
+    def exists(self) -> bool:
+        """Whether there is a database at all (so that reading need not create one)."""
+
+    @abstractmethod
+    def translate(self, error: Exception) -> DeltaLakeError:
+        """A driver's error as ours, without secrets."""
+
+    @abstractmethod
+    def lease(self, key: int) -> Lease | None:
+        """Try to claim `key` (64 bits) for this process; None while another holds it."""
+
+    @abstractmethod
+    def loader(self) -> Loader: ...
+
+    @abstractmethod
+    def stream(
+        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
+    ) -> Iterator[pa.RecordBatch]:
+        """Rows of a query as Arrow batches of `schema`, with a memory of one batch.
+
+        The schema gives the query's columns in order. Databases tell types of their own, or
+        none (SQLite); batches that differ in them would be of no use.
+        """
+
+    @abstractmethod
+    def create_load(self, connection: sa.Connection, load_id: int) -> None:
+        """Make the empty, unindexed table of a load's files."""
+
+    def prepare_attach(self, load_id: int) -> None:  # noqa: B027 - optional
+        """Before the swap's transaction: what must not be in it, where DDL ends a transaction.
+
+        Repeatable, and without effect on what readers see.
+        """
+
+    @abstractmethod
+    def attach_load(self, connection: sa.Connection, load_id: int) -> None:
+        """In the swap's transaction: make the load's files part of `dl_files`."""
+
+    @abstractmethod
+    def drop_load(self, engine: sa.Engine, load_id: int) -> None:
+        """Remove a load's files table if it is there."""
+
+    @abstractmethod
+    def load_ids(self, connection: sa.Connection) -> list[int]:
+        """Loads that have a files table."""
+
+    def table_options(self, connection: sa.Connection) -> dict[str, Any]:
+        """SQLAlchemy's options for a new table, such as a collation that this server has."""
+        return {}
+
+    def clear_unfinished(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
+        """Remove what a creation of the catalog left that died, where DDL isn't transactional."""
+
+    def create_files_parent(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
+        """Make `dl_files`, as which all loads' files are seen."""
+
+    def analyze_load(self, connection: sa.Connection, load_id: int) -> None:
+        connection.exec_driver_sql(f"ANALYZE {load_files_name(load_id)}")
+
+    def index_ddl(self, load_id: int, columns: Sequence[Sequence[str]]) -> list[str]:
+        """Statements that index a loaded table, an index for each tuple of columns."""
+        table = load_files_name(load_id)
+        return [f"CREATE INDEX {table}_{'_'.join(c)} ON {table} ({', '.join(c)})" for c in columns]
+
+    def create_views(self, connection: sa.Connection) -> None:
+        for name, select in VIEWS.items():
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+            connection.exec_driver_sql(f"CREATE VIEW {name} AS {select}")
+
+    @abstractmethod
+    def insert_ignoring(self, table: sa.Table) -> sa.Insert | Any:
+        """INSERT that leaves a row alone whose key is there already."""
+
+    def binary_order(self, column: str) -> str:
+        """An ORDER BY term that orders text by code point."""
+        return column
+
+    def for_update(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        """The query locking the rows it reads until the transaction ends."""
+        return query.with_for_update()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turns whatever the driver raises inside into a DeltaLakeError."""
+        try:
+            yield
+        except DeltaLakeError:
+            raise
+        except Exception as error:
+            if self.is_database_error(error):
+                raise self.translate(error) from None
+            raise
+
+    def is_database_error(self, error: Exception) -> bool:
+        return isinstance(error, sa.exc.SQLAlchemyError)
+
+    def begin(self, engine: sa.Engine) -> AbstractContextManager[sa.Connection]:
+        """A transaction that will write."""
+        return engine.begin()
+
+    def _error(self, kind: DeltaLakeErrorKind, what: str, advice: str) -> DeltaLakeError:
+        return DeltaLakeError(
+            kind, f"{self.described}: {redact(what)}; {advice}", database=self.described
+        )
+
+
+_idle: dict[str, list[Any]] = {}
+_idle_lock = threading.Lock()
+
+
+def take_idle(url: str) -> Any | None:
+    """A bulk connection of this process that was kept, if there is one."""
+    with _idle_lock:
+        kept = _idle.get(url)
+        return kept.pop() if kept else None
+
+
+def keep_idle(url: str, connection: Any) -> None:
+    """Keep a bulk connection, with no transaction open, for the next load."""
+    with _idle_lock:
+        _idle.setdefault(url, []).append(connection)
+
+
+def close_idle() -> None:
+    """Close what was kept; an import calls it at its end in every process that loaded."""
+    with _idle_lock:
+        kept = [connection for many in _idle.values() for connection in many]
+        _idle.clear()
+    for connection in kept:
+        connection.close()
+
+
+def typed_batch(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of `schema` from columns of Python values (booleans also as 0 and 1)."""
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(values, pa.int8()).cast(field.type)
+            if pa.types.is_boolean(field.type)
+            else pa.array(values, field.type)
+            for values, field in zip(columns, schema, strict=True)
+        ],
+        schema=schema,
+    )
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of a driver's message, without SQLAlchemy's wrapping."""
+    inner = getattr(error, "orig", None) or error
+    lines = str(inner).strip().splitlines()
+    return lines[0] if lines else type(inner).__name__
+
+
+def check_claim(row: tuple[str, str] | None, run_key: int, part: int) -> bool:
+    """What a ledger row (part's state, run's status) says to a loader."""
+    if row is None or row[1] != "running":
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONCURRENCY_ERROR,
+            f"import run {run_key} has ended or was taken over; part {part} isn't loaded",
+            run_key=run_key,
+            part=part,
+        )
+    return row[0] != "loaded"

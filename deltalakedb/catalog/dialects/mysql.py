@@ -1,0 +1,228 @@
+"""MySQL 8.0.17+ and MariaDB 10.6+, over pymysql.
+
+Text compares by its bytes, trailing spaces too (a NO PAD collation). DDL ends a transaction, so
+what the swap would need of it happens before (`prepare_attach`), see `mysql_views`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pymysql
+import sqlalchemy as sa
+from sqlalchemy.dialects.mysql import insert
+
+from deltalakedb.catalog.dialects.base import Dialect, Lease, Loader
+from deltalakedb.catalog.dialects.mysql_connection import MySqlConnection, connect, lock_name
+from deltalakedb.catalog.dialects.mysql_error import (
+    LOCK_WAIT_TIMEOUT,
+    kind_and_advice,
+    number_and_text,
+)
+from deltalakedb.catalog.dialects.mysql_loader import MySqlLoader
+from deltalakedb.catalog.dialects.mysql_rows import decode_rows
+from deltalakedb.catalog.dialects.mysql_views import (
+    attachable_loads,
+    existing_loads,
+    is_complete,
+    replace_views,
+)
+from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.tables import VIEWS, load_files, metadata, tables
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+_BATCH_BYTES = 32 << 20
+_VIEWS_LOCK_SECONDS = 60
+_VIEWS_PATIENCE_SECONDS = 600.0
+"""How long an import waits for transactions that have read `dl_files` to end."""
+
+
+class MySqlDialect(Dialect):
+    parallel_load: ClassVar[bool] = True
+
+    def engine(self, **options: Any) -> sa.Engine:
+        engine = sa.create_engine(
+            "mysql+pymysql://", creator=lambda: connect(self._url), pool_pre_ping=True, **options
+        )
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            if connection.get_execution_options().get("dl_write", False):
+                # Of this transaction alone. Writers see what is there now, and lock no gaps.
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+        return engine
+
+    def begin(self, engine: sa.Engine) -> AbstractContextManager[sa.Connection]:
+        return engine.execution_options(dl_write=True).begin()
+
+    def exists(self) -> bool:
+        return True
+
+    def is_database_error(self, error: Exception) -> bool:
+        return super().is_database_error(error) or isinstance(error, pymysql.MySQLError)
+
+    def translate(self, error: Exception) -> DeltaLakeError:
+        number, text = number_and_text(error)
+        kind, advice = kind_and_advice(number)
+        return self._error(kind, text, advice)
+
+    def lease(self, key: int) -> Lease | None:
+        lease = _NamedLock(self, lock_name(self._url, f"{key & (2**64 - 1):016x}"))
+        return lease if lease.held() else None
+
+    def connect(self, **options: Any) -> MySqlConnection:
+        return connect(self._url, **options)
+
+    def loader(self) -> Loader:
+        return MySqlLoader(self.connect(local_infile=True), self.described)
+
+    def stream(
+        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
+    ) -> Iterator[pa.RecordBatch]:
+        connection = self.connect()
+        try:
+            connection.query(sql, unbuffered=True)
+            payloads: list[bytes] = []
+            size = 0
+            for payload in connection.row_packets():
+                payloads.append(payload)
+                size += len(payload)
+                if len(payloads) == batch_rows or size >= _BATCH_BYTES:
+                    yield decode_rows(payloads, schema)
+                    payloads, size = [], 0
+            if payloads:
+                yield decode_rows(payloads, schema)
+        finally:
+            connection.abandon()
+
+    def table_options(self, connection: sa.Connection) -> dict[str, Any]:
+        mariadb = getattr(connection.dialect, "is_mariadb", False)
+        return {
+            "mysql_engine": "InnoDB",
+            "mysql_charset": "utf8mb4",
+            "mysql_collate": "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin",
+        }
+
+    def clear_unfinished(self, connection: sa.Connection) -> None:
+        found = set(sa.inspect(connection).get_table_names())
+        if "dl_tables" in found and connection.scalar(sa.select(tables.c.table_key).limit(1)):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.DATABASE_ERROR,
+                f"{self.described}: dl_tables has rows, but dl_schema_version says of no catalog; "
+                "restore the database from its backup, or use another one",
+                database=self.described,
+            )
+        for name in ("dl_files", *VIEWS):
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+        for name in found & set(metadata.tables):
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+
+    def create_files_parent(self, connection: sa.Connection) -> None:
+        replace_views(connection.connection.cursor(), ())
+
+    def create_views(self, connection: sa.Connection) -> None:
+        for name, select in VIEWS.items():
+            if name != "dl_live_files":
+                connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {name} AS {select}")
+
+    def create_load(self, connection: sa.Connection, load_id: int) -> None:
+        load_files(load_id, **self.table_options(connection)).create(connection)
+
+    def index_ddl(self, load_id: int, columns: Sequence[Sequence[str]]) -> list[str]:
+        # One pass over the rows for all indexes.
+        added = ", ".join(f"ADD INDEX {'_'.join(c)} ({', '.join(c)})" for c in columns)
+        return [f"ALTER TABLE {load_files_name(load_id)} {added}"]
+
+    def analyze_load(self, connection: sa.Connection, load_id: int) -> None:
+        connection.exec_driver_sql(f"ANALYZE TABLE {load_files_name(load_id)}")
+
+    def prepare_attach(self, load_id: int) -> None:
+        deadline = time.monotonic() + _VIEWS_PATIENCE_SECONDS
+        while True:
+            try:
+                with self._changing_views() as cursor:
+                    replace_views(cursor, attachable_loads(cursor) | {load_id})
+                return
+            except pymysql.MySQLError as error:
+                if number_and_text(error)[0] != LOCK_WAIT_TIMEOUT:
+                    raise
+                if time.monotonic() > deadline:
+                    raise self._error(
+                        DeltaLakeErrorKind.DATABASE_LOCKED,
+                        "a session that has read dl_files keeps its transaction open",
+                        "let it end (SHOW PROCESSLIST tells which), and run again",
+                    ) from None
+            # Whoever came behind us gets through before we try again.
+            time.sleep(1.0)
+
+    def attach_load(self, connection: sa.Connection, load_id: int) -> None:
+        """Nothing: the views show it as soon as `dl_tables` says that it is live."""
+
+    def drop_load(self, engine: sa.Engine, load_id: int) -> None:
+        with self._changing_views() as cursor:
+            if is_complete(cursor, load_id):
+                replace_views(cursor, attachable_loads(cursor) - {load_id})
+            cursor.execute(f"DROP TABLE IF EXISTS {load_files_name(load_id)}")
+
+    @contextmanager
+    def _changing_views(self) -> Iterator[Any]:
+        """A cursor under the lock of the views, that waits for nobody's transaction for long."""
+        with closing(self.connect(autocommit=True)) as connection, connection.cursor() as cursor:
+            name = lock_name(self._url, "views")
+            cursor.execute("SELECT GET_LOCK(%s, %s)", (name, _VIEWS_LOCK_SECONDS))
+            if cursor.fetchone() != (1,):
+                raise self._error(
+                    DeltaLakeErrorKind.TIMEOUT_ERROR,
+                    f"others have been changing dl_files for {_VIEWS_LOCK_SECONDS} s",
+                    "run again",
+                )
+            # Who waits for a lock of DDL makes all others wait behind.
+            cursor.execute("SET SESSION lock_wait_timeout = 1")
+            yield cursor
+
+    def load_ids(self, connection: sa.Connection) -> list[int]:
+        return sorted(existing_loads(connection.connection.cursor()))
+
+    def insert_ignoring(self, table: sa.Table) -> Any:
+        # Not INSERT IGNORE, which cuts values to fit.
+        key = next(iter(table.primary_key))
+        return insert(table).on_duplicate_key_update({key.name: key})
+
+
+class _NamedLock(Lease):
+    """A lock of the server's that goes with its connection, so with the process."""
+
+    def __init__(self, dialect: MySqlDialect, name: str) -> None:
+        self._dialect = dialect
+        self._name = name
+        self._connection: MySqlConnection | None = None
+
+    def held(self) -> bool:
+        if self._connection is not None:
+            with suppress(pymysql.MySQLError):
+                if self._ask("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()"):
+                    return True
+            self.release()
+        with self._dialect.errors():
+            self._connection = self._dialect.connect(autocommit=True)
+            if self._ask("SELECT GET_LOCK(%s, 0)"):
+                return True
+        self.release()
+        return False
+
+    def _ask(self, question: str) -> bool:
+        assert self._connection is not None
+        with self._connection.cursor() as cursor:
+            cursor.execute(question, (self._name,))
+            found = cursor.fetchone()
+        return bool(found == (1,))
+
+    def release(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.open:
+            connection.close()

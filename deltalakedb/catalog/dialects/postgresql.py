@@ -1,0 +1,245 @@
+"""PostgreSQL 12+: binary COPY from Arrow (ADBC); a load is a partition of `dl_files`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from deltalakedb.catalog.dialects.base import (
+    Dialect,
+    Lease,
+    Loader,
+    check_claim,
+    keep_idle,
+    one_line,
+    take_idle,
+)
+from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.tables import files
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+_READERS_SECONDS = 0.5
+"""How long a swap waits for queries that began before it."""
+# Feature not supported, data exception, integrity constraint, syntax or access, program limit.
+_PERMANENT_CLASSES = frozenset({"0A", "22", "23", "42", "54"})
+_DISK_FULL = "53100"
+
+
+class PostgresDialect(Dialect):
+    parallel_load: ClassVar[bool] = True
+
+    def engine(self, **options: Any) -> sa.Engine:
+        return sa.create_engine(self._url, pool_pre_ping=True, **options)
+
+    def exists(self) -> bool:
+        return True
+
+    @property
+    def uri(self) -> str:
+        """The URL as libpq reads it."""
+        url = sa.make_url(self._url).set(drivername="postgresql")
+        return url.render_as_string(hide_password=False)
+
+    def _adbc(self) -> Any:
+        from adbc_driver_postgresql import dbapi
+
+        return dbapi.connect(self.uri)
+
+    def is_database_error(self, error: Exception) -> bool:
+        if super().is_database_error(error):
+            return True
+        return type(error).__module__.partition(".")[0] in ("psycopg2", "adbc_driver_manager")
+
+    def translate(self, error: Exception) -> DeltaLakeError:
+        text = one_line(error)
+        if "authentication failed" in text or "no password supplied" in text:
+            return self._error(
+                DeltaLakeErrorKind.AUTHENTICATION_ERROR,
+                text,
+                "check user and password in the URL (percent-encode special characters)",
+            )
+        if "does not exist" in text and "database" in text:
+            return self._error(
+                DeltaLakeErrorKind.NOT_FOUND, text, "create it with CREATE DATABASE, then run again"
+            )
+        if "permission denied" in text:
+            return self._error(
+                DeltaLakeErrorKind.AUTHENTICATION_ERROR,
+                text,
+                "grant the user CREATE on the database's schema",
+            )
+        if "timeout" in text:
+            return self._error(DeltaLakeErrorKind.TIMEOUT_ERROR, text, "run again")
+        if any(sign in text for sign in ("could not connect", "refused", "could not translate")):
+            return self._error(
+                DeltaLakeErrorKind.DATABASE_ERROR, text, "check that the server runs and listens"
+            )
+        found = self._error(DeltaLakeErrorKind.DATABASE_ERROR, text, "see the server's log")
+        found.facts["permanent"] = _is_permanent(error)
+        return found
+
+    def lease(self, key: int) -> Lease | None:
+        lease = _AdvisoryLease(self, key)
+        return lease if lease.held() else None
+
+    def loader(self) -> Loader:
+        return _CopyLoader(self)
+
+    def stream(
+        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
+    ) -> Iterator[pa.RecordBatch]:
+        with self._adbc() as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            for batch in cursor.fetch_record_batch():
+                columns = [c.cast(f.type) for c, f in zip(batch.columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    def create_load(self, connection: sa.Connection, load_id: int) -> None:
+        name = load_files_name(load_id)
+        # The CHECK lets ATTACH skip its scan; statistics come once, by ANALYZE after the load.
+        connection.exec_driver_sql(
+            f"CREATE TABLE {name} (LIKE dl_files INCLUDING DEFAULTS, "
+            f"CONSTRAINT {name}_load CHECK (load_id = {load_id})) "
+            "WITH (autovacuum_enabled = false)"
+        )
+
+    def create_files_parent(self, connection: sa.Connection) -> None:
+        files.create(connection, checkfirst=True)
+
+    def prepare_attach(self, load_id: int) -> None:
+        """Attach the load, and let those readers end who planned without it.
+
+        A query takes its snapshot after it is planned: one that was planned before the partition
+        came and run after the swap would see the new pointer, and no files.
+        """
+        name = load_files_name(load_id)
+        engine = self.engine(poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            attached = f"SELECT relispartition FROM pg_class WHERE oid = '{name}'::regclass"
+            if connection.exec_driver_sql(attached).scalar():
+                return
+            connection.exec_driver_sql(f"ALTER TABLE {name} RESET (autovacuum_enabled)")
+            connection.exec_driver_sql(
+                f"ALTER TABLE dl_files ATTACH PARTITION {name} FOR VALUES IN ({load_id})"
+            )
+        with engine.connect() as connection:
+            deadline = time.monotonic() + _READERS_SECONDS
+            readers = _readers(connection)
+            while readers and time.monotonic() < deadline:
+                time.sleep(0.005)
+                readers &= _readers(connection)
+
+    def attach_load(self, connection: sa.Connection, load_id: int) -> None:
+        """Nothing: `prepare_attach` has done it, and nobody looks for the load yet."""
+
+    def drop_load(self, engine: sa.Engine, load_id: int) -> None:
+        with engine.begin() as connection:
+            # A reader may still be on it, and whoever comes later would queue behind this wait:
+            # leave it to the next clean-up rather than block others.
+            connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {load_files_name(load_id)}")
+
+    def load_ids(self, connection: sa.Connection) -> list[int]:
+        found = connection.exec_driver_sql(
+            "SELECT relname FROM pg_class WHERE relkind = 'r' "
+            "AND relnamespace = current_schema()::regnamespace AND relname ~ '^dl_files_l[0-9]+$'"
+        )
+        return sorted(int(name.removeprefix("dl_files_l")) for (name,) in found)
+
+    def binary_order(self, column: str) -> str:
+        return f'{column} COLLATE "C"'
+
+    def insert_ignoring(self, table: sa.Table) -> Any:
+        return insert(table).on_conflict_do_nothing()
+
+
+def _readers(connection: sa.Connection) -> set[str]:
+    """The transactions that use `dl_files` at the moment."""
+    found = connection.exec_driver_sql(
+        "SELECT virtualtransaction FROM pg_locks WHERE relation = 'dl_files'::regclass "
+        "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    return set(found.scalars())
+
+
+def _is_permanent(error: Exception) -> bool:
+    """Whether the server has said that the statement itself is at fault."""
+    inner = getattr(error, "orig", None) or error
+    state = getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None) or ""
+    return state[:2] in _PERMANENT_CLASSES or state == _DISK_FULL
+
+
+class _CopyLoader(Loader):
+    def __init__(self, dialect: PostgresDialect) -> None:
+        self._uri = dialect.uri
+        # ADBC reads all types of the database when it connects: worth keeping between parts.
+        self._connection = take_idle(self._uri) or dialect._adbc()
+        self._committed = False
+        self._cursor = self._connection.cursor()
+        # The swap that makes these rows visible commits synchronously, after them in the WAL.
+        self._cursor.execute("SET synchronous_commit = off")
+
+    def claim(self, run_key: int, part: int) -> bool:
+        self._cursor.execute(
+            "SELECT p.state, r.status FROM dl_import_parts p "
+            "JOIN dl_import_runs r ON r.run_key = p.run_key "
+            f"WHERE p.run_key = {run_key} AND p.part = {part} FOR UPDATE OF p"
+        )
+        return check_claim(self._cursor.fetchone(), run_key, part)
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        self._cursor.adbc_ingest(table, rows.to_reader(65_536), mode="append")
+
+    def commit(self, run_key: int, part: int, file_rows: int) -> None:
+        self._cursor.execute(
+            "UPDATE dl_import_parts SET state = 'loaded', attempt = attempt + 1, "
+            f"file_rows = {file_rows}, "
+            "loaded_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint "
+            f"WHERE run_key = {run_key} AND part = {part}"
+        )
+        self._connection.commit()
+        self._committed = True
+
+    def close(self) -> None:
+        self._cursor.close()
+        if self._committed:
+            keep_idle(self._uri, self._connection)
+        else:
+            self._connection.close()
+
+
+class _AdvisoryLease(Lease):
+    """A session's advisory lock: gone with the connection, so with the process."""
+
+    def __init__(self, dialect: PostgresDialect, key: int) -> None:
+        self._dialect = dialect
+        self._engine = dialect.engine(poolclass=sa.NullPool)
+        self._key = key
+        self._connection: sa.Connection | None = None
+
+    def held(self) -> bool:
+        if self._connection is not None:
+            try:
+                self._connection.exec_driver_sql("SELECT 1")
+                return True
+            except sa.exc.SQLAlchemyError:
+                self._connection.invalidate()
+                self._connection = None
+        with self._dialect.errors():
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            query = f"SELECT pg_try_advisory_lock({self._key})"
+            if connection.exec_driver_sql(query).scalar():
+                self._connection = connection
+                return True
+            connection.close()
+            return False
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

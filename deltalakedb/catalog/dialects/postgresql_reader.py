@@ -1,0 +1,31 @@
+"""Reading from PostgreSQL through psycopg2 alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import psycopg2
+
+from deltalakedb.catalog.dialects.reader import Reader
+
+
+class PostgresReader(Reader):
+    paramstyle = "%s"
+
+    def _connect(self) -> Any:
+        uri = re.sub(r"^postgresql\+\w+:", "postgresql:", self.url)
+        connection = psycopg2.connect(uri)
+        connection.set_session(readonly=True, autocommit=True)
+        return connection
+
+    def _is_driver_error(self, error: Exception) -> bool:
+        return isinstance(error, psycopg2.Error)
+
+    def _is_lost(self, error: Exception) -> bool:
+        lost = isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
+        return lost and self._connection is not None
+
+    def _is_missing_table(self, error: Exception) -> bool:
+        missing = isinstance(error, psycopg2.errors.UndefinedTable)
+        return missing and ("dl_tables" in str(error) or "dl_schema_version" in str(error))

@@ -1,0 +1,129 @@
+"""Questions over a driver's bare connection: what reading costs is what it returns.
+
+SQLAlchemy is for what writes; a plan that takes a millisecond is not to wait for it, nor is its
+memory to be paid by every process that opens a table.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from deltalakedb.error import DeltaLakeError
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.dialects.base import Dialect
+
+
+class Reader(ABC):
+    """One connection for reading; each statement is a transaction of its own.
+
+    May be used from several threads (they take turns). A connection that was lost is opened
+    again once: a question can be asked twice.
+    """
+
+    paramstyle = "?"
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._connection: Any = None
+        self._lock = threading.Lock()
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        """The full dialect of the same database, for bulk reading and errors."""
+        from deltalakedb.catalog.dialects import dialect_of
+
+        return dialect_of(self.url)
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a small result. `?` marks a parameter. Raises DeltaLakeError."""
+        statement = sql if self.paramstyle == "?" else sql.replace("?", self.paramstyle)
+        with self._lock:
+            try:
+                return self._ask(statement, params)
+            except Exception as error:
+                if isinstance(error, DeltaLakeError) or not self._is_driver_error(error):
+                    raise
+                if not self._is_lost(error):
+                    raise self._translated(error) from None
+            self._drop()
+            try:
+                return self._ask(statement, params)
+            except Exception as error:
+                if not self._is_driver_error(error):
+                    raise
+                raise self._translated(error) from None
+
+    def _ask(self, statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._query(self._connection, statement, params)
+
+    def _translated(self, error: Exception) -> DeltaLakeError:
+        if self._is_missing_table(error):
+            return self._no_catalog()
+        return self.dialect.translate(error)
+
+    def _no_catalog(self) -> DeltaLakeError:
+        from deltalakedb.catalog.version import no_catalog
+
+        return no_catalog(self.url)
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:
+                if not self._is_driver_error(error):
+                    raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._drop()
+
+    @abstractmethod
+    def _connect(self) -> Any: ...
+
+    def _query(
+        self, connection: Any, statement: str, params: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, tuple(params) or None)
+            return list(cursor.fetchall())
+
+    @abstractmethod
+    def _is_driver_error(self, error: Exception) -> bool: ...
+
+    @abstractmethod
+    def _is_lost(self, error: Exception) -> bool:
+        """Whether the connection broke, so that asking again over a new one makes sense."""
+
+    @abstractmethod
+    def _is_missing_table(self, error: Exception) -> bool:
+        """Whether the database has no such table, so no catalog."""
+
+
+def reader_of(url: str) -> Reader:
+    """A reader for a SQLAlchemy URL (as `uri.parse_database` gives it)."""
+    scheme = url.partition(":")[0].partition("+")[0]
+    if scheme == "sqlite":
+        from deltalakedb.catalog.dialects.sqlite_reader import SqliteReader
+
+        return SqliteReader(url)
+    if scheme == "postgresql":
+        from deltalakedb.catalog.dialects.postgresql_reader import PostgresReader
+
+        return PostgresReader(url)
+    if scheme in ("mysql", "mariadb"):
+        from deltalakedb.catalog.dialects.mysql_reader import MySqlReader
+
+        return MySqlReader(url)
+    from deltalakedb.catalog.dialects import dialect_of
+
+    dialect_of(url)  # raises, naming the databases there are
+    raise AssertionError("unreachable")

@@ -1,0 +1,256 @@
+"""SQLite 3.35+: the embedded catalog. One writer at a time; WAL, so that readers never wait."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, suppress
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from deltalakedb.catalog.dialects.base import (
+    Dialect,
+    Lease,
+    Loader,
+    check_claim,
+    one_line,
+    typed_batch,
+)
+from deltalakedb.catalog.dialects.union_view import (
+    COLUMNS,
+    files_select,
+    no_files_select,
+    union_views,
+)
+from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.tables import load_files
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for another process's write before it gives up."""
+_UNION = 400
+"""SELECTs in one UNION ALL; SQLite's limit is 500."""
+_INSERT_ROWS = 20_000
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA cache_size = -65536")
+    connection.execute("PRAGMA temp_store = MEMORY")
+
+
+class SqliteDialect(Dialect):
+    parallel_load: ClassVar[bool] = False
+
+    @property
+    def path(self) -> str:
+        return sa.make_url(self._url).database or ""
+
+    def exists(self) -> bool:
+        return os.path.exists(self.path)
+
+    def engine(self, **options: Any) -> sa.Engine:
+        engine = sa.create_engine(
+            self._url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
+        )
+
+        @sa.event.listens_for(engine, "connect")
+        def connected(connection: sqlite3.Connection, _record: object) -> None:
+            # Transactions begin where we say so, not where the driver guesses.
+            connection.isolation_level = None
+            _configure(connection)
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            write = connection.get_execution_options().get("dl_write", False)
+            if write:
+                # Stays with the file: set when the catalog is made, and nothing afterwards.
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+        return engine
+
+    def begin(self, engine: sa.Engine) -> AbstractContextManager[sa.Connection]:
+        return engine.execution_options(dl_write=True).begin()
+
+    def create_files_parent(self, connection: sa.Connection) -> None:
+        self._refresh_union(connection)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        _configure(connection)
+        return connection
+
+    def is_database_error(self, error: Exception) -> bool:
+        return super().is_database_error(error) or isinstance(error, sqlite3.Error)
+
+    def translate(self, error: Exception) -> DeltaLakeError:
+        text = one_line(error)
+        if "locked" in text or "busy" in text:
+            return self._error(
+                DeltaLakeErrorKind.DATABASE_LOCKED,
+                f"another process holds the write lock ({text})",
+                f"waited {BUSY_SECONDS:g} s; let it finish, or find it with `lsof`, and run again",
+            )
+        if "unable to open" in text:
+            return self._error(
+                DeltaLakeErrorKind.NOT_FOUND,
+                "the database file can't be opened",
+                "check that its directory exists and is writable",
+            )
+        if "not a database" in text or "malformed" in text:
+            return self._error(
+                DeltaLakeErrorKind.DATABASE_ERROR,
+                f"not a readable SQLite database ({text})",
+                "point --database to a catalog, or restore it from a backup",
+            )
+        return self._error(
+            DeltaLakeErrorKind.DATABASE_ERROR, text, "check free disk space and file permissions"
+        )
+
+    def lease(self, key: int) -> Lease | None:
+        return _FileLease.take(f"{self.path}.import-{key & (2**64 - 1):016x}.lock")
+
+    def loader(self) -> Loader:
+        return _SqliteLoader(self)
+
+    def stream(
+        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
+    ) -> Iterator[pa.RecordBatch]:
+        connection = self._connect()
+        try:
+            cursor = connection.execute(sql)
+            while rows := cursor.fetchmany(batch_rows):
+                yield typed_batch(zip(*rows, strict=True), schema)
+        finally:
+            connection.close()
+
+    def create_load(self, connection: sa.Connection, load_id: int) -> None:
+        load_files(load_id).create(connection)
+
+    def attach_load(self, connection: sa.Connection, load_id: int) -> None:
+        self._refresh_union(connection)
+
+    def _refresh_union(self, connection: sa.Connection) -> None:
+        for name in ("dl_live_files", "dl_files"):
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+        selects = [files_select(i) for i in self.load_ids(connection)]
+        branches = selects or [no_files_select("WHERE 0")]
+        for name, select in union_views("dl_files", COLUMNS, branches, _UNION, "dl_files_layer"):
+            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+            connection.exec_driver_sql(f"CREATE VIEW {name} AS {select}")
+        self.create_views(connection)
+
+    def drop_load(self, engine: sa.Engine, load_id: int) -> None:
+        with self.begin(engine) as connection:
+            if load_id not in self.load_ids(connection):
+                return
+            for name in ("dl_live_files", "dl_files"):
+                connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+            connection.exec_driver_sql(f"DROP TABLE {load_files_name(load_id)}")
+            self._refresh_union(connection)
+
+    def load_ids(self, connection: sa.Connection) -> list[int]:
+        found = connection.exec_driver_sql(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'dl\\_files\\_l%' "
+            "ESCAPE '\\'"
+        )
+        return sorted(int(name.removeprefix("dl_files_l")) for (name,) in found)
+
+    def insert_ignoring(self, table: sa.Table) -> Any:
+        return insert(table).on_conflict_do_nothing()
+
+    def for_update(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        return query  # BEGIN IMMEDIATE holds the whole database
+
+
+class _SqliteLoader(Loader):
+    def __init__(self, dialect: SqliteDialect) -> None:
+        self._dialect = dialect
+        self._connection = dialect._connect()
+        # The swap that makes these rows visible syncs fully; a power cut before it loses a run.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def claim(self, run_key: int, part: int) -> bool:
+        self._connection.execute("BEGIN IMMEDIATE")
+        row = self._connection.execute(
+            "SELECT p.state, r.status FROM dl_import_parts p "
+            "JOIN dl_import_runs r ON r.run_key = p.run_key WHERE p.run_key = ? AND p.part = ?",
+            (run_key, part),
+        ).fetchone()
+        return check_claim(row, run_key, part)
+
+    def append(self, table: str, rows: pa.Table) -> None:
+        names = ", ".join(rows.column_names)
+        marks = ", ".join("?" * rows.num_columns)
+        insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"
+        for batch in rows.to_batches(_INSERT_ROWS):
+            columns = [column.to_pylist() for column in batch.columns]
+            self._connection.executemany(insert, zip(*columns, strict=True))
+
+    def commit(self, run_key: int, part: int, file_rows: int) -> None:
+        self._connection.execute(
+            "UPDATE dl_import_parts SET state = 'loaded', attempt = attempt + 1, file_rows = ?, "
+            "loaded_at = CAST(unixepoch('subsec') * 1000 AS INTEGER) "
+            "WHERE run_key = ? AND part = ?"
+            if sqlite3.sqlite_version_info >= (3, 42)
+            else "UPDATE dl_import_parts SET state = 'loaded', attempt = attempt + 1, "
+            "file_rows = ?, loaded_at = CAST(strftime('%s', 'now') AS INTEGER) * 1000 "
+            "WHERE run_key = ? AND part = ?",
+            (file_rows, run_key, part),
+        )
+        self._connection.execute("COMMIT")
+
+    def close(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._connection.close()
+
+
+class _FileLease(Lease):
+    """A lock on a file beside the database; the kernel drops it with the process."""
+
+    def __init__(self, handle: int, path: str) -> None:
+        self._handle = handle
+        self._path = path
+
+    @classmethod
+    def take(cls, path: str) -> _FileLease | None:
+        while True:
+            try:
+                handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.DATABASE_ERROR,
+                    f"can't make {path}: {error.strerror}; SQLite and imports write files beside "
+                    "the database, so its folder must be writable",
+                    file=path,
+                    permanent=True,
+                ) from None
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(handle)
+                return None
+            # Whoever held it before may have removed the file that we locked.
+            try:
+                same = os.stat(path).st_ino == os.fstat(handle).st_ino
+            except FileNotFoundError:
+                same = False
+            if same:
+                return cls(handle, path)
+            os.close(handle)
+
+    def held(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(self._path)
+        os.close(self._handle)

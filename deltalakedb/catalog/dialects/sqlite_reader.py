@@ -1,0 +1,40 @@
+"""Reading from SQLite through `sqlite3` alone."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import unquote
+
+from deltalakedb.catalog.dialects.reader import Reader
+
+_BUSY_SECONDS = 5.0
+_MAPPED_BYTES = 1 << 34
+
+
+class SqliteReader(Reader):
+    def _connect(self) -> sqlite3.Connection:
+        path = unquote(self.url.partition("://")[2].partition("?")[0])[1:]
+        if not os.path.exists(path):
+            raise self._no_catalog()
+        connection = sqlite3.connect(
+            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+        return connection
+
+    def _query(
+        self, connection: Any, statement: str, params: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        return list(connection.execute(statement, tuple(params)).fetchall())
+
+    def _is_driver_error(self, error: Exception) -> bool:
+        return isinstance(error, sqlite3.Error)
+
+    def _is_lost(self, error: Exception) -> bool:
+        return False
+
+    def _is_missing_table(self, error: Exception) -> bool:
+        return "no such table: dl_tables" in str(error) or "dl_schema_version" in str(error)

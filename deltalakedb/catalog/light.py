@@ -1,0 +1,82 @@
+"""The light side of a catalog: a reader, and what every snapshot of it shares."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import NamedTuple
+
+from deltalakedb.catalog.dialects.reader import Reader, reader_of
+from deltalakedb.uri import parse_database
+
+
+class PartitionRow(NamedTuple):
+    """A row of `dl_partitions`: live counts are those of the head."""
+
+    partition_id: int
+    partition_values: str
+    num_files: int
+    total_bytes: int
+
+
+class PartitionSet:
+    """The partition tuples of a load, in one order; what is derived of them is kept with them."""
+
+    def __init__(self, rows: list[PartitionRow]) -> None:
+        self.rows = rows
+        self.texts = [row.partition_values for row in rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def num_files(self) -> int:
+        """Live files at the head."""
+        return sum(row.num_files for row in self.rows)
+
+    @cached_property
+    def place_of(self) -> dict[int, int]:
+        """The place of each partition id in `rows`."""
+        return {row.partition_id: place for place, row in enumerate(self.rows)}
+
+
+class LightCatalog:
+    """A catalog that is only read. Cheap: no connection is made before the first question."""
+
+    def __init__(self, database: str) -> None:
+        self.reader: Reader = reader_of(parse_database(database))
+        self._catalog_id: str | None = None
+        self._partitions: tuple[tuple[int, int], PartitionSet] | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"LightCatalog({self.reader.dialect.described!r})"
+
+    @property
+    def catalog_id(self) -> str:
+        """The catalog's own uuid: part of the key of whatever is cached of it."""
+        if self._catalog_id is None:
+            self._catalog_id = str(self.reader.rows("SELECT catalog_id FROM dl_catalog")[0][0])
+        return self._catalog_id
+
+    def partitions(self, load_id: int, version: int) -> PartitionSet:
+        """All partition tuples that a load has had up to `version` or later.
+
+        The last answer is kept: tuples are only ever added, so one that is as new serves.
+        """
+        with self._lock:
+            kept = self._partitions
+        if kept is not None and kept[0][0] == load_id and kept[0][1] >= version:
+            return kept[1]
+        rows = self.reader.rows(
+            "SELECT partition_id, partition_values, num_files, total_bytes "
+            "FROM dl_partitions WHERE load_id = ?",
+            (load_id,),
+        )
+        found = PartitionSet([PartitionRow(*row) for row in rows])
+        with self._lock:
+            self._partitions = ((load_id, version), found)
+        return found
+
+    def close(self) -> None:
+        self.reader.close()

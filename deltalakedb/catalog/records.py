@@ -1,0 +1,52 @@
+"""What the catalog says of a table, as plain values. Light: no database library is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+def load_files_name(load_id: int) -> str:
+    """Name of the physical table of a load's files."""
+    return f"dl_files_l{int(load_id)}"
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row of `dl_tables`."""
+
+    table_key: int
+    table_id: str
+    namespace: str
+    name: str
+    location: str
+    log_location: str
+    authority: str
+    mode: str
+    head_version: int
+    known_since: int
+    live_load: int
+    num_files: int
+    total_bytes: int
+    skipping: str
+    unreadable_features: str
+    created_at: int
+    updated_at: int
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}.{self.name}" if self.namespace else self.name
+
+
+TABLE_COLUMNS = tuple(f.name for f in fields(TableRow))
+
+
+@dataclass(frozen=True)
+class TableState:
+    """What holds at a version besides the files; texts as in the log."""
+
+    version: int
+    metadata: dict[str, Any]
+    protocol: dict[str, Any]
+    txns: dict[str, dict[str, int | None]]
+    domains: dict[str, str]

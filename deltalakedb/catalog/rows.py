@@ -1,0 +1,222 @@
+"""From replayed state to catalog rows: Arrow tables with the columns of `catalog.tables`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deltalakedb.catalog.tables import SLOTS
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.keys import SkippingColumn, keys_from_stats
+from deltalakedb.log.protocol import Protocol
+from deltalakedb.log.rows import LIVE
+from deltalakedb.replay.intervals import StateInterval
+from deltalakedb.replay.state import RangeState
+
+_FILE_COLUMNS = (
+    "path",
+    "dv_id",
+    "partition_id",
+    "size",
+    "modification_time",
+    "data_change",
+    "num_records",
+    "stats",
+    "tags",
+    "dv",
+    "base_row_id",
+    "default_row_commit_version",
+    "clustering_provider",
+    "extra",
+    "added_version",
+    "removed_version",
+    "removed_at",
+    "path_key",
+)
+
+
+def file_rows(state: RangeState, load_id: int, skipping: Sequence[SkippingColumn]) -> pa.Table:
+    """Rows of `dl_files` of the lives of a state, sorted by partition and version.
+
+    Removes that end no known life (their file was added before the known history) become rows
+    of a life of no length: never visible, but kept for the tombstones of a checkpoint.
+    """
+    order = pc.sort_indices(
+        state.files, [("partition_id", "ascending"), ("added_version", "ascending")]
+    )
+    files = state.files.take(order)
+    keys = keys_from_stats(files.column("stats").combine_chunks(), skipping)
+    columns = {name: files.column(name) for name in _FILE_COLUMNS}
+    columns["num_records"] = keys.num_records
+    for slot in range(SLOTS):
+        unused = pa.nulls(files.num_rows, pa.int64()) if slot >= len(skipping) else None
+        columns[f"lo{slot}"] = keys.lo[slot] if unused is None else unused
+        columns[f"hi{slot}"] = keys.hi[slot] if unused is None else unused
+    load = pa.array(np.full(files.num_rows, load_id, dtype=np.int64))
+    table = pa.table({"load_id": load, **columns})
+    if state.closings.num_rows:
+        table = pa.concat_tables([table, _tombstones(state.closings, table.schema, load_id)])
+    return table
+
+
+def _tombstones(closings: pa.Table, schema: pa.Schema, load_id: int) -> pa.Table:
+    from deltalakedb.log.partition import partition_id
+
+    count = closings.num_rows
+    known = {
+        "load_id": pa.array(np.full(count, load_id, dtype=np.int64)),
+        "added_version": closings.column("removed_version"),
+        "partition_id": pa.array(
+            [partition_id(t) for t in closings.column("partition_values").to_pylist()], pa.int64()
+        ),
+    }
+    for name in closings.column_names:
+        if name in schema.names:
+            known.setdefault(name, closings.column(name))
+    return pa.table(
+        [known.get(f.name, pa.nulls(count, f.type)) for f in schema],
+        schema=schema,
+    )
+
+
+def partition_rows(state: RangeState) -> pa.Table:
+    """Each distinct partition tuple: id, values, and the count and bytes of its live files."""
+    files = state.files
+    live = pc.equal(files.column("removed_version"), LIVE)
+    table = pa.table(
+        {
+            "partition_id": files.column("partition_id"),
+            "partition_values": files.column("partition_values"),
+            "num_files": live.cast(pa.int64()),
+            "total_bytes": pc.if_else(live, pc.fill_null(files.column("size"), 0), 0),
+        }
+    )
+    return sum_partitions([table])
+
+
+def sum_partitions(tables: list[pa.Table]) -> pa.Table:
+    """Partition rows of several parts added up; two tuples with one id are refused."""
+    grouped = (
+        pa.concat_tables(tables)
+        .group_by(["partition_id", "partition_values"], use_threads=False)
+        .aggregate([("num_files", "sum"), ("total_bytes", "sum")])
+    )
+    result = pa.table(
+        {
+            "partition_id": grouped.column("partition_id"),
+            "partition_values": grouped.column("partition_values"),
+            "num_files": grouped.column("num_files_sum"),
+            "total_bytes": grouped.column("total_bytes_sum"),
+        }
+    )
+    if len(pc.unique(result.column("partition_id"))) != result.num_rows:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_LOG,
+            "two partitions share a 64-bit id; please report this table",
+        )
+    return result
+
+
+def version_rows(
+    versions: pa.Table, load_id: int, times: Sequence[int], readable: Sequence[bool]
+) -> pa.Table:
+    """Rows of `dl_versions`; `times` and `readable` are aligned with `versions`."""
+    columns = {name: versions.column(name) for name in versions.column_names}
+    return pa.table(
+        {
+            "load_id": pa.array(np.full(versions.num_rows, load_id, dtype=np.int64)),
+            "readable": pa.array(readable, pa.bool_()),
+            "commit_time": pa.array(times, pa.int64()),
+            **columns,
+        }
+    )
+
+
+def with_load(table: pa.Table, load_id: int) -> pa.Table:
+    """The table with a `load_id` column before the others."""
+    load = pa.array(np.full(table.num_rows, load_id, dtype=np.int64))
+    return table.add_column(0, "load_id", load)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+def schema_of(body: dict[str, Any]) -> str | None:
+    """schemaString of a metaData action, verbatim; None when it has none."""
+    text = body.get("schemaString")
+    return text if isinstance(text, str) and text else None
+
+
+def metadata_row(interval: StateInterval) -> dict[str, Any]:
+    body = interval.body
+    layout = body.get("format") or {}
+    return _span(interval) | {
+        "metadata_id": body.get("id"),
+        "name": body.get("name"),
+        "description": body.get("description"),
+        "format_provider": layout.get("provider"),
+        "schema_string": schema_of(body),
+        "partition_columns": _json(body.get("partitionColumns") or []),
+        "configuration": json.dumps(body.get("configuration") or {}, sort_keys=True),
+        "created_time": body.get("createdTime"),
+        "body": _json(body),
+    }
+
+
+def protocol_row(interval: StateInterval) -> dict[str, Any]:
+    protocol = Protocol.from_action(interval.body)
+    readers = protocol.reader_features if protocol.min_reader_version >= 3 else None
+    writers = protocol.writer_features if protocol.min_writer_version >= 7 else None
+    return _span(interval) | {
+        "min_reader_version": protocol.min_reader_version,
+        "min_writer_version": protocol.min_writer_version,
+        "reader_features": None if readers is None else _json(sorted(readers)),
+        "writer_features": None if writers is None else _json(sorted(writers)),
+        "body": _json(interval.body),
+    }
+
+
+def txn_row(interval: StateInterval) -> dict[str, Any]:
+    return _span(interval) | {
+        "app_id": interval.key,
+        "version": interval.body.get("version"),
+        "last_updated": interval.body.get("lastUpdated"),
+    }
+
+
+def domain_row(interval: StateInterval) -> dict[str, Any]:
+    return _span(interval) | {
+        "domain": interval.key,
+        "configuration": interval.body.get("configuration") or "",
+    }
+
+
+def _span(interval: StateInterval) -> dict[str, Any]:
+    return {
+        "added_version": interval.added_version,
+        "removed_version": interval.removed_version,
+    }
+
+
+STATE_TABLES = {
+    "metaData": ("dl_metadata", metadata_row),
+    "protocol": ("dl_protocols", protocol_row),
+    "txn": ("dl_txns", txn_row),
+    "domainMetadata": ("dl_domains", domain_row),
+}
+
+
+def state_rows(intervals: Iterable[StateInterval], load_id: int) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the four state tables, by table name."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for interval in intervals:
+        table, build = STATE_TABLES[interval.action]
+        found.setdefault(table, []).append({"load_id": load_id, **build(interval)})
+    return found

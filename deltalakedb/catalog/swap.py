@@ -1,0 +1,131 @@
+"""The swap: one short transaction after which a load is what everybody sees."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.ledger import Run, finish_run, now_ms, unloaded_parts
+from deltalakedb.catalog.tables import tables
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.location import location_hash
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """The `dl_tables` row that a load brings."""
+
+    table_id: str
+    namespace: str
+    name: str
+    location: str
+    log_location: str
+    mode: str
+    head_version: int
+    known_since: int
+    num_files: int
+    total_bytes: int
+    skipping: str
+    unreadable_features: str
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}.{self.name}" if self.namespace else self.name
+
+
+def lease_key(location: str) -> int:
+    """The 64-bit key of the lease under which a location is imported."""
+    return int(location_hash(location)[:16], 16) - 2**63
+
+
+def index_load(catalog: Catalog, load_id: int, columns: Sequence[Sequence[str]]) -> None:
+    """Index and analyse a loaded, still invisible table."""
+    # A transaction each: SQLite has one writer, and others are to have their turn in between.
+    for ddl in catalog.dialect.index_ddl(load_id, columns):
+        with catalog.write() as connection:
+            connection.exec_driver_sql(ddl)
+    with catalog.write() as connection:
+        catalog.dialect.analyze_load(connection, load_id)
+
+
+def swap(
+    catalog: Catalog,
+    run: Run,
+    facts: TableFacts,
+    *,
+    expected_load: int | None,
+    summary: dict[str, Any],
+) -> float:
+    """Make run's load the live one; returns how long the transaction took, in milliseconds.
+
+    `expected_load`: the load that was live when the run began, None for a new table. Raises
+    CONCURRENCY_ERROR when it is another by now; nothing is changed then.
+    """
+    with catalog.dialect.errors():
+        catalog.dialect.prepare_attach(run.run_key)
+    with catalog.write() as connection:
+        started = time.perf_counter()
+        missing = unloaded_parts(connection, run)
+        if missing:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"parts {missing[:5]} of import run {run.run_id} aren't loaded; run it again",
+                run_id=run.run_id,
+            )
+        finish_run(connection, run, load_id=run.run_key, **summary)
+        current = connection.execute(
+            catalog.dialect.for_update(
+                sa.select(tables.c.table_key, tables.c.live_load).where(
+                    tables.c.table_id == facts.table_id
+                )
+            )
+        ).first()
+        if (current.live_load if current else None) != expected_load:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"table {facts.full_name} was changed by another import meanwhile; run this one "
+                "again",
+                table_id=facts.table_id,
+            )
+        catalog.dialect.attach_load(connection, run.run_key)
+        values = _values(facts) | {"live_load": run.run_key}
+        try:
+            if current is None:
+                values |= {"created_at": now_ms(), "authority": "log"}
+                connection.execute(tables.insert().values(**values))
+            else:
+                connection.execute(
+                    tables.update().where(tables.c.table_key == current.table_key).values(**values)
+                )
+        except sa.exc.IntegrityError:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"the name {facts.full_name} was taken by the import of another table meanwhile; "
+                "give another with --table-name",
+                table=facts.full_name,
+            ) from None
+    return (time.perf_counter() - started) * 1000
+
+
+def _values(facts: TableFacts) -> dict[str, Any]:
+    return {
+        "table_id": facts.table_id,
+        "namespace": facts.namespace,
+        "name": facts.name,
+        "location": facts.location,
+        "location_hash": location_hash(facts.location),
+        "log_location": facts.log_location,
+        "mode": facts.mode,
+        "head_version": facts.head_version,
+        "known_since": facts.known_since,
+        "num_files": facts.num_files,
+        "total_bytes": facts.total_bytes,
+        "skipping": facts.skipping,
+        "unreadable_features": facts.unreadable_features,
+        "updated_at": now_ms(),
+    }

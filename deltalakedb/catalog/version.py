@@ -1,0 +1,40 @@
+"""Which schema a catalog has, and what to say when it isn't ours."""
+
+from __future__ import annotations
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.uri import redact
+
+SCHEMA_VERSION = "0001"
+"""The migration that this program is written for."""
+
+
+def no_catalog(url: str) -> DeltaLakeError:
+    where = redact(url)
+    return DeltaLakeError(
+        DeltaLakeErrorKind.NOT_FOUND,
+        f"no catalog at {where}; make one with `dl import --database …`, or correct --database",
+        database=where,
+    )
+
+
+def check_schema_version(found: str, url: str) -> None:
+    """Raises CATALOG_VERSION for a catalog that is older or newer than this program."""
+    if found == SCHEMA_VERSION:
+        return
+    where = redact(url)
+    if found < SCHEMA_VERSION:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CATALOG_VERSION,
+            f"the catalog at {where} has schema {found}, this program needs {SCHEMA_VERSION}; "
+            "run `dl upgrade --database …`",
+            found=found,
+            needed=SCHEMA_VERSION,
+        )
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.CATALOG_VERSION,
+        f"the catalog at {where} has schema {found}, newer than this program's {SCHEMA_VERSION}; "
+        "install a newer deltalakedb",
+        found=found,
+        needed=SCHEMA_VERSION,
+    )
