@@ -1,0 +1,64 @@
+"""The live adds in the form of delta-rs's `get_add_actions`: typed values, typed statistics."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deltalakedb.log.partition import parse_partition_value
+from deltalakedb.log.schema import PrimitiveType, arrow_type, iter_leaves
+from deltalakedb.snapshot.metadata import Metadata
+from deltalakedb.snapshot.typed_statistics import MAX, MIN, NULL_COUNT, Columns, typed_statistics
+
+_PREFIXES = {NULL_COUNT: "null_count", MIN: "min", MAX: "max"}
+
+
+def add_actions(files: pa.Table, metadata: Metadata, *, mapped: bool, flatten: bool) -> pa.Table:
+    """`files`: a plan with all columns; `mapped`: whether files know columns by physical names.
+
+    Columns as delta-rs names them: path (as in the log), size_bytes, modification_time (ms),
+    num_records, and null_count, min, max, partition as structs, or flattened (`min.a`). Columns
+    of the table have their logical names, and are there whether or not a file has statistics.
+    A statistic that is missing, or not of its column's type, is null.
+    """
+    columns: Columns = {
+        "path": files.column("path"),
+        "size_bytes": files.column("size"),
+        "modification_time": files.column("modification_time"),
+        "num_records": files.column("num_records"),
+    }
+    partition_columns = set(metadata.partition_columns)
+    leaves = [
+        leaf
+        for leaf in iter_leaves(metadata.schema.struct, mapped=mapped)
+        if leaf.path[0] not in partition_columns
+    ]
+    statistics = typed_statistics(files.column("stats"), leaves)
+    groups = {_PREFIXES[key]: found for key, found in statistics.items()}
+    groups["partition"] = _partitions(files, metadata, mapped=mapped)
+    for prefix, members in groups.items():
+        if flatten:
+            columns |= {f"{prefix}.{name}": array for name, array in members.items()}
+        elif members:
+            arrays = [_one_chunk(array) for array in members.values()]
+            columns[prefix] = pa.StructArray.from_arrays(arrays, names=list(members))
+    return pa.table(columns)
+
+
+def _one_chunk(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def _partitions(files: pa.Table, metadata: Metadata, *, mapped: bool) -> Columns:
+    texts = pc.dictionary_encode(files.column("partition_values").combine_chunks())
+    tuples = [json.loads(text) for text in texts.dictionary.to_pylist()]
+    found: Columns = {}
+    by_name = {leaf.path[0]: leaf for leaf in iter_leaves(metadata.schema.struct, mapped=mapped)}
+    for name in metadata.partition_columns:
+        leaf = by_name[name]
+        assert isinstance(leaf.type, PrimitiveType)
+        values = [parse_partition_value(t.get(leaf.physical[0]), leaf.type.name) for t in tuples]
+        found[name] = pa.array(values, arrow_type(leaf.type)).take(texts.indices)
+    return found

@@ -1,0 +1,92 @@
+"""A version of a table that outlives the load in which it was found.
+
+`dl import --rebuild` makes a new load and drops the old one. Whoever holds a version of the table
+asks the new load then: a version means the same in every load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TypeVar
+
+from deltalakedb.catalog import queries
+from deltalakedb.catalog.light import LightCatalog
+from deltalakedb.catalog.records import TableRow, TableState
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+T = TypeVar("T")
+
+
+class HeldVersion:
+    """A version, the table's row as it was when it was opened, and how to ask about it."""
+
+    def __init__(self, catalog: LightCatalog, row: TableRow, state: TableState) -> None:
+        self.catalog = catalog
+        self.state = state
+        self._row = row
+
+    @property
+    def row(self) -> TableRow:
+        """The table's row; a newer one after the load was replaced."""
+        return self._row
+
+    @property
+    def version(self) -> int:
+        return self.state.version
+
+    def ask(self, question: Callable[[TableRow], T]) -> T:
+        """The answer; asked once more of the new load when the one it was asked of is gone.
+
+        Raises VERSION_NOT_FOUND when the new load doesn't reach back to the version,
+        LOG_DISAGREES when the version is another one there.
+        """
+        row = self._row
+        try:
+            return question(row)
+        except DeltaLakeError as error:
+            newer = self._newer(row, error)
+            if newer is None:
+                raise
+        self._row = newer
+        return question(newer)
+
+    def stream(self, question: Callable[[TableRow], Iterator[T]]) -> Iterator[T]:
+        """As `ask`, for an answer in pieces: once the first has come, the load stays readable."""
+
+        def begun(row: TableRow) -> tuple[list[T], Iterator[T]]:
+            pieces = question(row)
+            return list(islice(pieces, 1)), pieces
+
+        first, rest = self.ask(begun)
+        yield from first
+        yield from rest
+
+    def _newer(self, row: TableRow, failure: DeltaLakeError) -> TableRow | None:
+        """The table's row if another load is live than `row` says, else None."""
+        try:
+            found = queries.lookup_table(self.catalog, row.table_id)
+        except DeltaLakeError:
+            return None  # what failed first is the news
+        if found is None:
+            raise queries.no_table(self.catalog, row.full_name) from failure
+        if found.live_load == row.live_load:
+            return None
+        queries.check_version(self.catalog, found, self.version)
+        self._check_same(row, found)
+        return found
+
+    def _check_same(self, row: TableRow, newer: TableRow) -> None:
+        state = queries.state_at(self.catalog, newer, self.version, small=True)
+        same = (state.metadata, state.protocol) == (self.state.metadata, self.state.protocol)
+        if same and row.head_version == self.version:
+            totals = queries.totals_at(self.catalog, newer, self.version)
+            same = totals == (row.num_files, row.total_bytes)
+        if not same:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.LOG_DISAGREES,
+                f"table {row.full_name} was imported anew from a log in which version "
+                f"{self.version} is another one; take a new snapshot",
+                table=row.full_name,
+                version=self.version,
+            )

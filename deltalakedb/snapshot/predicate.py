@@ -1,0 +1,237 @@
+"""Predicates as values: what a WHERE clause, DNF tuples or an Arrow expression say about rows.
+
+A predicate is TRUE, FALSE or NULL for a row (SQL's three-valued logic); only TRUE selects it.
+Floating point values are ordered as in Spark: NaN equals NaN and is greater than every number.
+Literals have been coerced to the type of their column (see `literal`), so nothing here converts:
+
+| Delta type | Python value |
+|---|---|
+| byte, short, integer, long | int |
+| float, double | float (exactly representable in the type; never -0.0) |
+| decimal(p,s) | Decimal |
+| string, char, varchar | str |
+| binary | bytes |
+| boolean | bool |
+| date | date |
+| timestamp | datetime in UTC, aware |
+| timestamp_ntz | datetime, naive |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal as OneOf
+
+Value = bool | int | float | Decimal | str | bytes | date | datetime
+Operator = OneOf["=", "!=", "<", "<=", ">", ">="]
+
+OPPOSITE: dict[Operator, Operator] = {
+    "=": "!=",
+    "!=": "=",
+    "<": ">=",
+    ">=": "<",
+    ">": "<=",
+    "<=": ">",
+}
+"""`NOT (c op v)` is `c OPPOSITE[op] v`: both are NULL for a NULL."""
+
+FLOATS = frozenset({"float", "double"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table: logical and physical names from the root, and its Delta type.
+
+    `type` is "string" for char and varchar, and "struct", "array" or "map" for nested columns,
+    about which only IS [NOT] NULL can be asked. `collated` text isn't ordered by its bytes.
+    """
+
+    path: tuple[str, ...]
+    physical: tuple[str, ...]
+    type: str
+    collated: bool = False
+
+    def __str__(self) -> str:
+        return ".".join(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A constant: TRUE, FALSE or NULL (None)."""
+
+    value: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`column op value`. NaN is compared by `=` only; `comparison` rewrites the other operators."""
+
+    column: Column
+    op: Operator
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """`column IN (values)`, ascending, distinct, neither NULL nor NaN; FALSE when empty.
+
+    It is NULL for a NULL column, also when empty.
+    """
+
+    column: Column
+    values: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IsNull:
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class IsNotNull:
+    column: Column
+
+
+@dataclass(frozen=True, slots=True)
+class StartsWith:
+    """`column LIKE 'prefix%'`."""
+
+    column: Column
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """`column LIKE pattern`: % any text, _ one character; after a backslash they are plain."""
+
+    column: Column
+    pattern: str
+    ignore_case: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnComparison:
+    """`left op right` of two columns."""
+
+    left: Column
+    op: Operator
+    right: Column
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """TRUE when empty."""
+
+    children: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """FALSE when empty."""
+
+    children: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    child: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """What isn't fully understood: pruning knows only that it implies `implies`.
+
+    `source`, where there is one, is the `pyarrow.compute.Expression` that filters rows exactly.
+    """
+
+    implies: Expr = Literal(True)
+    source: object | None = field(default=None, compare=False)
+
+
+Expr = (
+    Literal
+    | Comparison
+    | In
+    | IsNull
+    | IsNotNull
+    | StartsWith
+    | Like
+    | ColumnComparison
+    | And
+    | Or
+    | Not
+    | Unknown
+)
+
+TRUE = Literal(True)
+FALSE = Literal(False)
+NULL = Literal(None)
+
+
+def conjunction(parts: Iterable[Expr]) -> Expr:
+    """AND of the parts, flat, without TRUE; FALSE when a part is FALSE."""
+    children: list[Expr] = []
+    for part in parts:
+        if part == FALSE:
+            return FALSE
+        if isinstance(part, And):
+            children += part.children
+        elif part != TRUE:
+            children.append(part)
+    if not children:
+        return TRUE
+    return children[0] if len(children) == 1 else And(tuple(children))
+
+
+def disjunction(parts: Iterable[Expr]) -> Expr:
+    """OR of the parts, flat, without FALSE; TRUE when a part is TRUE."""
+    children: list[Expr] = []
+    for part in parts:
+        if part == TRUE:
+            return TRUE
+        if isinstance(part, Or):
+            children += part.children
+        elif part != FALSE:
+            children.append(part)
+    if not children:
+        return FALSE
+    return children[0] if len(children) == 1 else Or(tuple(children))
+
+
+def never(column: Column) -> Expr:
+    """FALSE, or NULL for a NULL column."""
+    return In(column, ())
+
+
+def unless_null(column: Column) -> Expr:
+    """TRUE, or NULL for a NULL column."""
+    return Not(In(column, ()))
+
+
+def columns_of(expr: Expr) -> frozenset[Column]:
+    """The columns that the predicate mentions, also those of what an Unknown implies.
+
+    An Unknown with a source may depend on more columns than these.
+    """
+    return frozenset(_columns(expr))
+
+
+def _columns(expr: Expr) -> Iterator[Column]:
+    match expr:
+        case And(children) | Or(children):
+            for child in children:
+                yield from _columns(child)
+        case Not(child):
+            yield from _columns(child)
+        case Unknown(implies):
+            yield from _columns(implies)
+        case ColumnComparison(left, _, right):
+            yield left
+            yield right
+        case Literal():
+            return
+        case _:
+            yield expr.column

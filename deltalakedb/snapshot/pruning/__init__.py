@@ -1,0 +1,1 @@
+"""Which files a predicate may match: by partition values, by pruning keys, by statistics."""

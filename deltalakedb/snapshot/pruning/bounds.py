@@ -1,0 +1,131 @@
+"""Minimum and maximum of a column in statistics, as values that can be compared with literals.
+
+PROTOCOL.md, "Per-file Statistics": text is cut off, timestamps are cut down to milliseconds, wide
+bounds are bounds all the same. The minimum read here is never above the least value in the file,
+the maximum never below the greatest; None says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from deltalakedb.log.order import NEG_INF, POS_INF, is_orderable, key_of
+from deltalakedb.log.schema import decimal_parameters
+
+_INTEGERS = frozenset({"byte", "short", "integer", "long"})
+_KEYED = frozenset({"float", "double", "boolean", "date", "timestamp", "timestamp_ntz"})
+_PREFIX_CHARACTERS = 32
+_DOUBLE_DIGITS = 15
+_TIE_BREAKERS = ("\ufffd", "\uffff", "\U0010ffff")
+
+Bound = Callable[[Any], Any]
+
+
+class Order(NamedTuple):
+    """How one type's literals and statistics are made comparable; results are of one type."""
+
+    literal: Callable[[Any], Any]
+    least: Bound
+    greatest: Bound
+
+
+def order_of(type: str) -> Order | None:
+    """None for a type whose minima and maxima can't be used.
+
+    Times, floats and truths are compared by their keys, which are exact for them; numbers and text
+    as they are.
+    """
+    if type in _INTEGERS:
+        return Order(_same, _integer, _integer)
+    if decimal_parameters(type):
+        number = _decimal if needs_exact_numbers(type) else _short_decimal
+        return Order(_same, number, number)
+    if type == "string":
+        return Order(_same, _text, _text_upper)
+    if type in _KEYED and is_orderable(type):
+        return Order(
+            lambda value: key_of(value, type, upper=False),
+            lambda value: _keyed(value, type, False),
+            lambda value: _keyed(value, type, True),
+        )
+    return None
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _integer(value: Any) -> Any:
+    # A column that was once of another type has statistics of that; whole numbers are as good.
+    if type(value) is int:
+        return value
+    return value if isinstance(value, Decimal) and value.is_finite() else None
+
+
+def needs_exact_numbers(type: str) -> bool:
+    """Whether statistics of the type have more digits than a double tells apart.
+
+    With up to 15, the shortest text of the double is the number that was written.
+    """
+    parameters = decimal_parameters(type)
+    return parameters is not None and parameters[0] > _DOUBLE_DIGITS
+
+
+def _short_decimal(value: Any) -> Any:
+    return _decimal(repr(value) if type(value) is float else value)
+
+
+def _decimal(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            value = Decimal(value)
+        except InvalidOperation:
+            return None
+    return _integer(value)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _text_upper(value: Any) -> str | None:
+    """A text that no value exceeds: long maxima, with a tie-breaker or without, are prefixes."""
+    if not isinstance(value, str):
+        return None
+    if value.endswith(_TIE_BREAKERS):
+        return _successor(value[:-1])
+    return value if len(value) < _PREFIX_CHARACTERS else _successor(value)
+
+
+class _Below(str):
+    """A text that all values stay below, where a plain one may be a value itself."""
+
+    __slots__ = ()
+
+    def __ge__(self, other: str) -> bool:
+        return self > other
+
+
+def _successor(prefix: str) -> str | None:
+    """The least text above all that begin with the prefix; None when there is none."""
+    stem = prefix.rstrip("\U0010ffff")
+    if not stem:
+        return None
+    following = ord(stem[-1]) + 1
+    return _Below(stem[:-1] + chr(0xE000 if following == 0xD800 else following))
+
+
+@lru_cache(maxsize=1 << 15)
+def _cached_key(value: object, kind: str, type: str, upper: bool) -> int:
+    # Equal values of different kinds (1, 1.0, True) have keys of their own.
+    return key_of(value, type, upper=upper)
+
+
+def _keyed(value: Any, type: str, upper: bool) -> int | None:
+    if not isinstance(value, str | bool | int | float | Decimal):
+        return None
+    key = _cached_key(value, value.__class__.__name__, type, upper)
+    return None if key == (POS_INF if upper else NEG_INF) else key

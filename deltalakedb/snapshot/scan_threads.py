@@ -1,0 +1,93 @@
+"""Running iterators ahead in threads, their results in order and bounded in number."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_AHEAD = 2
+"""Results that wait per job; with `workers` jobs under way this bounds what is in memory."""
+_LOOK_UP_SECONDS = 0.1
+
+
+class _Done:
+    """The last thing in a job's queue: how it ended."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class _Job(Generic[T]):
+    def __init__(self, start: Callable[[], Iterator[T]], stopped: threading.Event) -> None:
+        self._start = start
+        self._stopped = stopped
+        self._results: queue.Queue[T | _Done] = queue.Queue(_AHEAD)
+
+    def run(self) -> None:
+        try:
+            for result in self._start():
+                if not self._put(result):
+                    return
+        except BaseException as error:  # noqa: BLE001 - handed to whoever iterates
+            self._put(_Done(error))
+        else:
+            self._put(_Done(None))
+
+    def _put(self, result: T | _Done) -> bool:
+        """False when nobody wants results any more."""
+        while not self._stopped.is_set():
+            try:
+                self._results.put(result, timeout=_LOOK_UP_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def results(self) -> Iterator[T]:
+        while True:
+            result = self._results.get()
+            if not isinstance(result, _Done):
+                yield result
+            elif result.error is None:
+                return
+            else:
+                raise result.error
+
+
+def in_order(jobs: Iterable[Callable[[], Iterator[T]]], workers: int) -> Iterator[T]:
+    """What the jobs yield, job after job, while up to `workers` of them run.
+
+    A job that is far ahead waits. Closing the iterator stops the jobs at their next result.
+    With one worker the jobs run in the calling thread.
+    """
+    if workers <= 1:
+        for job in jobs:
+            yield from job()
+        return
+    stopped = threading.Event()
+    waiting = iter(jobs)
+    under_way: deque[_Job[T]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="deltalakedb-scan")
+
+    def start_next() -> None:
+        start = next(waiting, None)
+        if start is not None:
+            job = _Job(start, stopped)
+            pool.submit(job.run)
+            under_way.append(job)
+
+    try:
+        for _ in range(workers):
+            start_next()
+        while under_way:
+            yield from under_way.popleft().results()
+            start_next()
+    finally:
+        stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)

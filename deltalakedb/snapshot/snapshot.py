@@ -1,0 +1,401 @@
+"""A snapshot: one version of a table, immutable, planned and read at the cost of what matches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from deltalakedb.catalog import queries
+from deltalakedb.catalog.light import LightCatalog
+from deltalakedb.catalog.partition_counts import partition_counts
+from deltalakedb.catalog.records import TableRow, TableState, load_files_name
+from deltalakedb.catalog.size_classes import size_classes
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.protocol import Protocol
+from deltalakedb.log.schema import column_mapping_mode
+from deltalakedb.snapshot.cache import FileCache
+from deltalakedb.snapshot.explain import Explanation
+from deltalakedb.snapshot.files import FILE_COLUMNS, FileList
+from deltalakedb.snapshot.held import HeldVersion
+from deltalakedb.snapshot.metadata import Metadata, PartitionNames, protocol_of
+from deltalakedb.snapshot.parse import parse_predicate
+from deltalakedb.snapshot.planning import PLAN_COLUMNS, Plan, PlanRequest, plan
+from deltalakedb.snapshot.predicate import TRUE, Expr, conjunction
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    from deltalakedb.snapshot.paging import FilePages
+    from deltalakedb.snapshot.scan import ScanSpec
+
+Predicate = Any
+"""A SQL string, DNF tuples (`[("a", "=", 1)]`), or a `pyarrow.compute.Expression`."""
+
+_SLICE = 65_536
+_SCAN_COLUMNS = ("path", "partition_values", "dv", "num_records", "size")
+
+
+class Snapshot:
+    """One version of a table.
+
+    `version`; `metadata` and `protocol` as of it; `files` lazily. `plan` gives the files that
+    may match a predicate; `to_…` read their rows. Nothing here sees a later commit, and it goes
+    on working when the table is imported anew meanwhile.
+    """
+
+    def __init__(
+        self,
+        catalog: LightCatalog,
+        row: TableRow,
+        state: TableState,
+        *,
+        cache: FileCache | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._held = HeldVersion(catalog, row, state)
+        self._cache = cache
+        self._storage_options = dict(storage_options or {})
+
+    @property
+    def version(self) -> int:
+        return self._held.version
+
+    @property
+    def name(self) -> str:
+        """The table's name in its catalog."""
+        return self._held.row.full_name
+
+    @property
+    def location(self) -> str:
+        """Where the table's data is."""
+        return self._held.row.location
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        return Metadata.of(self._held.state.metadata)
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        return protocol_of(self._held.state.protocol)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema in Arrow, logical names."""
+        return self.metadata.schema.to_arrow()
+
+    @cached_property
+    def _totals(self) -> tuple[int, int]:
+        return self._held.ask(lambda row: queries.totals_at(self._catalog, row, self.version))
+
+    @property
+    def num_files(self) -> int:
+        return self._totals[0]
+
+    @property
+    def total_bytes(self) -> int:
+        return self._totals[1]
+
+    @cached_property
+    def transactions(self) -> dict[str, dict[str, int | None]]:
+        """Application transactions: {appId: {"version", "last_updated"}}."""
+        return self._full_state.txns
+
+    @cached_property
+    def domains(self) -> dict[str, str]:
+        """Domain metadata: {domain: configuration}."""
+        return self._full_state.domains
+
+    @cached_property
+    def _full_state(self) -> TableState:
+        return self._held.ask(lambda row: queries.state_at(self._catalog, row, self.version))
+
+    @property
+    def files(self) -> FileList:
+        """The live files, read when looked at; `len(snapshot.files)` is known already."""
+        count, size = self._totals
+        return FileList(count, size, self._stream, self.to_arrow, self.partition_names)
+
+    def file_pages(self, size: int = 1000, keep: int = 0) -> FilePages:
+        """The files in pages of `size`, each read when it is asked for, `keep` of them kept."""
+        from deltalakedb.snapshot.paging import FilePages, read_page
+
+        return FilePages(
+            lambda rows, after: self._held.ask(
+                lambda row: read_page(self._catalog, row, self.version, rows, after)
+            ),
+            size,
+            keep,
+        )
+
+    def _stream(self) -> Iterator[pa.RecordBatch]:
+        return self._held.stream(self._batches)
+
+    def _batches(self, row: TableRow) -> Iterator[pa.RecordBatch]:
+        cached = self._cached(row, build=True)
+        if cached is None:
+            yield from queries.stream_files(
+                self._catalog, row, self.version, FILE_COLUMNS, ordered=False
+            )
+            return
+        self._check_load(row)
+        listing = self._request(row, None, FILE_COLUMNS)
+        for start in range(0, cached.num_rows, _SLICE):
+            found = plan(self._catalog, listing, cached.slice(start, _SLICE))
+            yield from found.files.to_batches()
+
+    def _cached(self, row: TableRow, *, build: bool = False) -> pa.Table | None:
+        if self._cache is None:
+            return None
+        return self._cache.files(self._catalog, row, self.version, build=build)
+
+    def _check_load(self, row: TableRow) -> None:
+        """Raises when the load is gone: whoever plans by its partitions alone would find nothing.
+
+        Files are removed before partitions, so a load without any has no files left to ask for.
+        """
+        if self._catalog.partitions(row.live_load, self.version):
+            return
+        files = load_files_name(row.live_load)
+        if self._catalog.reader.rows(f"SELECT 1 FROM {files} LIMIT 1"):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.DATABASE_ERROR,
+                f"the partitions of table {row.full_name} are gone from the catalog; run "
+                "`dl diff`, then import the table anew with --rebuild",
+            )
+
+    def _request(
+        self, row: TableRow, predicate: Expr | None, columns: Sequence[str]
+    ) -> PlanRequest:
+        unknown = [c for c in columns if c not in PLAN_COLUMNS]
+        if unknown:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"a plan has no column {', '.join(unknown)}; it has {', '.join(PLAN_COLUMNS)}",
+            )
+        return PlanRequest(
+            table=row,
+            version=self.version,
+            partition_columns=tuple(self.metadata.partition_columns),
+            predicate=predicate,
+            columns=tuple(columns),
+        )
+
+    def where(self, *predicates: Predicate) -> Expr | None:
+        """One predicate that holds where all of these do, whatever their forms; None for none.
+
+        Parsed once, it can be given wherever a predicate is taken. Raises INVALID_PREDICATE.
+        """
+        found = conjunction(self._parsed(p) for p in predicates if p is not None)
+        return None if found == TRUE else found
+
+    def _parsed(self, predicate: Predicate) -> Expr:
+        return parse_predicate(
+            predicate,
+            self.metadata.schema.struct,
+            mapped=self._mapped,
+            partition_columns=self.metadata.partition_columns,
+        )
+
+    @cached_property
+    def _mapped(self) -> bool:
+        """Whether the files know columns by other names (PROTOCOL.md, Column Mapping)."""
+        mode = column_mapping_mode(self.metadata.configuration)
+        return mode != "none" and self.protocol.supports_reader_feature("columnMapping")
+
+    @cached_property
+    def partition_names(self) -> PartitionNames:
+        """How files name the partition columns, and how the schema does."""
+        return PartitionNames.of(self.metadata, mapped=self._mapped)
+
+    def plan(self, predicate: Predicate = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """The files that may hold rows satisfying `predicate`, as an Arrow table.
+
+        `columns`: some of PLAN_COLUMNS (default: all); paths are raw, as in the log. Raises
+        INVALID_PREDICATE for unknown columns or literals of a wrong type.
+        """
+        return self._plan(predicate, tuple(columns or PLAN_COLUMNS)).files
+
+    def _plan(self, predicate: Predicate, columns: tuple[str, ...]) -> Plan:
+        parsed = self.where(predicate)
+
+        def answer(row: TableRow) -> Plan:
+            request = self._request(row, parsed, columns)
+            found = plan(self._catalog, request, self._cached(row, build=parsed is None))
+            self._check_load(row)
+            return found
+
+        return self._held.ask(answer)
+
+    def explain(self, predicate: Predicate = None) -> Explanation:
+        """How `plan(predicate)` finds its files: what each step left, by which key or index."""
+        found = self._plan(predicate, ("path", "size"))
+        return Explanation(
+            table=self.name,
+            version=self.version,
+            predicate="" if predicate is None else str(predicate),
+            num_files=self.num_files,
+            total_bytes=self.total_bytes,
+            planned_files=found.files.num_rows,
+            planned_bytes=sum(s or 0 for s in found.files.column("size").to_pylist()),
+            steps=tuple(found.steps),
+        )
+
+    def to_arrow(self) -> pa.Table:
+        """The whole file list, all columns of a plan."""
+        return self.plan()
+
+    def file_uris(
+        self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
+    ) -> list[str]:
+        """Absolute paths of the files that may match (delta-rs's name and parameters)."""
+        found = self.plan(_either(partition_filters, file_pruning_predicate), ("path",))
+        root = self.location.rstrip("/")
+        return [
+            path if is_absolute(raw) else f"{root}/{path}"
+            for raw in found.column("path").to_pylist()
+            for path in (decode_path(raw),)
+        ]
+
+    def partitions(
+        self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
+    ) -> list[dict[str, str | None]]:
+        """The distinct partition tuples of the files that may match (delta-rs's name)."""
+        if not self.metadata.partition_columns:
+            return []
+        predicate = _either(partition_filters, file_pruning_predicate)
+        found = self.plan(predicate, ("partition_values",))
+        texts = found.column("partition_values").unique().to_pylist()
+        return [self.partition_names.values(text) for text in texts]
+
+    def partition_summary(self) -> list[tuple[dict[str, str | None], int, int]]:
+        """(partition values, files, bytes) of each partition that has live files."""
+        found = self._held.ask(lambda row: partition_counts(self._catalog, row, self.version))
+        return [(self.partition_names.values(text), files, size) for text, files, size in found]
+
+    def size_classes(self, bounds: Sequence[int]) -> list[tuple[int, int]]:
+        """(files, bytes) below the first bound, from each to the next, and above the last one."""
+        return self._held.ask(lambda row: size_classes(self._catalog, row, self.version, bounds))
+
+    def get_add_actions(self, flatten: bool = False) -> pa.Table:
+        """The live adds with typed partition values and statistics (delta-rs's name)."""
+        from deltalakedb.snapshot.add_actions import add_actions
+
+        return add_actions(self.plan(), self.metadata, mapped=self._mapped, flatten=flatten)
+
+    def scan_spec(self, predicate: Predicate = None) -> ScanSpec:
+        """What reading the rows takes: the planned files and the metadata. Picklable."""
+        from deltalakedb.snapshot.scan import ScanSpec
+        from deltalakedb.storage.spec import StoreSpec
+
+        return ScanSpec(
+            store=StoreSpec(self.location, self._storage_options).open(),
+            files=self.plan(predicate, _SCAN_COLUMNS),
+            schema_string=self.metadata.schema.schema_string,
+            partition_columns=tuple(self.metadata.partition_columns),
+            configuration=self.metadata.configuration,
+            protocol=self.protocol,
+            version=self.version,
+        )
+
+    def _row_filter(self, predicate: Predicate) -> Any:
+        parsed = self.where(predicate)
+        if parsed is None:
+            return None
+        from deltalakedb.snapshot.row_filter import to_arrow_expression
+
+        return to_arrow_expression(parsed)
+
+    def to_pyarrow_dataset(
+        self,
+        predicate: Predicate = None,
+        *,
+        partitions: Predicate = None,
+        file_pruning_predicate: Predicate = None,
+    ) -> ds.Dataset:
+        """A dataset over the planned files; delta-rs's names for `predicate` work too.
+
+        The predicate chooses files; filter rows with the dataset's own `filter`.
+        """
+        from deltalakedb.snapshot.scan_dataset import scan_dataset
+
+        chosen = _either(predicate, _either(partitions, file_pruning_predicate))
+        return scan_dataset(self.scan_spec(chosen))
+
+    def count_rows(self, predicate: Predicate = None) -> int:
+        """The number of rows that satisfy `predicate`; without one, from statistics alone."""
+        from deltalakedb.snapshot.scan import count_rows
+
+        return count_rows(self.scan_spec(predicate), self._row_filter(predicate))
+
+    def to_pyarrow_table(
+        self, predicate: Predicate = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The rows that satisfy `predicate`."""
+        from deltalakedb.snapshot.scan import scan_table
+
+        return scan_table(self.scan_spec(predicate), columns, self._row_filter(predicate))
+
+    def to_batches(
+        self, predicate: Predicate = None, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows in batches, in bounded memory."""
+        from deltalakedb.snapshot.scan import scan_batches
+
+        return scan_batches(self.scan_spec(predicate), columns, self._row_filter(predicate))
+
+    def to_pandas(
+        self, predicate: Predicate = None, columns: Sequence[str] | None = None, **options: Any
+    ) -> Any:
+        """The rows as a pandas DataFrame; `options` go to Arrow's `to_pandas`."""
+        from deltalakedb.snapshot.frames import to_pandas
+
+        return to_pandas(self.to_pyarrow_table(predicate, columns), **options)
+
+    def to_polars(self, predicate: Predicate = None) -> Any:
+        """A polars LazyFrame; filters and projections are pushed down when it is collected."""
+        from deltalakedb.snapshot.frames import to_polars
+
+        return to_polars(self.scan_spec(predicate))
+
+    def to_duckdb(self, connection: Any = None, predicate: Predicate = None) -> Any:
+        """A DuckDB relation over the rows."""
+        from deltalakedb.snapshot.frames import to_duckdb
+
+        return to_duckdb(self.scan_spec(predicate), connection)
+
+    def to_dask(
+        self,
+        predicate: Predicate = None,
+        columns: Sequence[str] | None = None,
+        **options: Any,
+    ) -> Any:
+        """A Dask DataFrame, a partition a bin of files; runs where its client is."""
+        from deltalakedb.snapshot.frames import to_dask
+
+        return to_dask(
+            self.scan_spec(predicate),
+            columns=columns,
+            predicate=self._row_filter(predicate),
+            **options,
+        )
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.name!r}, version={self.version})"
+
+    def _repr_html_(self) -> str:
+        from deltalakedb.snapshot.html import snapshot_html
+
+        return snapshot_html(self)
+
+
+def _either(first: Predicate, second: Predicate) -> Predicate:
+    """The one that is given. Raises INVALID_ARGUMENT for both."""
+    if first is not None and second is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT, "two predicates are given; join them with AND"
+        )
+    return second if first is None else first
