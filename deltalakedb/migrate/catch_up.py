@@ -1,0 +1,122 @@
+"""A log that has moved on: the new commits into the live load, at the cost of the commits."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+from deltalakedb.catalog import ledger, queries
+from deltalakedb.catalog.apply import apply_state
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.reader import plan_ranges
+from deltalakedb.log.segment import CommitEntry, LogListing, Run, Segment
+from deltalakedb.migrate import tasks
+from deltalakedb.migrate.abandon import abandon
+from deltalakedb.migrate.cluster import Executor
+from deltalakedb.migrate.result import ImportResult
+from deltalakedb.parity.commits import differing_commits
+from deltalakedb.replay.state import RangeState
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.store import ObjectStore
+
+
+def check_agreement(
+    catalog: Catalog, table: queries.TableRow, listing: LogListing, store: ObjectStore
+) -> None:
+    """The log must still hold what was imported from it.
+
+    Sizes and times come from the listing; only commits whose size or time differs are read and
+    compared by content. Raises LOG_DISAGREES with the first version that differs.
+    """
+    first = next(differing_commits(catalog, table, listing, store), None)
+    if first is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.LOG_DISAGREES,
+            f"commit {first} in the log of {table.full_name} is not the one that was imported; "
+            "find out who rewrote it, then import anew with --rebuild",
+            version=first,
+        )
+    if listing.head < table.head_version:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.LOG_DISAGREES,
+            f"the log of {table.full_name} ends at version {listing.head}, the catalog has "
+            f"{table.head_version}: commit {listing.head + 1} is gone; restore it, or accept the "
+            "older log with --rebuild",
+            version=listing.head + 1,
+        )
+
+
+def new_commits(table: queries.TableRow, listing: LogListing) -> tuple[CommitEntry, ...]:
+    """Commits after the catalog's head, contiguous. Raises MISSING_COMMIT."""
+    commits = tuple(c for c in listing.commits if c.version > table.head_version)
+    want = table.head_version + 1
+    for commit in commits:
+        if commit.version != want:
+            break
+        want += 1
+    if want <= listing.head:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.MISSING_COMMIT,
+            f"commit {want} of {table.full_name} is missing from the log, so the catalog can't "
+            f"catch up from version {table.head_version} to {listing.head}; restore it, or import "
+            "anew with --rebuild",
+            version=want,
+        )
+    return commits
+
+
+def catch_up(
+    catalog: Catalog,
+    table: queries.TableRow,
+    listing: LogListing,
+    store: StoreSpec,
+    executor: Executor,
+) -> ImportResult:
+    """Add the commits after the catalog's head in one transaction."""
+    commits = new_commits(table, listing)
+    run = ledger.start_run(
+        catalog,
+        table_id=table.table_id,
+        table_name=table.full_name,
+        location=table.location,
+        mode=table.mode,
+        workers=executor.workers,
+    )
+    first = table.head_version + 1
+    try:
+        state = _read(store, commits, run.run_id, executor) if commits else None
+        totals = apply_state(catalog, table, run, state)
+    except BaseException as error:
+        abandon(catalog, run, error, executor)
+        raise
+    return ImportResult(
+        table_id=table.table_id,
+        table_name=table.full_name,
+        location=table.location,
+        run_id=run.run_id,
+        status="caught_up" if commits else "unchanged",
+        mode=table.mode,
+        from_version=first if commits else table.head_version,
+        to_version=commits[-1].version if commits else table.head_version,
+        checkpoint_version=None,
+        known_since=table.known_since,
+        versions=len(commits),
+        adds=totals.adds,
+        removes=totals.removes,
+        live_files=totals.num_files,
+        workers=executor.workers,
+        seconds=0.0,
+    )
+
+
+def _read(
+    store: StoreSpec, commits: tuple[CommitEntry, ...], run_id: str, executor: Executor
+) -> RangeState:
+    segment = Segment((Run(None, commits, commits[0].version, commits[-1].version),), ())
+    ranges = plan_ranges(store.open(), segment)
+    handles = [
+        executor.submit(tasks.read_state, tasks.ParseSpec(run_id, store, r, 1, None))
+        for r in ranges
+    ]
+    states: dict[int, RangeState] = dict(executor.completed(handles))
+    return reduce(RangeState.merge, [states[i] for i in range(len(ranges))])

@@ -1,0 +1,94 @@
+"""What an import would do, without doing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from deltalakedb.catalog import queries
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.reader import plan_ranges
+from deltalakedb.log.segment import CommitEntry, LogListing
+from deltalakedb.migrate.catch_up import check_agreement, new_commits
+from deltalakedb.migrate.readable import base_version, with_readable
+from deltalakedb.migrate.request import (
+    ImportRequest,
+    existing_table,
+    identified,
+    other_mode,
+)
+from deltalakedb.migrate.result import ImportResult
+
+
+def dry_run_of(request: ImportRequest, listing: LogListing, database: str) -> ImportResult:
+    """What an import would read, and refuse; opens checkpoints' footers, writes nothing."""
+    store = request.store.open()
+    existing: queries.TableRow | None = None
+    catalog = _catalog(database)
+    if catalog is not None:
+        with catalog:
+            existing = existing_table(catalog, request)
+            if existing is not None and not request.rebuild:
+                check_agreement(catalog, existing, listing, store)
+                return _planned_update(request, existing, new_commits(existing, listing))
+    table = identified(request, existing)
+    segment, ranges, warnings = with_readable(
+        table.chosen_mode, listing, lambda found: plan_ranges(store, found)
+    )
+    return ImportResult(
+        table_id=existing.table_id if existing else (request.table_id or ""),
+        table_name=table.full_name,
+        location=request.location,
+        run_id=None,
+        status="planned",
+        mode=table.chosen_mode,
+        from_version=segment.known_since,
+        to_version=segment.head,
+        checkpoint_version=base_version(segment),
+        known_since=segment.known_since,
+        versions=sum(len(run.commits) for run in segment.runs),
+        adds=0,
+        removes=0,
+        live_files=existing.num_files if existing else 0,
+        workers=0,
+        seconds=0.0,
+        log_bytes=sum(r.size for r in ranges),
+        parts=len(ranges),
+        warnings=tuple(warnings),
+    )
+
+
+def _planned_update(
+    request: ImportRequest, table: queries.TableRow, commits: Sequence[CommitEntry]
+) -> ImportResult:
+    return ImportResult(
+        table_id=table.table_id,
+        table_name=table.full_name,
+        location=table.location,
+        run_id=None,
+        status="planned",
+        mode=table.mode,
+        from_version=table.head_version + 1 if commits else table.head_version,
+        to_version=commits[-1].version if commits else table.head_version,
+        checkpoint_version=None,
+        known_since=table.known_since,
+        versions=len(commits),
+        adds=0,
+        removes=0,
+        live_files=table.num_files,
+        workers=0,
+        seconds=0.0,
+        log_bytes=sum(c.size for c in commits),
+        parts=1,
+        warnings=other_mode(request, table),
+    )
+
+
+def _catalog(database: str) -> Catalog | None:
+    """The catalog if there is one; if not, the import would make it."""
+    try:
+        return Catalog(database)
+    except DeltaLakeError as error:
+        if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
+            raise
+        return None

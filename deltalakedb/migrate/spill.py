@@ -1,0 +1,157 @@
+"""Replayed ranges between parsing and loading: in memory up to a budget, then on local disk.
+
+A spill is a cache, not a dependency: what is gone with a worker is parsed again. A range is known
+by its content (`digest`) as well as by its place, so that one parsed from a log that has changed,
+or for an earlier plan of the same run, is never taken for another.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.ipc
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.replay.state import RangeState
+
+MEMORY_BYTES = 96 << 20
+"""Ranges kept in a process's memory; more goes to disk."""
+_TABLES = ("files", "closings", "versions", "changes", "others")
+_PREFIX = "dl-spill-"
+
+
+@dataclass(frozen=True)
+class SpillKey:
+    """Which range: of which attempt (`<run id>.<number>`), which part, with which content."""
+
+    attempt: str
+    part: int
+    digest: str
+
+
+_lock = threading.Lock()
+_memory: dict[SpillKey, tuple[RangeState, int]] = {}
+_folders: dict[str, Path] = {}
+_ended: set[str] = set()
+
+
+def spill_root() -> Path:
+    """Where spills go: `DL_SPILL_DIR`, else a Dask worker's own folder, else the temporary one."""
+    chosen = os.environ.get("DL_SPILL_DIR")
+    return Path(chosen or _worker_folder() or tempfile.gettempdir())
+
+
+def _worker_folder() -> str | None:
+    # Whoever hasn't imported it is no worker.
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().local_directory)
+    except ValueError:
+        return None
+
+
+def put(key: SpillKey, state: RangeState, root: Path) -> None:
+    """Keep a range; of an attempt that has ended nothing is kept.
+
+    Raises SPILL_ERROR when the disk is full or can't be written.
+    """
+    size = sum(getattr(state, name).nbytes for name in _TABLES)
+    with _lock:
+        if _has_ended(key.attempt):
+            return
+        used = sum(s for _, s in _memory.values())
+        if used + size <= MEMORY_BYTES:
+            _memory[key] = (state, size)
+            return
+        folder = _folders.setdefault(key.attempt, root / f"{_PREFIX}{key.attempt}-{os.getpid()}")
+    try:
+        _write(state, folder, _name(key))
+    except OSError as error:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.SPILL_ERROR,
+            f"can't spill {size >> 20} MiB to {folder}: {error.strerror or error}; free space "
+            "there, or name another folder with DL_SPILL_DIR (Dask: --local-directory)",
+            folder=str(folder),
+            bytes=size,
+        ) from None
+    finally:
+        with _lock:
+            ended = _has_ended(key.attempt)
+        if ended:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name(key: SpillKey) -> str:
+    return f"part-{key.part}-{key.digest}"
+
+
+def _write(state: RangeState, folder: Path, name: str) -> None:
+    """Under another name first: what has the right name is whole."""
+    unfinished = folder / f"unfinished-{uuid.uuid4()}"
+    try:
+        unfinished.mkdir(parents=True)
+        for table_name in _TABLES:
+            table = getattr(state, table_name)
+            with (
+                pa.OSFile(str(unfinished / f"{table_name}.arrow"), "wb") as sink,
+                pa.ipc.new_file(sink, table.schema) as writer,
+            ):
+                writer.write_table(table)
+        if not (folder / name).exists():
+            unfinished.rename(folder / name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def get(key: SpillKey, first: int, last: int) -> RangeState | None:
+    """A range put by this process, without its small actions; None when it isn't here."""
+    with _lock:
+        held = _memory.get(key)
+        folder = _folders.get(key.attempt)
+    if held is not None:
+        return held[0]
+    if folder is None:
+        return None
+    tables = {}
+    try:
+        for name in _TABLES:
+            with pa.memory_map(str(folder / _name(key) / f"{name}.arrow")) as source:
+                tables[name] = pa.ipc.open_file(source).read_all()
+    except FileNotFoundError:
+        return None
+    return RangeState(first, last, **tables, state=())
+
+
+def drop(key: SpillKey) -> None:
+    """Forget one range."""
+    with _lock:
+        _memory.pop(key, None)
+        folder = _folders.get(key.attempt)
+    if folder is not None:
+        shutil.rmtree(folder / _name(key), ignore_errors=True)
+
+
+def end(run: str, root: Path) -> None:
+    """Forget a run, or one attempt of it, for good; also what processes left that have died."""
+    with _lock:
+        _ended.add(run)
+        for key in [k for k in _memory if _has_ended(k.attempt)]:
+            del _memory[key]
+        folders = [_folders.pop(attempt) for attempt in [*_folders] if _has_ended(attempt)]
+    for folder in (*folders, *root.glob(f"{_PREFIX}{run}*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_ended(attempt: str) -> bool:
+    return attempt in _ended or attempt.partition(".")[0] in _ended

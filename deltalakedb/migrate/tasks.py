@@ -1,0 +1,252 @@
+"""What workers do: pure functions of small picklable specs, and the load of one part.
+
+Parse a range, find which event ends which life (by bucket of the file key), prepare rows, load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import xxhash
+
+from deltalakedb.catalog import rows
+from deltalakedb.catalog.dialects import dialect_of
+from deltalakedb.catalog.dialects.base import close_idle
+from deltalakedb.catalog.records import load_files_name
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.commit import StateChange
+from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
+from deltalakedb.log.reader import RangeSpec, read_range
+from deltalakedb.migrate import spill
+from deltalakedb.migrate.retry import retried
+from deltalakedb.migrate.spill import SpillKey
+from deltalakedb.replay.events import Endings, Events, resolve
+from deltalakedb.replay.state import RangeState
+from deltalakedb.secret import Secret
+from deltalakedb.storage.spec import StoreSpec
+
+
+@dataclass(frozen=True)
+class ParseSpec:
+    """One range to parse, in one attempt to load a run's rows (`<run id>.<number>`).
+
+    `buckets`: into how many pieces its events are split.
+    """
+
+    attempt: str
+    store: StoreSpec
+    range: RangeSpec
+    buckets: int
+    spill_root: str | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the client needs of a parsed range; the rows stay where they are."""
+
+    part: int
+    adds: int
+    removes: int
+    state: tuple[StateChange, ...]
+    times: tuple[tuple[int, int | None, int | None], ...]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Parsed:
+    summary: Summary
+    events: list[Events]
+
+
+@dataclass(frozen=True)
+class LoadSpec:
+    """How a parsed range becomes rows of a load."""
+
+    parse: ParseSpec
+    digest: str
+    run_key: int
+    cap: int | None
+    skipping: tuple[SkippingColumn, ...]
+    commit_times: tuple[int, ...]
+    readable: tuple[bool, ...]
+    database: Secret
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows by table name, and what was counted on the way."""
+
+    tables: dict[str, pa.Table]
+    loaded: Loaded
+
+
+@dataclass(frozen=True)
+class SlotRange:
+    """A slot's finite keys in a part: least lo, greatest hi, greatest width, rows without."""
+
+    least: int
+    greatest: int
+    width: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a loaded part adds to the table's totals."""
+
+    part: int
+    file_rows: int
+    live_files: int
+    live_bytes: int
+    partitions: pa.Table
+    slots: tuple[SlotRange, ...]
+
+
+def parse_part(spec: ParseSpec) -> Parsed:
+    """Read and replay one range; its rows are kept on this worker until they are loaded."""
+    state = read_state(spec)
+    digest = _digest(state)
+    root = _root(spec.spill_root)
+    spill.put(SpillKey(spec.attempt, spec.range.index, digest), state, root)
+    times = zip(
+        *[state.versions.column(n).to_pylist() for n in ("version", "file_time", "in_commit_time")],
+        strict=True,
+    )
+    summary = Summary(
+        part=spec.range.index,
+        adds=pc.sum(state.versions.column("num_adds")).as_py() or state.files.num_rows,
+        removes=pc.sum(state.versions.column("num_removes")).as_py() or 0,
+        state=state.state,
+        times=tuple(times),
+        digest=digest,
+    )
+    return Parsed(summary, state.events(spec.range.index).buckets(spec.buckets))
+
+
+def _root(spill_root: str | None) -> Path:
+    return Path(spill_root) if spill_root else spill.spill_root()
+
+
+def read_state(spec: ParseSpec) -> RangeState:
+    """A range, replayed."""
+    found = read_range(spec.store.open(), spec.range)
+    return RangeState.replay(found, spec.range.first, spec.range.last)
+
+
+def _digest(state: RangeState) -> str:
+    """Identifies the rows of a replayed range, so that parsing it again can be trusted."""
+    hasher = xxhash.xxh3_128()
+    for table, name in ((state.files, "path_key2"), (state.closings, "path_key2")):
+        hasher.update(np.ascontiguousarray(table.column(name).to_numpy()).data)
+    for digest in state.versions.column("log_digest").to_pylist():
+        hasher.update(digest.encode())
+    return hasher.hexdigest()
+
+
+def summary_of(parsed: Parsed) -> Summary:
+    return parsed.summary
+
+
+def bucket_of(parsed: Parsed, bucket: int) -> Events:
+    return parsed.events[bucket]
+
+
+def resolve_bucket(events: list[Events], parts: list[int]) -> dict[int, Endings]:
+    """Endings by part, from one bucket of every range of a run."""
+    return resolve(Events.concat(events), parts)
+
+
+def endings_of(resolved: list[dict[int, Endings]], part: int) -> Endings:
+    return Endings.concat([r[part] for r in resolved])
+
+
+def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
+    """The catalog rows of a part. Parses it again if its rows were on a worker that is gone."""
+    source = spec.parse
+    state = spill.get(_spill_key(spec), source.range.first, source.range.last)
+    if state is None:
+        state = read_state(source)
+        if _digest(state) != spec.digest:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.LOG_DISAGREES,
+                f"the log of versions {source.range.first} to {source.range.last} changed while "
+                "it was imported; stop whoever rewrites commits, and run again",
+                first=source.range.first,
+                last=source.range.last,
+            )
+    state = state.end(endings)
+    if spec.cap is not None:
+        state = state.capped(spec.cap)
+    files = rows.file_rows(state, spec.run_key, spec.skipping)
+    partitions = rows.partition_rows(state)
+    tables = {
+        load_files_name(spec.run_key): files,
+        "dl_versions": rows.version_rows(
+            state.versions, spec.run_key, spec.commit_times, spec.readable
+        ),
+        "dl_change_files": rows.with_load(state.changes, spec.run_key),
+        "dl_other_actions": rows.with_load(state.others, spec.run_key),
+    }
+    loaded = Loaded(
+        part=source.range.index,
+        file_rows=files.num_rows,
+        live_files=pc.sum(partitions.column("num_files")).as_py() or 0,
+        live_bytes=pc.sum(partitions.column("total_bytes")).as_py() or 0,
+        partitions=partitions,
+        slots=tuple(_slot_range(files, slot) for slot in range(len(spec.skipping))),
+    )
+    return Prepared({n: t for n, t in tables.items() if t.num_rows}, loaded)
+
+
+def _slot_range(files: pa.Table, slot: int) -> SlotRange:
+    low = files.column(f"lo{slot}").to_numpy().astype(np.float64)
+    high = files.column(f"hi{slot}").to_numpy().astype(np.float64)
+    known = (low > float(NEG_INF)) & (high < float(POS_INF)) & (low <= high)
+    missing = int(len(low) - np.count_nonzero(known))
+    if missing == len(low):
+        return SlotRange(0, 0, 0, missing)
+    exact_low = files.column(f"lo{slot}").to_numpy()[known]
+    exact_high = files.column(f"hi{slot}").to_numpy()[known]
+    # Unsigned, as a width may exceed 2^63.
+    widths = exact_high.astype(np.uint64) - exact_low.astype(np.uint64)
+    return SlotRange(int(exact_low.min()), int(exact_high.max()), int(widths.max()), missing)
+
+
+def put_part(spec: LoadSpec, prepared: Prepared) -> Loaded:
+    """Load prepared rows in one transaction with their ledger row; a repetition loads nothing.
+
+    A lost connection, a database that restarts or a lock that is held is tried again.
+    """
+    dialect = dialect_of(spec.database.reveal())
+    part = spec.parse.range.index
+
+    def attempt(_number: int) -> Loaded:
+        with dialect.errors(), dialect.loader() as loader:
+            if loader.claim(spec.run_key, part):
+                for name, table in prepared.tables.items():
+                    loader.append(name, table)
+                loader.commit(spec.run_key, part, prepared.loaded.file_rows)
+        return prepared.loaded
+
+    return retried(attempt)
+
+
+def load_part(spec: LoadSpec, endings: Endings) -> Loaded:
+    """Prepare a part and load it from here."""
+    loaded = put_part(spec, prepare_part(spec, endings))
+    spill.drop(_spill_key(spec))
+    return loaded
+
+
+def _spill_key(spec: LoadSpec) -> SpillKey:
+    return SpillKey(spec.parse.attempt, spec.parse.range.index, spec.digest)
+
+
+def forget(run: str, spill_root: str | None) -> None:
+    """Drop what a run (or one attempt of it) has spilled here, and the connections it kept."""
+    spill.end(run, _root(spill_root))
+    close_idle()

@@ -1,0 +1,134 @@
+"""What one worker reads of a log for a diff: a range, as records, or some of its files in full."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.log import checkpoint
+from deltalakedb.log.commit import ActionRows, StateChange
+from deltalakedb.log.reader import RangeSpec, read_range
+from deltalakedb.log.rows import FILE_SCHEMA, LIVE
+from deltalakedb.parity.facts import LOG_RECORD, Records, log_records
+from deltalakedb.replay.state import RangeState
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.store import ObjectStore
+
+_BATCH_ROWS = 32_768
+_STATE_COLUMNS = ("metaData", "protocol", "txn", "domainMetadata")
+_ADD_COLUMNS = ("path", "partitionValues", "size", "deletionVector")
+
+
+@dataclass(frozen=True)
+class LogPart:
+    """A range of the log, read.
+
+    `records`: LOG_RECORD; `digests`: (version, digest) of its commits.
+    """
+
+    index: int
+    records: Records
+    state: tuple[StateChange, ...]
+    digests: tuple[tuple[int, str], ...]
+
+
+def read_part(spec: StoreSpec, part: RangeSpec) -> LogPart:
+    """Read and replay one range. Raises what `log.reader.read_range` raises."""
+    records: list[Records] = [np.empty(0, dtype=LOG_RECORD)]
+    state: list[StateChange] = []
+    digests: list[tuple[int, str]] = []
+    for piece in _pieces(spec.open(), part):
+        replayed = RangeState.replay(piece, part.first, part.last)
+        records.append(log_records(replayed, part.index))
+        state += replayed.state
+        columns = [replayed.versions.column(n).to_pylist() for n in ("version", "log_digest")]
+        digests += zip(*columns, strict=True)
+    return LogPart(part.index, np.concatenate(records), tuple(state), tuple(digests))
+
+
+def read_files(spec: StoreSpec, part: RangeSpec, keys: frozenset[tuple[int, int]]) -> pa.Table:
+    """The live files of one range whose keys are asked for: FILE_SCHEMA."""
+    found = [FILE_SCHEMA.empty_table()]
+    for piece in _pieces(spec.open(), part):
+        files = RangeState.replay(piece, part.first, part.last).files
+        names = ("path_key", "path_key2", "removed_version")
+        rows = zip(*(files.column(n).to_pylist() for n in names), strict=True)
+        wanted = [end == LIVE and (key, key2) in keys for key, key2, end in rows]
+        found.append(files.filter(pa.array(wanted, pa.bool_())))
+    return pa.concat_tables(found)
+
+
+def _pieces(store: ObjectStore, part: RangeSpec) -> Iterator[ActionRows]:
+    """The actions of a range; those of a checkpoint's Parquet file batch by batch.
+
+    Statistics and removes are most of a checkpoint, and aren't compared: of the former only
+    whether there are any, the latter end nothing, as nothing comes before a checkpoint.
+    """
+    if not part.units:
+        yield read_range(store, part)
+        return
+    for name, units in groupby(part.units, key=lambda unit: unit.name):
+        same = tuple(units)
+        groups = [group for unit in same for group in unit.groups or ()]
+        whole = replace(part, units=same)
+        if not groups:
+            yield _without_removes(read_range(store, whole))
+            continue
+        try:
+            yield from _file_pieces(store, name, groups, part.first)
+        except (pa.ArrowInvalid, OSError, DeltaLakeError):
+            read_range(store, whole)  # raises CORRUPT_CHECKPOINT with all that is known of it
+            raise
+
+
+def _without_removes(rows: ActionRows) -> ActionRows:
+    return replace(rows, closings=rows.closings.slice(0, 0))
+
+
+def _file_pieces(
+    store: ObjectStore, path: str, groups: list[int], version: int
+) -> Iterator[ActionRows]:
+    home, name = store.resolve(path)
+    with home.open_input(name) as source:
+        file = pq.ParquetFile(source)
+        known = all(_all_have_stats(file, group) for group in groups)
+        columns = _columns(file.schema_arrow, with_stats=not known)
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
+            rows = checkpoint.action_rows(pa.Table.from_batches([batch]), version)
+            yield _with_stats(rows) if known else rows
+
+
+def _columns(schema: pa.Schema, *, with_stats: bool) -> list[str]:
+    columns = [name for name in _STATE_COLUMNS if name in schema.names]
+    if "add" in schema.names:
+        names = {child.name for child in schema.field("add").type}
+        wanted = [*_ADD_COLUMNS, *(("stats", "stats_parsed") if with_stats else ())]
+        columns += [f"add.{name}" for name in wanted if name in names]
+    return columns
+
+
+def _all_have_stats(file: pq.ParquetFile, group: int) -> bool:
+    """Whether the footer says that each add of a row group has a statistics text."""
+    nulls: dict[str, int] = {}
+    metadata = file.metadata.row_group(group)
+    for number in range(metadata.num_columns):
+        column = metadata.column(number)
+        if column.path_in_schema in ("add.path", "add.stats"):
+            statistics = column.statistics
+            if statistics is None or not statistics.has_null_count:
+                return False
+            nulls[column.path_in_schema] = statistics.null_count
+    return len(nulls) == 2 and nulls["add.path"] == nulls["add.stats"]
+
+
+def _with_stats(rows: ActionRows) -> ActionRows:
+    """Something in the place of statistics that are there and weren't read."""
+    stats = pa.repeat(pa.scalar("{}"), rows.files.num_rows)
+    index = rows.files.schema.get_field_index("stats")
+    return replace(rows, files=rows.files.set_column(index, rows.files.schema.field(index), stats))

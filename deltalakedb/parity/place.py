@@ -1,0 +1,38 @@
+"""Where a table's log is, given the table or the log itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.uri import redact
+
+
+def log_store(log_dir: str, options: Mapping[str, object] | None = None) -> StoreSpec:
+    """The store of a `_delta_log`, given itself or the table it belongs to."""
+    spec = StoreSpec(log_dir, dict(options or {}))  # type: ignore[arg-type]
+    if spec.url.rstrip("/").rpartition("/")[2] == "_delta_log":
+        return spec
+    below = spec.child("_delta_log")
+    try:
+        below.open().list("0")
+    except DeltaLakeError as error:
+        if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
+            raise
+        return _stray(spec)
+    return below
+
+
+def _stray(spec: StoreSpec) -> StoreSpec:
+    """No `_delta_log` below: a log under another name, or a mistake that deserves a clear word."""
+    names = [o.name for o in spec.open().list()]
+    if any(name[:20].isdigit() and name.endswith((".json", ".parquet")) for name in names):
+        return spec
+    where = redact(spec.url)
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.NOT_A_DELTA_TABLE,
+        f"{where} is not a Delta table: it has no _delta_log, and no commit in itself; point "
+        "--log-dir to the _delta_log folder",
+        location=where,
+    )
