@@ -1,0 +1,1 @@
+"""The migration guide's names, each a thin face of the core."""

@@ -1,0 +1,62 @@
+"""`connect_to_table`: from a `deltasql://` URI to a Table."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from deltalakedb.catalog.light import LightCatalog
+from deltalakedb.config import CacheConfig, SqlConfig
+from deltalakedb.secret import Secret
+from deltalakedb.table.table import Table
+from deltalakedb.uri import TableUri, parse_table_uri
+
+_catalogs: dict[tuple[int, str], LightCatalog] = {}
+_lock = threading.Lock()
+
+
+def connect_to_table(
+    uri: str,
+    sql_config: SqlConfig | None = None,
+    *,
+    cache: CacheConfig | bool | None = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Table:
+    """Open a catalogued table, whatever its size, with one small question to the database.
+
+    `uri`: `deltasql://<database URL>.<[namespace.]table>` or `…?table=[namespace.]table`.
+    `sql_config`: takes the place of the URI's database (credentials kept out of URIs).
+    `cache`: of file lists on local disk: True for the defaults, a CacheConfig, or False or None
+    (what ConfigFactory.create_cache_config makes of `enable_caching: false`) for none.
+    Tables of one database share its connection. Raises NOT_FOUND (no catalog),
+    TABLE_NOT_FOUND, AUTHENTICATION_ERROR, CATALOG_VERSION.
+    """
+    parsed = parse_table_uri(uri)
+    if sql_config is not None:
+        parsed = TableUri(Secret(sql_config.reveal_url()), parsed.namespace, parsed.table)
+    return Table(
+        parsed,
+        _catalog(parsed.database),
+        cache=CacheConfig() if cache is True else cache or None,
+        storage_options=storage_options,
+    )
+
+
+def _catalog(database: str) -> LightCatalog:
+    """The catalog of a database. A forked process has its own: a connection has one user."""
+    key = (os.getpid(), database)
+    with _lock:
+        catalog = _catalogs.get(key)
+        if catalog is None:
+            catalog = _catalogs[key] = LightCatalog(database)
+    return catalog
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # the one of the parent may be held for ever
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,307 @@
+"""A table behind a `deltasql://` URI."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from deltalakedb.catalog import queries
+from deltalakedb.catalog.light import LightCatalog
+from deltalakedb.catalog.records import TableRow, TableState
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.protocol import Protocol
+from deltalakedb.table.history import History
+from deltalakedb.uri import TableUri
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    from deltalakedb.config import CacheConfig
+    from deltalakedb.snapshot.cache import CacheStats, FileCache
+    from deltalakedb.snapshot.metadata import Metadata
+    from deltalakedb.snapshot.snapshot import Snapshot
+
+Predicate = Any
+"""A SQL string, DNF tuples (`[("a", "=", 1)]`), or a `pyarrow.compute.Expression`."""
+
+Timestamp = int | str | dt.datetime | dt.date
+"""Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime."""
+
+
+_CHARTED = 60
+"""Commits in a table's chart."""
+
+
+@dataclass
+class _Head:
+    """The newest version that was seen, and its snapshot once somebody asks for it."""
+
+    row: TableRow
+    state: TableState
+    snapshot: Snapshot | None = field(default=None, compare=False)
+
+
+class Table:
+    """A catalogued Delta table.
+
+    `version`, `metadata`, `protocol` and the delta-rs names are those of the newest version that
+    this object has seen: when it was opened, or at the last `snapshot()` or `update()`.
+    """
+
+    def __init__(
+        self,
+        uri: TableUri,
+        catalog: LightCatalog,
+        *,
+        cache: CacheConfig | None = None,
+        storage_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._uri = uri
+        self._catalog = catalog
+        self._cache_config = cache
+        self._storage_options = dict(storage_options or {})
+        self._head = self._read_head()
+
+    def _read_head(self) -> _Head:
+        found = queries.open_head(self._catalog, self._uri.namespace, self._uri.table)
+        if found is None:
+            raise queries.no_table(self._catalog, self._uri.name)
+        return _Head(*found)
+
+    @property
+    def uri(self) -> str:
+        """The table's URI, to connect again; its repr-safe form is `repr(table)`."""
+        return self._uri.reveal()
+
+    @property
+    def name(self) -> str:
+        return self._head.row.full_name
+
+    @property
+    def table_id(self) -> str:
+        return self._head.row.table_id
+
+    @property
+    def location(self) -> str:
+        return self._head.row.location
+
+    @property
+    def version(self) -> int:
+        return self._head.row.head_version
+
+    @property
+    def known_since(self) -> int:
+        """The oldest version that can be read."""
+        return self._head.row.known_since
+
+    @property
+    def metadata(self) -> Metadata:
+        return self._newest().metadata
+
+    @property
+    def protocol(self) -> Protocol:
+        return self._newest().protocol
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self._newest().schema
+
+    def update(self) -> Table:
+        """Look for newer versions; one small question."""
+        found = self._read_head()
+        if found != self._head:
+            self._head = found
+        return self
+
+    @cached_property
+    def _cache(self) -> FileCache | None:
+        if self._cache_config is None:
+            return None
+        from deltalakedb.snapshot.cache import FileCache
+
+        return FileCache(self._cache_config)
+
+    def _newest(self) -> Snapshot:
+        head = self._head
+        if head.snapshot is None:
+            head.snapshot = self._snapshot(head.row, head.state)
+        return head.snapshot
+
+    def _snapshot(self, row: TableRow, state: TableState) -> Snapshot:
+        # Here, not above: opening a table is to cost what opening takes.
+        from deltalakedb.snapshot.snapshot import Snapshot
+
+        return Snapshot(
+            self._catalog,
+            row,
+            state,
+            cache=self._cache,
+            storage_options=self._storage_options,
+        )
+
+    def snapshot(self, version: int | None = None, timestamp: Timestamp | None = None) -> Snapshot:
+        """The newest version, that `version`, or the newest at `timestamp`.
+
+        Raises VERSION_NOT_FOUND for a version that isn't there or is older than what was
+        imported (`known_since`), or a timestamp before it.
+        """
+        if version is not None and timestamp is not None:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT, "give a version or a timestamp, not both"
+            )
+        load = self.update()._head.row.live_load
+        try:
+            return self._open(version, timestamp)
+        except DeltaLakeError:
+            if self.update()._head.row.live_load == load:
+                raise
+        # The table was imported anew between two questions.
+        return self._open(version, timestamp)
+
+    def _open(self, version: int | None, timestamp: Timestamp | None) -> Snapshot:
+        row = self._head.row
+        if timestamp is not None:
+            version = self._version_at(row, milliseconds(timestamp))
+        if version is None or version == row.head_version:
+            return self._newest()
+        queries.check_version(self._catalog, row, version)
+        return self._snapshot(row, queries.state_at(self._catalog, row, version, small=True))
+
+    def _version_at(self, row: TableRow, time_ms: int) -> int:
+        version = queries.version_before(self._catalog, row, time_ms)
+        if version is None:
+            earliest = queries.earliest_time(self._catalog, row)
+            since = "unknown" if earliest is None else _iso(earliest)
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.VERSION_NOT_FOUND,
+                f"table {row.full_name} has no version at {_iso(time_ms)}: the oldest that can "
+                f"be read, {row.known_since}, was committed at {since}",
+                timestamp=time_ms,
+                known_since=row.known_since,
+            )
+        return version
+
+    def history(self, limit: int | None = None) -> History:
+        """Commits, newest first, as dictionaries; prints as a table. Looks for newer ones."""
+        self.update()
+        return History(self.name, queries.history(self._catalog, self._head.row, limit))
+
+    def get_cache_stats(self) -> CacheStats:
+        """Hits, misses and size of the local cache of file lists."""
+        from deltalakedb.snapshot.cache import CacheStats
+
+        return CacheStats() if self._cache is None else self._cache.stats()
+
+    # delta-rs's names, over the newest version seen.
+
+    def files(self, partition_filters: Predicate = None) -> list[str]:
+        """Paths of the live files as in the log."""
+        paths: list[str] = self._newest().plan(partition_filters, ("path",))["path"].to_pylist()
+        return paths
+
+    def file_uris(
+        self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
+    ) -> list[str]:
+        return self._newest().file_uris(
+            partition_filters, file_pruning_predicate=file_pruning_predicate
+        )
+
+    def partitions(
+        self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
+    ) -> list[dict[str, str | None]]:
+        return self._newest().partitions(
+            partition_filters, file_pruning_predicate=file_pruning_predicate
+        )
+
+    def get_add_actions(self, flatten: bool = False) -> pa.Table:
+        return self._newest().get_add_actions(flatten)
+
+    def count(self) -> int:
+        """The number of rows."""
+        return self._newest().count_rows()
+
+    def to_pyarrow_dataset(
+        self, partitions: Predicate = None, *, file_pruning_predicate: Predicate = None
+    ) -> ds.Dataset:
+        return self._newest().to_pyarrow_dataset(
+            partitions, file_pruning_predicate=file_pruning_predicate
+        )
+
+    def to_pyarrow_table(
+        self,
+        partitions: Predicate = None,
+        columns: list[str] | None = None,
+        *,
+        filters: Predicate = None,
+    ) -> pa.Table:
+        newest = self._newest()
+        return newest.to_pyarrow_table(newest.where(partitions, filters), columns)
+
+    def to_pandas(
+        self,
+        partitions: Predicate = None,
+        columns: list[str] | None = None,
+        *,
+        filters: Predicate = None,
+        **options: Any,
+    ) -> Any:
+        newest = self._newest()
+        return newest.to_pandas(newest.where(partitions, filters), columns, **options)
+
+    def close(self) -> None:
+        """Close the connection; asking again opens it again."""
+        self._catalog.close()
+
+    def __repr__(self) -> str:
+        return f"Table({self._uri!r}, version={self.version})"
+
+    def _repr_html_(self) -> str:
+        from deltalakedb.snapshot.html import table_html
+        from deltalakedb.snapshot.markup import code
+
+        newest = self._newest()
+        history = History(self.name, queries.history(self._catalog, self._head.row, _CHARTED))
+        since = f"version {self.known_since:,}" if self.known_since else "the first version"
+        facts = [
+            ("readable since", since),
+            ("location", code(self.location)),
+            ("catalog", code(repr(self._uri))),
+            ("table id", code(self.table_id)),
+        ]
+        return table_html(self.name, facts, newest, history.changes())
+
+
+def milliseconds(timestamp: Timestamp) -> int:
+    """A timestamp as milliseconds since 1970; without a zone it is UTC."""
+    if isinstance(timestamp, bool):
+        raise _bad_timestamp(timestamp)
+    if isinstance(timestamp, int):
+        return timestamp
+    if isinstance(timestamp, str):
+        try:
+            timestamp = dt.datetime.fromisoformat(timestamp)
+        except ValueError:
+            raise _bad_timestamp(timestamp) from None
+    if not isinstance(timestamp, dt.datetime):
+        if not isinstance(timestamp, dt.date):
+            raise _bad_timestamp(timestamp)
+        timestamp = dt.datetime(timestamp.year, timestamp.month, timestamp.day)
+    if timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=dt.UTC)
+    return (timestamp - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+
+
+def _bad_timestamp(value: object) -> DeltaLakeError:
+    return DeltaLakeError(
+        DeltaLakeErrorKind.INVALID_ARGUMENT,
+        f"{value!r} is no timestamp; use milliseconds since 1970, ISO 8601 text such as "
+        "2024-05-01T12:00:00Z, or a datetime",
+    )
+
+
+def _iso(time_ms: int) -> str:
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).isoformat()

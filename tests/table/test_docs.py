@@ -1,0 +1,45 @@
+"""docs/reading.md: its code runs as printed, and prints what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.data_files import ROWS
+from benchmarks.generate import Variant, generate
+from benchmarks.synthetic import Shape
+from deltalakedb.migrate.run import import_table
+
+PAGE = Path(__file__).parents[2] / "docs" / "reading.md"
+BLOCK = re.compile(r"```python\n(.*?)```\n(?:\n```\n(.*?)```\n)?", re.S)
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
+    generate(tmp_path / "sales", Shape(1000, 100, 10, 11, ROWS), Variant(50, data=True))
+    database = str(tmp_path / "meta.sqlite")
+    import_table(str(tmp_path / "sales"), database=database, mode="full-history")
+    return f"deltasql://sqlite:///{database}?table=sales"
+
+
+def timeless(text: str) -> list[str]:
+    """Lines without the milliseconds that a step took."""
+    return [re.sub(r" +[\d.]+ ms", " ms", line) for line in text.splitlines()]
+
+
+def test_the_page_is_right(uri: str) -> None:
+    blocks = BLOCK.findall(PAGE.read_text())
+    assert len(blocks) == 8
+    assert all(printed for _, printed in blocks)
+    names: dict[str, Any] = {}
+    for code, printed in blocks:
+        code = code.replace("deltasql://sqlite:////var/lib/meta.sqlite?table=sales", uri)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, "reading.md", "exec"), names)
+        assert timeless(out.getvalue()) == timeless(printed)
