@@ -1,0 +1,10 @@
+"""The command line, `dl`. Commands are loaded when they are called."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """The console script: runs a command and exits with its code."""
+    from deltalakedb.cli.app import run
+
+    run()

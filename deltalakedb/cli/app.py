@@ -1,0 +1,87 @@
+"""`dl` itself: which commands there are, loaded one by one, and the options of all of them."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from deltalakedb import __version__
+from deltalakedb.cli.ending import Ending
+from deltalakedb.cli.options import debug
+
+_MODULES = {
+    "import": "import_",
+    "diff": "diff",
+    "tables": "tables",
+    "show": "show",
+    "history": "history",
+    "files": "files",
+    "plan": "plan",
+    "gc": "gc",
+    "upgrade": "upgrade",
+}
+"""Commands in the order of the help, and the modules that have them as `command`."""
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        module = _MODULES.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(f"deltalakedb.cli.{module}").command
+        return command
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run and exit. Unlike click's own, every error ends with 1 (2 and 3 are diff's)."""
+        ending = Ending()
+        with ending:
+            code = super().main(
+                args, prog_name or "dl", complete_var, standalone_mode=False, obj=ending, **extra
+            )
+            ending.code = code if isinstance(code, int) else 0
+        sys.exit(ending.code)
+
+
+@click.group("dl", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="dl %(version)s")
+@debug
+def app() -> None:
+    """Delta Lake metadata in a SQL database.
+
+    `dl import` reads a table's _delta_log into a catalog, `dl diff` proves that nothing was
+    lost, the others look at what is there.
+
+    Exit codes: 0 done, 1 error (one line on standard error says why), 130 interrupted; `dl diff`
+    also 2 (drift) and 3 (lag alone).
+    """
+
+
+def run() -> None:
+    """The process's own entry: a polite end is as good as Ctrl-C."""
+    signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the terminal can't show is no reason to fail.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    app.main()
+
+
+def _terminated(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)

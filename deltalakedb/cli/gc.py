@@ -1,0 +1,45 @@
+"""`dl gc`: what dead imports left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from deltalakedb.cli import options, output
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.garbage import DeadLoad
+
+
+@click.command()
+@options.database
+@click.option("--dry-run", is_flag=True, help="Tell what would be removed, and remove nothing.")
+@options.debug
+def command(database: str, dry_run: bool) -> None:
+    """Remove what dead imports left.
+
+    Running imports and everything that a table shows stay as they are.
+    """
+    from deltalakedb.catalog.catalog import Catalog
+    from deltalakedb.catalog.garbage import collect_garbage
+
+    with Catalog(database) as catalog:
+        found = collect_garbage(catalog, dry_run=dry_run)
+    would = "Would remove" if dry_run else "Removed"
+    for run in found.runs:
+        name, began = output.shown(run.table_name), output.time_text(run.started_at)
+        output.say(f"{would} run {run.run_id} of {name}, begun {began} UTC: its process is gone")
+    for load in found.loads:
+        output.say(f"{would} {_described(load)}")
+    for load in found.held:
+        output.say(f"Left {_described(load)}: somebody reads it; run `dl gc` again later")
+    if found.alive:
+        output.say(f"{found.alive} import{'s run' if found.alive > 1 else ' runs'} now, left alone")
+    if not (found.runs or found.loads or found.held):
+        output.say("Nothing to remove")
+
+
+def _described(load: DeadLoad) -> str:
+    rows = f"{load.file_rows:,} file rows"
+    return f"load {load.load_id} of {output.shown(load.table_name)} ({rows} in the ledger)"

@@ -1,0 +1,113 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _set_debug(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.obj.debug = True
+
+
+debug = click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_set_debug,
+    help="Show the traceback of an error (also DL_DEBUG=1).",
+)
+
+database = click.option(
+    "--database",
+    envvar="DL_DATABASE",
+    show_envvar=True,
+    required=True,
+    metavar="DATABASE",
+    help="The catalog: a SQLite file or a database URL (postgresql://user:password@host/name).",
+)
+
+log_dir_help = "The table's _delta_log, or the table itself: a path, file:// or s3://"
+
+output_format = click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people, or for programs.",
+)
+
+json_output = click.option(
+    "--json-output",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Write the result as JSON to FILE (- is standard output).",
+)
+
+
+def _parse_pairs(
+    context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, pair in enumerate(pairs, 1):
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            # The text stays out of the message: it may be a key.
+            raise click.BadParameter(f"number {number} has no form NAME=VALUE", context, parameter)
+        found[name.strip()] = value
+    return found
+
+
+storage_option = click.option(
+    "--storage-option",
+    "storage_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=_parse_pairs,
+    help="An option of the object store, such as AWS_ENDPOINT_URL=http://…; may be repeated. "
+    "Keys are better kept in the environment, which other users can't list.",
+)
+
+table = click.argument("table", metavar="TABLE")
+"""A uuid, a name or `namespace.name`."""
+
+version = click.option(
+    "--version",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="As of version N instead of the newest.",
+)
+
+where = click.option(
+    "--where",
+    metavar="SQL",
+    help="Only files that may hold rows satisfying this predicate, such as \"d >= '2024-05-01'\".",
+)
+
+_workers = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Start N worker processes; without, this process does it all.",
+)
+_scheduler = click.option(
+    "--scheduler", metavar="ADDRESS", help="Run on the Dask cluster whose scheduler is at ADDRESS."
+)
+_local_directory = click.option(
+    "--local-directory",
+    type=click.Path(file_okay=False),
+    metavar="DIR",
+    help="Where to spill what doesn't fit into memory; by default the temporary directory.",
+)
+
+
+def places(command: F) -> F:
+    """Where a command's parts run: the arguments workers, scheduler and local_directory."""
+    return _workers(_scheduler(_local_directory(command)))

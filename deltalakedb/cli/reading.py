@@ -1,0 +1,49 @@
+"""How commands read the catalog: over a bare connection, and one load's rows together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.light import LightCatalog
+    from deltalakedb.catalog.records import TableRow
+
+T = TypeVar("T")
+
+
+@contextmanager
+def open_catalog(database: str) -> Iterator[LightCatalog]:
+    """A catalog to be read. Raises NOT_FOUND, CATALOG_VERSION, AUTHENTICATION_ERROR, …"""
+    from deltalakedb.catalog.light import LightCatalog
+    from deltalakedb.catalog.version import check_schema_version
+
+    catalog = LightCatalog(database)
+    try:
+        [(version,)] = catalog.reader.rows("SELECT version_num FROM dl_schema_version")
+        check_schema_version(version, catalog.reader.url)
+        yield catalog
+    finally:
+        catalog.close()
+
+
+def read_table(catalog: LightCatalog, table: str, ask: Callable[[TableRow], T]) -> T:
+    """What `ask` finds out about a table; asked again if an import has replaced it meanwhile."""
+    from deltalakedb.catalog.queries import find_table
+    from deltalakedb.error import DeltaLakeError
+
+    row = find_table(catalog, table)
+    while True:
+        failure: DeltaLakeError | None = None
+        try:
+            found = ask(row)
+        except DeltaLakeError as error:
+            failure = error
+        after = find_table(catalog, table)
+        if after.live_load != row.live_load:
+            row = after
+            continue
+        if failure is not None:
+            raise failure
+        return found
