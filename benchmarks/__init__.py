@@ -1,0 +1,1 @@
+"""Benchmarks: synthetic Delta logs, floors, delta-rs and the report."""
