@@ -23,6 +23,7 @@ help: ## list what can be made
 venv: $(STAMP) ## create .venv with the package, `dl` and everything for tests
 
 # uv installs in seconds what takes pip minutes; pip remains for indexes that only pip is told of.
+# Bytecode is written now, as every process would compile it anew where Python is told to write none.
 $(STAMP): pyproject.toml constraints.txt
 	@set -e; \
 	suits='import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))'; \
@@ -41,7 +42,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV)"
 	@set -e; quiet_pip='$(BIN)/python -m pip install --quiet --disable-pip-version-check'; \
 	export PIP_ROOT_USER_ACTION=ignore UV_SYSTEM_CERTS=1; \
-	$$quiet_pip uv && $(BIN)/uv pip install --quiet --python $(BIN)/python $(REQUIREMENTS) \
+	$$quiet_pip uv \
+	  && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(REQUIREMENTS) \
 	  || $$quiet_pip $(REQUIREMENTS)
 	@touch $@
 
@@ -66,6 +68,7 @@ demo: venv ## import a real table on a Dask cluster, compare it, show it
 	@$(BIN)/python examples/demo.py
 
 bench: venv servers ## measure; the figures are ratios of the same run
+	@$(BIN)/python -m compileall -q deltalakedb  # as an installation does
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove everything that was made here
