@@ -22,7 +22,7 @@ import pyarrow.ipc
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.replay.state import RangeState
 
-MEMORY_BYTES = 96 << 20
+MEMORY_BYTES = 64 << 20
 """Ranges kept in a process's memory; more goes to disk."""
 _TABLES = ("files", "closings", "versions", "changes", "others")
 _PREFIX = "dl-spill-"
