@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +45,15 @@ def lease_key(location: str) -> int:
 
 
 def index_load(catalog: Catalog, load_id: int, columns: Sequence[Sequence[str]]) -> None:
-    """Index and analyse a loaded, still invisible table."""
-    # A transaction each: SQLite has one writer, and others are to have their turn in between.
-    for ddl in catalog.dialect.index_ddl(load_id, columns):
+    """Index and analyse a loaded, still invisible table; several indexes at a time."""
+
+    def build(ddl: str) -> None:
+        # A transaction each: SQLite has one writer, and others have their turn in between.
         with catalog.write() as connection:
             connection.exec_driver_sql(ddl)
+
+    with ThreadPoolExecutor(catalog.dialect.index_builds) as builds:
+        list(builds.map(build, catalog.dialect.index_ddl(load_id, columns)))
     with catalog.write() as connection:
         catalog.dialect.analyze_load(connection, load_id)
 

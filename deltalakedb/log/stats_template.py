@@ -164,7 +164,8 @@ class Texts:
     def plain_rows(self, rows: Int64s) -> Int64s:
         """Those of `rows` (ascending) that a template can be held against."""
         for odd in self._odd:
-            rows = np.setdiff1d(rows, odd)
+            if len(odd):
+                rows = np.setdiff1d(rows, odd)
         return rows
 
     def match(self, template: Template, rows: Int64s) -> Match:

@@ -68,6 +68,8 @@ class Dialect(ABC):
 
     parallel_load: ClassVar[bool]
     """Whether workers may load at the same time, each over a connection of its own."""
+    index_builds: ClassVar[int] = 1
+    """How many indexes of a load are built at the same time."""
 
     def __init__(self, url: str) -> None:
         self._url = url
