@@ -10,7 +10,10 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.parity.cluster import cluster_errors
 from deltalakedb.secret import Secret
+
+_ADVICE = "repeat the import: nothing of this run is visible"
 
 
 class Handle(Protocol):
@@ -96,7 +99,7 @@ class OnDask:
 
     def submit(self, task: Callable[..., Any], *args: Any, near: Any = None) -> Any:
         place: dict[str, Any] = {}
-        with _cluster_errors():
+        with cluster_errors(_ADVICE):
             if near is not None:
                 holders = self._client.who_has([near]).get(near.key, ())
                 if holders:
@@ -109,7 +112,7 @@ class OnDask:
         from distributed import as_completed
 
         positions = {handle.key: position for position, handle in enumerate(handles)}
-        with _cluster_errors():
+        with cluster_errors(_ADVICE):
             for future, value in as_completed(handles, with_results=True):
                 # Of what was lost with the scheduler the error comes as if it were the value.
                 if isinstance(value, BaseException):
@@ -127,27 +130,3 @@ class OnDask:
         # Here too: the client itself loads the last part, and all of them where one may write.
         task(*args)
         self._client.run(task, *args, on_error="ignore")
-
-
-class _cluster_errors:
-    """Dask's own failures, said in terms of the import."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, DeltaLakeError):
-            return
-        name = type(error).__name__
-        if name == "KilledWorker":
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.CLUSTER_ERROR,
-                "workers died again and again on the same part (usually out of memory); give "
-                "them more memory, or look into their logs",
-            ) from error
-        if name in ("CommClosedError", "FutureCancelledError", "CancelledError", "TimeoutError"):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.CLUSTER_ERROR,
-                "the Dask scheduler has gone; start it again and repeat the import: nothing of "
-                "this run is visible",
-            ) from error

@@ -30,17 +30,22 @@ def read_parts(store: StoreSpec, ranges: Sequence[RangeSpec], client: Any) -> It
 def _completed(futures: list[Any]) -> Iterator[LogPart]:
     from distributed import as_completed
 
-    with _cluster_errors():
+    with cluster_errors("repeat the diff"):
         for future, part in as_completed(futures, with_results=True):
             yield part
             future.release()
 
 
+_GONE = frozenset({"CommClosedError", "FutureCancelledError", "CancelledError", "TimeoutError"})
+
+
 @contextmanager
-def _cluster_errors() -> Iterator[None]:
-    """Dask's own failures, said in terms of the diff."""
+def cluster_errors(advice: str) -> Iterator[None]:
+    """Dask's own failures as CLUSTER_ERROR; `advice`: what to do once the scheduler is back."""
     try:
         yield
+    except DeltaLakeError:
+        raise
     except Exception as error:
         name = type(error).__name__
         if name == "KilledWorker":
@@ -49,9 +54,22 @@ def _cluster_errors() -> Iterator[None]:
                 "workers died again and again on the same part of the log (usually out of "
                 "memory); give them more memory, or look into their logs",
             ) from error
-        if name in ("CommClosedError", "FutureCancelledError", "CancelledError", "TimeoutError"):
+        if name in _GONE or _raised_by_transport(error):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CLUSTER_ERROR,
-                "the Dask scheduler has gone; start it again and repeat the diff",
+                f"the Dask scheduler has gone; start it again and {advice}",
             ) from error
         raise
+
+
+def _raised_by_transport(error: BaseException) -> bool:
+    """Whether it comes from the depth of a connection.
+
+    One that closes while it is written to fails in Tornado's buffers, with an error of any type.
+    """
+    trace = error.__traceback__
+    module = ""
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        trace = trace.tb_next
+    return module.startswith(("tornado.", "distributed.comm."))
