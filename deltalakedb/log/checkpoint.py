@@ -14,6 +14,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from deltalakedb.log import rows
 from deltalakedb.log.commit import ADD_FIELDS, STATE_ACTIONS, ActionRows, StateChange
@@ -52,6 +53,19 @@ def sidecar_names(batch: pa.Table) -> list[str]:
         return []
     paths = pc.struct_field(batch.column("sidecar"), "path")
     return [p for p in paths.to_pylist() if p is not None]
+
+
+def all_have_stats(group: pq.RowGroupMetaData) -> bool:
+    """Whether the footer says that each add of a row group has a statistics text."""
+    nulls: dict[str, int] = {}
+    for number in range(group.num_columns):
+        column = group.column(number)
+        if column.path_in_schema in ("add.path", "add.stats"):
+            statistics = column.statistics
+            if statistics is None or not statistics.has_null_count:
+                return False
+            nulls[column.path_in_schema] = statistics.null_count
+    return len(nulls) == 2 and nulls["add.path"] == nulls["add.stats"]
 
 
 def state_changes(batch: pa.Table, version: int) -> list[StateChange]:

@@ -7,9 +7,10 @@ goes through `plan_ranges` and `read_range`.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import orjson
@@ -29,17 +30,22 @@ RANGE_BYTES = 32 << 20
 RANGE_COMMITS = 10_000
 SETTLE_ADDS = 2_000
 _FETCH = 256
+_SLICE_BATCH = 16_384
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class CheckpointUnit:
-    """Some row groups of one Parquet file of a checkpoint, or one JSON file (`groups` None)."""
+    """Some row groups of one Parquet file of a checkpoint, or one JSON file (`groups` None).
+
+    `rows`: first row and number of rows, where it is a part of one large row group.
+    """
 
     name: str
     groups: tuple[int, ...] | None
     size: int
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,12 @@ class RangeSpec:
     @property
     def size(self) -> int:
         return sum(c.size for c in self.commits) + sum(u.size for u in self.units)
+
+    @property
+    def shared(self) -> tuple[str, tuple[int, ...] | None] | None:
+        """The row group of which this range is one part of several: they are best read together."""
+        [unit] = self.units if len(self.units) == 1 else [None]
+        return None if unit is None or unit.rows is None else (unit.name, unit.groups)
 
 
 def read_listing(store: ObjectStore) -> LogListing:
@@ -131,6 +143,21 @@ def read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
     """
     with _without_collector():
         return _read_range(store, spec)
+
+
+def read_ranges(store: ObjectStore, specs: Sequence[RangeSpec]) -> Iterator[ActionRows]:
+    """`read_range` of each; ranges that share a row group decode it once, in ascending order."""
+    if len(specs) == 1:
+        yield read_range(store, specs[0])
+        return
+    first = specs[0]
+    slices = [unit.rows for spec in specs for unit in spec.units if unit.rows is not None]
+    assert len(slices) == len(specs)
+    with (
+        _checkpoint_errors(first.first, first.checkpoint, first.units[0].name),
+        _without_collector(),
+    ):
+        yield from _read_slices(store, first.units[0], slices, first.first)
 
 
 def _read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
@@ -241,8 +268,9 @@ def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit],
     with home.open_input(inner) as source:
         file = pq.ParquetFile(source)
         units = [
-            CheckpointUnit(name, (group,), file.metadata.row_group(group).total_byte_size)
+            unit
             for group in range(file.metadata.num_row_groups)
+            for unit in _group_units(name, group, file.metadata.row_group(group))
         ]
         sidecars: list[str] = []
         if "sidecar" in file.schema_arrow.names:
@@ -250,9 +278,24 @@ def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit],
     return units, sidecars
 
 
+def _group_units(name: str, group: int, facts: pq.RowGroupMetaData) -> list[CheckpointUnit]:
+    """A row group; one that is too large for a range (a writer may make one of all) in parts."""
+    count = max(1, min(facts.num_rows, facts.total_byte_size // RANGE_BYTES))
+    if count == 1:
+        return [CheckpointUnit(name, (group,), facts.total_byte_size)]
+    edges = [facts.num_rows * part // count for part in range(count + 1)]
+    return [
+        CheckpointUnit(name, (group,), facts.total_byte_size // count, (first, after - first))
+        for first, after in pairwise(edges)
+    ]
+
+
 def _read_unit(store: ObjectStore, unit: CheckpointUnit, version: int) -> ActionRows:
     if unit.groups is None:
         return _read_json_checkpoint(store.read(unit.name), version)
+    if unit.rows is not None:
+        [found] = _read_slices(store, unit, [unit.rows], version)
+        return found
     home, inner = store.resolve(unit.name)
     with home.open_input(inner) as source:
         file = pq.ParquetFile(source)
@@ -271,6 +314,34 @@ def _batches(
         parts.action_rows(pa.Table.from_batches([batch]), version)
         for batch in file.iter_batches(65_536, row_groups=list(groups), columns=columns)
     ]
+
+
+def _read_slices(
+    store: ObjectStore, unit: CheckpointUnit, slices: Sequence[tuple[int, int]], version: int
+) -> Iterator[ActionRows]:
+    """Parts of a row group, in ascending order: all rows before the last are decoded once."""
+    home, inner = store.resolve(unit.name)
+    with home.open_input(inner) as source:
+        file = pq.ParquetFile(source)
+        groups = unit.groups or ()
+        lack = not all(parts.all_have_stats(file.metadata.row_group(group)) for group in groups)
+        columns = _wanted(file.schema_arrow, parsed=lack and _has_both_stats(file.schema_arrow))
+        batches = file.iter_batches(_SLICE_BATCH, row_groups=list(groups), columns=columns)
+        position, batch = 0, None
+        for first, count in slices:
+            pieces: list[ActionRows] = []
+            while position < first + count:
+                if batch is None or not batch.num_rows:
+                    batch = next(batches, None)
+                    if batch is None:
+                        raise ValueError(f"row group {groups} has fewer rows than its footer says")
+                skipped = max(0, min(batch.num_rows, first - position))
+                wanted = batch.slice(skipped, first + count - position - skipped)
+                if wanted.num_rows:
+                    pieces.append(parts.action_rows(pa.Table.from_batches([wanted]), version))
+                position += skipped + wanted.num_rows
+                batch = batch.slice(skipped + wanted.num_rows)
+            yield _joined(pieces) if pieces else ActionReader().finish()
 
 
 def _has_both_stats(schema: pa.Schema) -> bool:

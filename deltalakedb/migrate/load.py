@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -135,7 +136,7 @@ def load(
     size = sum(r.size for r in ranges)
     buckets = 1 << max(0, (size // _BUCKET_BYTES).bit_length())
     specs = [ParseSpec(attempt, store, r, buckets, spill_root) for r in ranges]
-    parsed = [executor.submit(tasks.parse_part, spec) for spec in specs]
+    parsed = _parse(executor, specs)
     summaries = _collect_summaries(executor, parsed, progress)
     clock.done("parse")
 
@@ -172,6 +173,16 @@ def load(
     result.stage_seconds = clock.seconds
     progress("index", 1, 1, actions)
     return result
+
+
+def _parse(executor: Executor, specs: Sequence[ParseSpec]) -> list[Any]:
+    """A handle on each range, parsed; ranges of one row group are parsed by one task."""
+    parsed: list[Any] = []
+    for _, together in groupby(specs, key=lambda spec: spec.range.shared or spec.range.index):
+        members = list(together)
+        several = executor.submit(tasks.parse_parts, members)
+        parsed += [executor.submit(tasks.piece_of, several, n) for n in range(len(members))]
+    return parsed
 
 
 def _collect_summaries(

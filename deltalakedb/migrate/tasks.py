@@ -5,6 +5,7 @@ Parse a range, find which event ends which life (by bucket of the file key), pre
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import close_idle
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.commit import StateChange
+from deltalakedb.log.commit import ActionRows, StateChange
 from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
-from deltalakedb.log.reader import RangeSpec, read_range
+from deltalakedb.log.reader import RangeSpec, read_range, read_ranges
 from deltalakedb.migrate import spill
 from deltalakedb.migrate.retry import retried
 from deltalakedb.migrate.spill import SpillKey
@@ -106,9 +107,17 @@ class Loaded:
     slots: tuple[SlotRange, ...]
 
 
-def parse_part(spec: ParseSpec) -> Parsed:
-    """Read and replay one range; its rows are kept on this worker until they are loaded."""
-    state = read_state(spec)
+def parse_parts(specs: Sequence[ParseSpec]) -> list[Parsed]:
+    """Read and replay ranges that are best read together (`RangeSpec.shared`), or one.
+
+    Their rows are kept on this worker until they are loaded.
+    """
+    found = read_ranges(specs[0].store.open(), [spec.range for spec in specs])
+    return [_kept(spec, rows) for spec, rows in zip(specs, found, strict=True)]
+
+
+def _kept(spec: ParseSpec, found: ActionRows) -> Parsed:
+    state = RangeState.replay(found, spec.range.first, spec.range.last)
     digest = _digest(state)
     root = _root(spec.spill_root)
     spill.put(SpillKey(spec.attempt, spec.range.index, digest), state, root)
@@ -145,6 +154,10 @@ def _digest(state: RangeState) -> str:
     for digest in state.versions.column("log_digest").to_pylist():
         hasher.update(digest.encode())
     return hasher.hexdigest()
+
+
+def piece_of(parsed: list[Parsed], number: int) -> Parsed:
+    return parsed[number]
 
 
 def summary_of(parsed: Parsed) -> Summary:

@@ -97,7 +97,7 @@ def _file_pieces(
     home, name = store.resolve(path)
     with home.open_input(name) as source:
         file = pq.ParquetFile(source)
-        known = all(_all_have_stats(file, group) for group in groups)
+        known = all(checkpoint.all_have_stats(file.metadata.row_group(g)) for g in groups)
         columns = _columns(file.schema_arrow, with_stats=not known)
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
             rows = checkpoint.action_rows(pa.Table.from_batches([batch]), version)
@@ -111,20 +111,6 @@ def _columns(schema: pa.Schema, *, with_stats: bool) -> list[str]:
         wanted = [*_ADD_COLUMNS, *(("stats", "stats_parsed") if with_stats else ())]
         columns += [f"add.{name}" for name in wanted if name in names]
     return columns
-
-
-def _all_have_stats(file: pq.ParquetFile, group: int) -> bool:
-    """Whether the footer says that each add of a row group has a statistics text."""
-    nulls: dict[str, int] = {}
-    metadata = file.metadata.row_group(group)
-    for number in range(metadata.num_columns):
-        column = metadata.column(number)
-        if column.path_in_schema in ("add.path", "add.stats"):
-            statistics = column.statistics
-            if statistics is None or not statistics.has_null_count:
-                return False
-            nulls[column.path_in_schema] = statistics.null_count
-    return len(nulls) == 2 and nulls["add.path"] == nulls["add.stats"]
 
 
 def _with_stats(rows: ActionRows) -> ActionRows:

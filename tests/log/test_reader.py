@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log import reader
-from deltalakedb.log.reader import RangeSpec, plan_ranges, read_listing, read_range
+from deltalakedb.log.reader import RangeSpec, plan_ranges, read_listing, read_range, read_ranges
 from deltalakedb.log.segment import Segment, full_segment, latest_segment
 from deltalakedb.replay.state import RangeState
 from deltalakedb.storage.spec import StoreSpec
@@ -267,6 +268,53 @@ def test_a_huge_row_group_is_read_in_batches(log: Path) -> None:
     assert files.column("size").to_pylist() == list(range(count))
     found = files.column("partition_values").to_pylist()
     assert found == [f'{{"p":"{i % 7}"}}' for i in range(count)]
+
+
+def test_a_huge_row_group_is_read_in_parts(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each by itself, as after the death of a worker, or all with one pass over the group."""
+    paths = [f"f{i}" for i in range(50)]
+    parsed = {"stats_parsed": pa.struct([("numRecords", pa.int64())])}
+    actions = [*STATE, *adds(*paths), {"remove": {"path": "gone"}}]
+    structs_only = actions[20]["add"]
+    structs_only |= {"stats": None, "stats_parsed": {"numRecords": 3}}
+    write_checkpoint(
+        log / checkpoint(5, classic=True), actions, checkpoint_schema(ADD_FIELDS | parsed)
+    )
+    whole = newest(log)
+    monkeypatch.setattr(reader, "RANGE_BYTES", 1000)
+    monkeypatch.setattr(reader, "_SLICE_BATCH", 6)
+    ranges = plan_ranges(store(log), latest_segment(read_listing(store(log))), 1000)
+    assert len(ranges) > 3
+    assert {r.shared for r in ranges} == {(checkpoint(5, classic=True), (0,))}
+    singly = [read_range(store(log), r) for r in ranges]
+    for found in (singly, list(read_ranges(store(log), ranges))):
+        files = pa.concat_tables([rows.files for rows in found])
+        assert files.to_pylist() == whole.files.to_pylist()
+        assert [s for rows in found for s in rows.state] == list(whole.state)
+        assert sum(rows.closings.num_rows for rows in found) == 1
+    assert [rows.files.num_rows > 0 for rows in singly] == [True] * len(ranges)
+    row = whole.files.filter(pc.equal(whole.files["path"], structs_only["path"]))
+    assert row["stats"].to_pylist() == ['{"numRecords":3}']
+    assert next(iter(read_ranges(store(log), ranges[1:]))).files.equals(singly[1].files)
+
+
+def test_a_damaged_part_of_a_row_group_names_the_checkpoint(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_checkpoint(log / checkpoint(5, classic=True), [*STATE, *adds("a", "b", "c")])
+    monkeypatch.setattr(reader, "RANGE_BYTES", 300)
+    ranges = plan_ranges(store(log), latest_segment(read_listing(store(log))), 300)
+    assert len(ranges) > 1
+    content = path.read_bytes()
+    path.write_bytes(b"\0" * 3000 + content[3000:])
+    for read_them in (
+        lambda: list(read_ranges(store(log), ranges)),
+        lambda: read_range(store(log), ranges[-1]),
+    ):
+        with pytest.raises(DeltaLakeError) as caught:
+            read_them()
+        assert caught.value.kind is DeltaLakeErrorKind.CORRUPT_CHECKPOINT
+        assert caught.value.facts["checkpoint"] == ranges[0].checkpoint
 
 
 @pytest.mark.parametrize("texts", [None, '{"numRecords":7}'], ids=["none", "some"])
