@@ -212,7 +212,12 @@ def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
         partitions=partitions,
         slots=tuple(_slot_range(files, slot) for slot in range(len(spec.skipping))),
     )
-    return Prepared({n: t for n, t in tables.items() if t.num_rows}, loaded)
+    return Prepared({n: _filled(t) for n, t in tables.items() if t.num_rows}, loaded)
+
+
+def _filled(table: pa.Table) -> pa.Table:
+    """Without columns that hold nothing but nulls, a third of most tables' columns."""
+    return table.select([n for n in table.column_names if table[n].null_count < len(table)])
 
 
 def _slot_range(files: pa.Table, slot: int) -> SlotRange:

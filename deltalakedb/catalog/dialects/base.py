@@ -36,7 +36,7 @@ class Loader(ABC):
 
     @abstractmethod
     def append(self, table: str, rows: pa.Table) -> None:
-        """Bulk-load rows; the columns are the table's own names."""
+        """Bulk-load rows; the columns are some of the table's, the others are NULL."""
 
     @abstractmethod
     def commit(self, run_key: int, part: int, file_rows: int) -> None:

@@ -39,8 +39,6 @@ class MySqlLoader(Loader):
         return check_claim(self._cursor.fetchone(), run_key, part)
 
     def append(self, table: str, rows: pa.Table) -> None:
-        # What isn't named is NULL.
-        rows = rows.select([c for c in rows.column_names if rows[c].null_count < rows.num_rows])
         if self._infile:
             try:
                 self._load(table, rows)
