@@ -92,6 +92,11 @@ def local_workers(count: int, folder: str) -> Iterator[Client]:
             silence_logs=logging.CRITICAL,
         )
     with cluster, distributed.Client(cluster) as client:
+        # They import what they will need while this process lists the log and opens the catalog.
+        for nanny in cluster.workers.values():
+            distributed.fire_and_forget(
+                client.submit(_import_tasks, workers=[nanny.worker_address], pure=False)
+            )
         try:
             yield client
         except BaseException:
@@ -102,6 +107,10 @@ def local_workers(count: int, folder: str) -> Iterator[Client]:
                     if nanny.pid:
                         os.kill(nanny.pid, signal.SIGKILL)
             raise
+
+
+def _import_tasks() -> None:
+    import deltalakedb.migrate.tasks  # noqa: F401
 
 
 def _environment() -> dict[str, Any]:
