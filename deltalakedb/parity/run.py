@@ -56,10 +56,12 @@ def diff_table(
     CORRUPT_COMMIT, CORRUPT_CHECKPOINT, MISSING_COMMIT, INVALID_LOG, … The outcome is recorded in
     `dl_parity_runs`, unless the catalog can't be written.
     """
-    if lag_threshold_seconds < 0 or max_drift_files < 0:
+    # Not `< 0`: no number is less than nan, and no lag greater.
+    if not lag_threshold_seconds >= 0 or max_drift_files < 0:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            "the lag threshold and the number of files that may differ can't be negative",
+            "the lag threshold and the number of files that may differ have to be numbers of at "
+            "least 0",
         )
     started = time.perf_counter()
     with Catalog(database) as catalog:
