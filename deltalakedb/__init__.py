@@ -25,6 +25,7 @@ _HOMES = {
     "LoadingStrategy": "deltalakedb.config",
     "SqlConfig": "deltalakedb.config",
     "DeltaLakeBridge": "deltalakedb.facade.bridge",
+    "SqlConnection": "deltalakedb.facade.connection",
     "LazyLoadingManager": "deltalakedb.facade.lazy",
 }
 
