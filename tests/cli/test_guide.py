@@ -1,4 +1,4 @@
-"""The migration guide's commands, run by a shell as they are printed, with places put in."""
+"""The guide's and the README's commands, run by a shell as printed, with places put in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 from tests.cli.commands import DL
 from tests.tables import samples
 
-GUIDE = Path(__file__).parents[2] / "docs" / "migration_guide.md"
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "migration_guide.md"
 BLOCKS = [
     text for text in re.findall(r"```bash\n(.*?)```", GUIDE.read_text(), re.S) if "dl " in text
 ]
@@ -91,3 +92,41 @@ def test_restoring_a_log_from_a_backup(shell: Shell) -> None:
         restore = restore.replace("rsync -a", "cp -a -T")
     assert shell.run(restore, table_id).startswith("Unchanged\n")
     assert shell.run(diff, table_id).startswith("Parity: ")
+
+
+def _masked(text: str) -> list[str]:
+    """Lines without what differs from run to run: ids, folders, times, the order of spaces."""
+    text = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "ID", text)
+    text = re.sub(r"\S*/people", "PEOPLE", text)
+    text = re.sub(r"[\d.]+ ms", "MS", text)
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_the_readmes_commands_print_what_it_says(tmp_path: Path) -> None:
+    [session] = [
+        text
+        for text in re.findall(r"```\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+        if text.startswith("$ ")
+    ]
+    shutil.copytree(samples.path("rs-checkpoint-cdf-table"), tmp_path / "people")
+    environment = {**os.environ, "PATH": f"{DL.parent}:{os.environ['PATH']}"}
+    environment |= {"DL_DATABASE": "mine.sqlite"}
+    commands = 0
+    for step in re.split(r"^\$ ", session, flags=re.M)[1:]:
+        command, _, printed = step.partition("\n")
+        if not command.startswith("dl "):
+            continue
+        done = subprocess.run(
+            ["bash", "-c", command],
+            capture_output=True,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        found = _masked(done.stdout)
+        for line in _masked(printed):
+            assert line in (*found, "", "..."), command
+        commands += 1
+    assert commands == 4
