@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    # What type checkers and editors see; `as` marks a name as public.
+    from deltalakedb.config import CacheConfig as CacheConfig
+    from deltalakedb.config import ConfigFactory as ConfigFactory
+    from deltalakedb.config import ConfigLoader as ConfigLoader
+    from deltalakedb.config import EvictionPolicy as EvictionPolicy
+    from deltalakedb.config import LazyLoadingConfig as LazyLoadingConfig
+    from deltalakedb.config import LoadingStrategy as LoadingStrategy
+    from deltalakedb.config import SqlConfig as SqlConfig
+    from deltalakedb.error import DeltaLakeError as DeltaLakeError
+    from deltalakedb.error import DeltaLakeErrorKind as DeltaLakeErrorKind
+    from deltalakedb.facade.bridge import DeltaLakeBridge as DeltaLakeBridge
+    from deltalakedb.facade.connection import SqlConnection as SqlConnection
+    from deltalakedb.facade.lazy import LazyLoadingManager as LazyLoadingManager
+    from deltalakedb.migrate.result import ImportResult as ImportResult
+    from deltalakedb.migrate.run import import_table as import_table
+    from deltalakedb.parity.report import DiffReport as DiffReport
+    from deltalakedb.parity.run import diff_table as diff_table
+    from deltalakedb.snapshot.snapshot import Snapshot as Snapshot
+    from deltalakedb.table.connect import connect_to_table as connect_to_table
+    from deltalakedb.table.table import Table as Table
 
 __version__ = "0.1.0"
 
@@ -25,6 +47,7 @@ _HOMES = {
     "LoadingStrategy": "deltalakedb.config",
     "SqlConfig": "deltalakedb.config",
     "DeltaLakeBridge": "deltalakedb.facade.bridge",
+    "SqlConnection": "deltalakedb.facade.connection",
     "LazyLoadingManager": "deltalakedb.facade.lazy",
 }
 

@@ -7,7 +7,7 @@ import difflib
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,6 +20,13 @@ from deltalakedb.uri import parse_database, redact
 E = TypeVar("E", bound=Enum)
 
 KNOWN_SECTIONS = frozenset({"database", "migration", "performance", "logging", "monitoring"})
+_POOL = ("pool_size", "max_overflow", "pool_timeout", "pool_recycle", "echo")
+_PERFORMANCE = frozenset(
+    {
+        *("enable_caching", "cache_size", "lazy_loading", "chunk_size"),
+        *("async_io", "max_concurrent_tasks"),
+    }
+)
 _VARIABLE = re.compile(r"\$(\$)?\{([^}]*)\}")
 
 
@@ -46,7 +53,8 @@ class SqlConfig:
 
     `connection_string` is given as text (a SQLite path or a URL, see `uri.parse_database`)
     and held as a Secret. `pool_timeout` and `pool_recycle` are seconds (-1: never recycle);
-    `max_overflow` -1 is without limit; `echo` logs the SQL.
+    `max_overflow` -1 is without limit; `echo` logs the SQL. The pool serves `SqlConnection`,
+    `import_table` and `diff_table`; tables that are only read share one connection a process.
     """
 
     connection_string: str | Secret
@@ -76,8 +84,17 @@ class SqlConfig:
         """The SQLAlchemy URL with its password."""
         return parse_database(self.secret.reveal())
 
+    def pool_options(self) -> dict[str, Any]:
+        """The pool's fields, as SQLAlchemy's `create_engine` takes them."""
+        return {name: getattr(self, name) for name in _POOL}
+
     def __repr__(self) -> str:
         return _show(self, connection_string=_shown_database(self.secret))
+
+
+def database_url(database: str | SqlConfig) -> str:
+    """The SQLAlchemy URL, with its password, of a SQLite path, a database URL or a SqlConfig."""
+    return database.reveal_url() if isinstance(database, SqlConfig) else parse_database(database)
 
 
 @dataclass(frozen=True)
@@ -128,8 +145,8 @@ class ConfigFactory:
         """From the section `database`: `url` (or `connection_string`) and the pool's fields.
 
         Without a URL the environment's DL_DATABASE counts (that of the workers, on workers).
-        CONFIGURATION_ERROR for an unknown
-        key, a value of a wrong kind, or when there is no URL at all.
+        CONFIGURATION_ERROR for an unknown key, a value of a wrong kind, or when there is no URL
+        at all.
         """
         section = _mapping("database", database)
         names = {field.name for field in dataclasses.fields(SqlConfig)} | {"url"}
@@ -156,7 +173,7 @@ class ConfigFactory:
         """From the section `performance`: `enable_caching` (None is returned when false) and
         `cache_size`, the number of entries. Its other keys are for other parts.
         """
-        section = _mapping("performance", performance)
+        section = _performance(performance)
         enabled = section.get("enable_caching", True)
         _require_boolean("performance.enable_caching", enabled)
         if not enabled:
@@ -169,7 +186,7 @@ class ConfigFactory:
     @staticmethod
     def create_lazy_loading_config(performance: Mapping[str, Any]) -> LazyLoadingConfig:
         """From the section `performance`: `lazy_loading` (false: EAGER) and `chunk_size`."""
-        section = _mapping("performance", performance)
+        section = _performance(performance)
         lazy = section.get("lazy_loading", True)
         _require_boolean("performance.lazy_loading", lazy)
         strategy = LoadingStrategy.LAZY if lazy else LoadingStrategy.EAGER
@@ -272,7 +289,13 @@ def _mapping(name: str, section: object) -> Mapping[str, Any]:
     return cast("Mapping[str, Any]", section)
 
 
-def _refuse_unknown(section: str, given: Mapping[str, Any], names: set[str]) -> None:
+def _performance(section: object) -> Mapping[str, Any]:
+    found = _mapping("performance", section)
+    _refuse_unknown("performance", found, _PERFORMANCE)
+    return found
+
+
+def _refuse_unknown(section: str, given: Mapping[str, Any], names: Set[str]) -> None:
     for name in given:
         if name in names:
             continue

@@ -150,7 +150,8 @@ def normalise_location(text: str) -> str:
     """The one spelling of a table's location, by which it is unique in a catalog.
 
     A local path becomes absolute, without `..`, repeated or trailing slashes (links are not
-    followed); it is literal, so `%20` stays. A `file:` URL becomes its path, percent-decoded
+    followed); `~/` at its start is the home directory (many shells leave it in `--log-dir=~/x`),
+    all else is literal, so `%20` stays. A `file:` URL becomes its path, percent-decoded
     once. `s3a://` and `s3n://` become `s3://`; keys are literal but for trailing slashes.
     Other schemes keep their text. INVALID_ARGUMENT for an empty text or a file URL of
     another machine.
@@ -170,7 +171,7 @@ def normalise_location(text: str) -> str:
         return _absolute(unquote(rest) or "/")
     match = _SCHEME.match(text)
     if match is None:
-        return _absolute(text)
+        return _absolute(os.path.expanduser(text) if text.split("/", 1)[0] == "~" else text)
     scheme = match.group(1).lower()
     if scheme in ("s3a", "s3n"):
         scheme = "s3"
@@ -222,12 +223,25 @@ def _userinfo_end(rest: str) -> int:
     """Index of the `@` that ends `user:password` in what follows `scheme://`, or -1."""
     authority = re.split(r"[/?]", rest, maxsplit=1)[0]
     if "@" in authority:
-        return authority.rindex("@")
+        end, last = authority.rindex("@"), rest.rfind("@")
+        return (
+            last if ":" in authority[:end] and _host_follows(rest[end:last], rest[last:]) else end
+        )
     _, colon, port = authority.partition(":")
     if colon and port and not port.isdigit() and not authority.startswith("["):
         # Not a port, so a password that holds a slash or a question mark.
         return rest.rfind("@")
     return -1
+
+
+def _host_follows(between: str, behind: str) -> bool:
+    """Whether an `@` behind a slash or question mark still ends a password, as in `p@s/s@host/x`.
+
+    One in a query (`?name=a@b`) or in another URL does not.
+    """
+    if "://" in between or re.search(r"\?[\w-]+=", between):
+        return False
+    return re.match(r"@[^/?@]+/", behind) is not None
 
 
 def _split_server(text: str, rest: str) -> tuple[str, str, str, str]:

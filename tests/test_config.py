@@ -209,6 +209,8 @@ def test_lazy_loading_config() -> None:
         (lambda: LazyLoadingConfig(default_strategy=5), "one of eager"),  # type: ignore[arg-type]
         (lambda: ConfigFactory.create_cache_config({"enable_caching": "on"}), "enable_caching"),
         (lambda: ConfigFactory.create_cache_config({"cache_size": 0}), "performance.cache_size"),
+        (lambda: ConfigFactory.create_cache_config({"cachesize": 5}), "mean 'cache_size'"),
+        (lambda: ConfigFactory.create_lazy_loading_config({"page": 5}), "performance.page is not"),
         (lambda: ConfigFactory.create_lazy_loading_config({"chunk_size": "x"}), "chunk_size"),
         (lambda: ConfigFactory.create_lazy_loading_config({"lazy_loading": 1}), "lazy_loading"),
     ],

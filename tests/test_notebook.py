@@ -40,8 +40,9 @@ def test_it_shows_tables_plans_history_and_a_diff(executed: Any) -> None:
         "7 of 300 partitions",
         "<b>sales</b>",
         "STREAMING UPDATE",
-        "Parity: catalog and log of sales agree at version 180",
-        "Lag: catalog and log of sales agree at version 180",
+        "<b>Parity</b>",
+        "<b>Lag</b>",
+        "catalog and log of sales agree at version 180",
         "Caught up",
         "Ossama",
     ):

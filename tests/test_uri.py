@@ -199,6 +199,16 @@ def test_a_raw_slash_or_question_mark_in_a_password_is_understood(password: str)
     assert (url.username, url.password, url.host) == ("user", password, "host")
 
 
+@given(st.from_regex(r"[a-z]{3}@[a-z]+[/?][a-zA-Z0-9/?.:]*", fullmatch=True))
+def test_so_it_is_behind_a_raw_at_sign(password: str) -> None:
+    address = f"pg://user:{password}@host:5432/db"
+    url = make_url(parse_table_uri(f"deltasql://{address}.t").database)
+    assert (url.username, url.password, url.host) == ("user", password, "host")
+    assert redact(f"no answer from {address}: refused") == (
+        "no answer from pg://user:***@host:5432/db: refused"
+    )
+
+
 def test_a_table_uri_shows_and_pickles_no_password() -> None:
     parsed = parse_table_uri("deltasql://pg://user:hid%40den@h/db?table=ns.t")
     shown = "deltasql://postgresql+psycopg2://user:***@h/db?table=ns.t"
@@ -217,6 +227,8 @@ def test_a_table_uri_shows_and_pickles_no_password() -> None:
         ("deltasql://pg://user:hidden@host/db.t", "deltasql://pg://user:***@host/db.t"),
         ("pg://user:hid@den:x@host/db?x=a@b", "pg://user:***@host/db?x=a@b"),
         ("pg://user:hid/den@host/db", "pg://user:***@host/db"),
+        ("pg://user:hid@den/x?y@host:1/db", "pg://user:***@host:1/db"),
+        ("pg://user:hidden@h/db?x=a@b/c", "pg://user:***@h/db?x=a@b/c"),
         ("pg://user:hid?d=en#@host/db", "pg://user:***@host/db"),
         ("pg://u:hidden@h/a,pg://u:hidden@h/b", "pg://u:***@h/a,pg://u:***@h/b"),
         ("'pg://u:hidden@h/a' failed for pg://h/b", "'pg://u:***@h/a' failed for pg://h/b"),
@@ -257,6 +269,7 @@ def test_redact_hides_any_encoded_password(password: str) -> None:
 
 def test_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/me")
     for given_text, location in {
         "/a/b": "/a/b",
         "/a/b/": "/a/b",
@@ -278,6 +291,9 @@ def test_locations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "s3://bucket/a//b": "s3://bucket/a//b",
         "abfss://c@account/x/": "abfss://c@account/x",
         "a:b/c": f"{tmp_path}/a:b/c",
+        "~/tables/x": "/home/me/tables/x",
+        "./~/x": f"{tmp_path}/~/x",
+        "~x": f"{tmp_path}/~x",
     }.items():
         assert normalise_location(given_text) == location
         assert normalise_location(location) == location

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,8 +13,8 @@ from deltalakedb.catalog.dialects.base import Dialect
 from deltalakedb.catalog.dialects.reader import Reader, reader_of
 from deltalakedb.catalog.tables import catalog as catalog_table
 from deltalakedb.catalog.version import SCHEMA_VERSION, check_schema_version, no_catalog
+from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.uri import parse_database
 
 _CREATE_KEY = 0x646C5F63617461
 _CREATE_WAIT_SECONDS = 30.0
@@ -24,13 +23,14 @@ _CREATE_WAIT_SECONDS = 30.0
 class Catalog:
     """A catalog in a SQL database.
 
-    `database` is a SQLite path or a database URL. With `create`, an empty database gets the
-    catalog's schema; without, NOT_FOUND is raised. An older schema raises CATALOG_VERSION
-    (advice: `dl upgrade`), so does a newer one.
+    `database` is a SQLite path, a database URL or a SqlConfig, whose pool is used. With `create`,
+    an empty database gets the catalog's schema; without, NOT_FOUND is raised. An older schema
+    raises CATALOG_VERSION (advice: `dl upgrade`), so does a newer one.
     """
 
-    def __init__(self, database: str, *, create: bool = False, **pool: Any) -> None:
-        url = parse_database(database)
+    def __init__(self, database: str | SqlConfig, *, create: bool = False) -> None:
+        url = database_url(database)
+        pool = database.pool_options() if isinstance(database, SqlConfig) else {}
         self.dialect: Dialect = dialect_of(url)
         self.reader: Reader = reader_of(url)
         if not create and not self.dialect.exists():

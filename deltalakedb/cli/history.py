@@ -59,6 +59,7 @@ def _json(commit: dict[str, Any]) -> dict[str, Any]:
         "file_time": commit["file_time"],
         "num_adds": commit["num_adds"],
         "num_removes": commit["num_removes"],
+        "bytes_added": commit["bytes_added"],
         "readable": bool(commit["readable"]),
     }
 

@@ -133,11 +133,16 @@ def display_progress() -> Iterator[Display]:
 
 
 def _lines(stages: _Stages, stop: threading.Event) -> None:
-    """Plain lines, for logs; only what has parts is news there."""
+    """Plain lines, for logs; only what has parts is news there, and only once."""
+    told = ""
     while not stop.wait(LINE_EVERY_SECONDS):
         _, now = stages.seen()
-        if now is not None and now.kind is not None:
-            click.echo(f"{now.title}: {', '.join(f for f in now.facts() if f)}", err=True)
+        if now is None or now.kind is None:
+            continue
+        line = f"{now.title}: {', '.join(f for f in now.facts() if f)}"
+        if line != told:
+            click.echo(line, err=True)
+            told = line
 
 
 def _bars(stages: _Stages, stop: threading.Event) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import CommitEntry, LogListing
@@ -20,7 +21,9 @@ from deltalakedb.migrate.request import (
 from deltalakedb.migrate.result import ImportResult
 
 
-def dry_run_of(request: ImportRequest, listing: LogListing, database: str) -> ImportResult:
+def dry_run_of(
+    request: ImportRequest, listing: LogListing, database: str | SqlConfig
+) -> ImportResult:
     """What an import would read, and refuse; opens checkpoints' footers, writes nothing."""
     store = request.store.open()
     existing: queries.TableRow | None = None
@@ -84,7 +87,7 @@ def _planned_update(
     )
 
 
-def _catalog(database: str) -> Catalog | None:
+def _catalog(database: str | SqlConfig) -> Catalog | None:
     """The catalog if there is one; if not, the import would make it."""
     try:
         return Catalog(database)

@@ -66,8 +66,8 @@ def import_request(
     if table_id is not None and queries.is_uuid(table_id):
         table_id = str(uuid.UUID(table_id))
     store = log_store(log_dir, storage_options)
-    location = normalise_location(table_location) if table_location else table_of_log(store)
-    name = _split_name(table_name) if table_name else None
+    location = table_of_log(store) if table_location is None else normalise_location(table_location)
+    name = None if table_name is None else _split_name(table_name)
     return ImportRequest(store, location, mode, name, table_id, rebuild, spill_root)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,7 +25,7 @@ _JSON = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImportResult:
     """An import's outcome.
 
@@ -74,6 +73,8 @@ class ImportResult:
 
     def _rows(self) -> list[tuple[str, str]]:
         span = f"{self.from_version} to {self.to_version}"
+        if self.from_version == self.to_version:
+            span = str(self.to_version)
         rows = [
             ("table", f"{self.table_name} ({self.table_id})" if self.table_id else self.table_name),
             ("location", self.location),
@@ -83,26 +84,36 @@ class ImportResult:
             rows.append(("from checkpoint", f"version {self.checkpoint_version}"))
         rows.append(("readable since", f"version {self.known_since}"))
         if self.status == "planned":
-            rows.append(("to read", f"{self.log_bytes or 0:,} bytes of log, {self.parts} parts"))
+            parts = _count(self.parts or 0, "part")
+            rows.append(("to read", f"{self.log_bytes or 0:,} bytes of log, {parts}"))
         else:
-            rows.append(("actions", f"{self.adds:,} adds, {self.removes:,} removes"))
+            rows.append(
+                ("actions", f"{_count(self.adds, 'add')}, {_count(self.removes, 'remove')}")
+            )
             rows.append(("live files", f"{self.live_files:,}"))
-        rows.append(("time", f"{self.seconds:.2f} s, {self.workers or 'no'} workers"))
+        rows.append(("time", f"{self.seconds:.2f} s, {_count(self.workers, 'worker')}"))
         return rows
 
+    @property
+    def _title(self) -> str:
+        return self.status.replace("_", " ").capitalize()
+
     def __str__(self) -> str:
-        lines = [self.status.replace("_", " ").capitalize()]
+        lines = [self._title]
         lines += [f"  {name + ':':<16} {value}" for name, value in self._rows()]
         return "\n".join([*lines, *(f"  warning: {w}" for w in self.warnings)])
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(n)}</th>"
-            f"<td style='text-align:left'>{html.escape(v)}</td></tr>"
-            for n, v in self._rows()
-        )
-        title = html.escape(self.status.replace("_", " ").capitalize())
-        return f"<table><caption style='text-align:left'><b>{title}</b></caption>{cells}</table>"
+        from deltalakedb.snapshot.markup import card, facts
+
+        rows = [*self._rows()[1:], *(("warning", warning) for warning in self.warnings)]
+        return card(self._title, self._rows()[0][1], facts(rows))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}" if number else f"no {thing}s"
 
 
 def failure_json(kind: str, message: str, **known: Any) -> dict[str, Any]:

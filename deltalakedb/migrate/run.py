@@ -11,6 +11,7 @@ from deltalakedb.catalog import ledger, queries
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.base import Lease
 from deltalakedb.catalog.swap import TableFacts, lease_key, swap
+from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.reader import plan_ranges, read_listing
 from deltalakedb.log.segment import LogListing, Segment
@@ -31,13 +32,13 @@ from deltalakedb.migrate.request import (
 from deltalakedb.migrate.result import ImportResult
 from deltalakedb.migrate.retry import retried
 from deltalakedb.secret import Secret
-from deltalakedb.uri import parse_database, redact
+from deltalakedb.uri import redact
 
 
 def import_table(
     log_dir: str,
     *,
-    database: str,
+    database: str | SqlConfig,
     table_location: str | None = None,
     mode: str | None = None,
     table_id: str | None = None,
@@ -51,12 +52,12 @@ def import_table(
 ) -> ImportResult:
     """Import a Delta log into a SQL catalog, or bring an earlier import up to date.
 
-    `log_dir`: the table or its `_delta_log` (path, file://, s3://); `database`: SQLite path or
-    URL; `table_location`: where the table's data is, if not above the log; `mode`: `fast` (the
-    state at the newest checkpoint and the commits after it) or `full-history`, by default the
-    mode that the table has, else `fast`; `table_id`: uuid or name of the table; `table_name`:
-    `[namespace.]name`, by default the location's last segment; `rebuild`: import anew although
-    the table is there; `dry_run`: say what would be read, write nothing; `client`: a
+    `log_dir`: the table or its `_delta_log` (path, file://, s3://); `database`: SQLite path,
+    URL or SqlConfig; `table_location`: where the table's data is, if not above the log; `mode`:
+    `fast` (the state at the newest checkpoint and the commits after it) or `full-history`, by
+    default the mode that the table has, else `fast`; `table_id`: uuid or name of the table;
+    `table_name`: `[namespace.]name`, by default the location's last segment; `rebuild`: import
+    anew although the table is there; `dry_run`: say what would be read, write nothing; `client`: a
     `distributed.Client` (None: this process does it all).
 
     Idempotent: the same log twice changes nothing, new commits are caught up. Raises
@@ -80,7 +81,7 @@ def import_table(
     if dry_run:
         result = dry_run_of(request, listing, database)
         return replace(result, seconds=time.perf_counter() - started)
-    secret = Secret(parse_database(database))
+    secret = Secret(database_url(database))
     executor: Executor = Here() if client is None else OnDask(client, (secret, *store.secrets()))
     with Catalog(database, create=True) as catalog:
         lease = _lease(catalog, request.location)

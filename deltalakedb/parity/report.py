@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,7 @@ class FileLists:
         return self.missing_in_catalog_count + self.missing_in_log_count + self.different_count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DiffReport:
     """The outcome of `diff_table`.
 
@@ -234,18 +234,19 @@ class DiffReport:
         return [entry for entry in found if entry[1]]
 
     def _advice(self) -> str | None:
+        command = f"dl import --table-id {shlex.quote(self.name)}"
         if not self.parity and self.missing_commits:
             return (
                 "restore the lost commits from a backup; or, if the log is right as it is, "
-                "`dl import --rebuild` makes the catalog follow it"
+                f"`{command} --rebuild` makes the catalog follow it"
             )
         if not self.parity:
             return (
-                "find out which side is right. If the log: `dl import --rebuild` makes the "
+                f"find out which side is right. If the log: `{command} --rebuild` makes the "
                 "catalog anew. If the catalog: restore the log from a backup"
             )
         if self.log_version > self.catalog_version:
-            return "`dl import` brings the catalog up to the log's head"
+            return f"`{command}` brings the catalog up to the log's head"
         if self.log_version < self.catalog_version:
             return "publish what the log lacks: `dl mirror drain`"
         return None
@@ -261,27 +262,23 @@ class DiffReport:
         lines += [f"  note: {_plain(note)}" for note in self.notes]
         advice = self._advice()
         if advice:
-            lines.append(f"  next: {advice}")
+            lines.append(f"  next: {_plain(advice)}")
         return "\n".join(lines)
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
-        left = "style='text-align:left'"
-        rows = [
-            f"<tr><th {left}>{html.escape(n)}</th><td {left}>{html.escape(v)}</td></tr>"
-            for n, v in self._facts()
-        ]
-        for title, count, entries in self._lists():
-            below = "<br>".join(html.escape(e) for e in entries)
+        from deltalakedb.snapshot.markup import card, facts, lines
+
+        title, _, said = self._title().partition(": ")
+        lists = []
+        for name, count, entries in self._lists():
             more = count - len(entries)
-            if more > 0 and not title.startswith("commits"):
-                below += f"<br>… and {more:,} more"
-            heading = html.escape(f"{title} ({count:,})")
-            rows.append(f"<tr><th {left}>{heading}</th><td {left}>{below}</td></tr>")
+            rest = [f"… and {more:,} more"] if more > 0 and not name.startswith("commits") else []
+            lists.append(lines(entries + rest, heading=f"{name} ({count:,})"))
         advice = self._advice()
-        extra = [("note", n) for n in self.notes] + ([("next", advice)] if advice else [])
-        rows += [f"<tr><th {left}>{n}</th><td {left}>{html.escape(v)}</td></tr>" for n, v in extra]
-        caption = f"<caption {left}><b>{html.escape(self._title())}</b></caption>"
-        return f"<table>{caption}{''.join(rows)}</table>"
+        extra = [("note", note) for note in self.notes] + ([("next", advice)] if advice else [])
+        return card(title, said, facts(self._facts()), *lists, facts(extra) if extra else "")
 
 
 def _label_value(text: str) -> str:

@@ -11,6 +11,7 @@ from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.ledger import now_ms
 from deltalakedb.catalog.tables import parity_runs
+from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.reader import read_listing
 from deltalakedb.log.segment import LogListing
@@ -36,7 +37,7 @@ def no_progress(stage: str, done: int, total: int, actions: int) -> None:
 def diff_table(
     table: str,
     *,
-    database: str,
+    database: str | SqlConfig,
     log_dir: str | None = None,
     lag_threshold_seconds: float = 0.0,
     max_drift_files: int = 0,
@@ -46,20 +47,22 @@ def diff_table(
 ) -> DiffReport:
     """Compare a table's catalog with its log at the highest version that both have.
 
-    `table`: uuid, name or `namespace.name`; `database`: SQLite path or URL; `log_dir`: the table
-    or its `_delta_log` (by default where it was imported from); `lag_threshold_seconds`: how
-    long the heads may have been apart; `max_drift_files`: how many files may differ; `client`: a
-    `distributed.Client` whose workers read the log (None: this process does).
+    `table`: uuid, name or `namespace.name`; `database`: SQLite path, URL or SqlConfig; `log_dir`:
+    the table or its `_delta_log` (by default where it was imported from); `lag_threshold_seconds`:
+    how long the heads may have been apart; `max_drift_files`: how many files may differ;
+    `client`: a `distributed.Client` whose workers read the log (None: this process does).
 
     Differences are no error: they are in the report, whose `exit_code` is 0 (parity), 2 (drift)
     or 3 (only lag). Raises DeltaLakeError when a side can't be read: TABLE_NOT_FOUND, NOT_FOUND,
     CORRUPT_COMMIT, CORRUPT_CHECKPOINT, MISSING_COMMIT, INVALID_LOG, … The outcome is recorded in
     `dl_parity_runs`, unless the catalog can't be written.
     """
-    if lag_threshold_seconds < 0 or max_drift_files < 0:
+    # Not `< 0`: no number is less than nan, and no lag greater.
+    if not lag_threshold_seconds >= 0 or max_drift_files < 0:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            "the lag threshold and the number of files that may differ can't be negative",
+            "the lag threshold and the number of files that may differ have to be numbers of at "
+            "least 0",
         )
     started = time.perf_counter()
     with Catalog(database) as catalog:

@@ -9,7 +9,7 @@ from deltalakedb.snapshot.markup import bar, card, code, grid, size_text
 from deltalakedb.snapshot.planning import Step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """How a plan found its files; sizes in bytes."""
 
@@ -42,6 +42,8 @@ class Explanation:
             left = "" if step.files is None else f"{step.files:,} files"
             lines.append(f"  {step.name:<11}{left:>16}  {step.milliseconds:8.2f} ms  {step.detail}")
         return "\n".join(lines)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         most = max([self.num_files, *(s.files or 0 for s in self.steps)]) or 1

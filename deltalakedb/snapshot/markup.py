@@ -74,6 +74,11 @@ def grid(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[
     )
 
 
+def lines(values: Iterable[str], *, heading: str) -> Html:
+    """Texts one below the other, under a small heading."""
+    return join(muted(heading), *(Html(f"<div>{code(value)}</div>") for value in values))
+
+
 def folded(summary: str, part: str) -> Html:
     """Something to be opened by a click."""
     return Html(f"<details><summary>{text(summary)}</summary>{text(part)}</details>")
@@ -120,8 +125,10 @@ def size_text(size: int) -> str:
     """Bytes for people, in powers of 1000 as on the command line: 1.4 GB."""
     value = float(size)
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            return f"{value:,.0f} {unit}" if unit == "B" else f"{value:,.1f} {unit}"
+        if unit == "B" and value < 1000:
+            return f"{value:,.0f} B"
+        if unit != "B" and value < 999.95:
+            return f"{value:,.1f} {unit}"
         value /= 1000
     return f"{value:,.1f} PB"
 

@@ -51,6 +51,8 @@ class History(list[dict[str, Any]]):
             for row in rows
         )
 
+    __repr__ = __str__
+
     def changes(self) -> list[tuple[str, int, int]]:
         """(what, files added, files removed) of each commit that is known, oldest first."""
         known = [e for e in reversed(self) if e["num_adds"] is not None]
@@ -90,7 +92,11 @@ def time_text(time_ms: int | None) -> str:
     """A time in ms as ISO text in UTC, to the second."""
     if time_ms is None:
         return ""
-    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        moment = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=time_ms)
+    except OverflowError:
+        return f"{time_ms} ms"
+    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def history_entry(row: dict[str, Any]) -> dict[str, Any]:

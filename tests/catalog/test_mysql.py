@@ -22,6 +22,7 @@ from deltalakedb.catalog.dialects import dialect_of, mysql, mysql_loader, mysql_
 from deltalakedb.catalog.dialects.base import Dialect
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import partitions
+from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.paths import decode_path
 from deltalakedb.migrate import tasks
@@ -475,7 +476,7 @@ def test_connections_that_fail_say_why(
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
 def test_both_names_of_the_database_work(mariadb_database: str, scheme: str) -> None:
     url = scheme + mariadb_database.removeprefix("mysql")
-    with Catalog(url, create=True, pool_size=2, pool_recycle=60) as catalog:
+    with Catalog(SqlConfig(url, pool_size=2, pool_recycle=60), create=True) as catalog:
         assert queries.all_tables(catalog) == []
         with catalog.read() as connection:
             collations = connection.exec_driver_sql(

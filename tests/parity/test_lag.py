@@ -134,8 +134,9 @@ def test_no_version_in_common(tmp_path: Path, database: str) -> None:
 
 
 def test_bad_arguments(log: Log, table: str, database: str, tmp_path: Path) -> None:
-    with pytest.raises(DeltaLakeError, match="can't be negative"):
-        diff_table(table, database=database, lag_threshold_seconds=-1)
+    for threshold in (-1, float("nan")):
+        with pytest.raises(DeltaLakeError, match="have to be numbers of at least 0"):
+            diff_table(table, database=database, lag_threshold_seconds=threshold)
     with pytest.raises(DeltaLakeError, match="no table nobody"):
         diff_table("nobody", database=database)
     with pytest.raises(DeltaLakeError, match="no catalog"):

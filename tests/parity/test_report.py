@@ -100,6 +100,7 @@ def test_people_read_first_what_matters() -> None:
         "Parity: catalog and log of shop.sales agree at version 12"
     )
     assert "next:" not in str(PARITY)
+    assert repr(PARITY) == str(PARITY)
     assert str(LAGGING).splitlines()[0].startswith("Lag: ")
     assert "61.5 s behind (threshold 5 s)" in str(LAGGING)
     assert "  note: a note" in str(LAGGING).splitlines()
@@ -107,10 +108,9 @@ def test_people_read_first_what_matters() -> None:
 
 def test_notebooks_get_html() -> None:
     page = DRIFTED._repr_html_()
-    assert page.startswith("<table>")
     assert "odd&lt;b&gt;" in page
     assert "<b>\x1b" not in page
-    assert "<b>Drift: " in page
+    assert "<b>Drift</b>" in page
     assert "… and 240 more" in page
 
 

@@ -1,4 +1,4 @@
-"""docs/reading.md: its code runs as printed, and prints what it says."""
+"""The code of docs/reading.md and the README runs as printed, and prints what it says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from benchmarks.generate import Variant, generate
 from benchmarks.synthetic import Shape
 from deltalakedb.migrate.run import import_table
 
-PAGE = Path(__file__).parents[2] / "docs" / "reading.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "reading.md"
 BLOCK = re.compile(r"```python\n(.*?)```\n(?:\n```\n(.*?)```\n)?", re.S)
 
 
@@ -43,3 +44,16 @@ def test_the_page_is_right(uri: str) -> None:
         with contextlib.redirect_stdout(out):
             exec(compile(code, "reading.md", "exec"), names)
         assert timeless(out.getvalue()) == timeless(printed)
+
+
+def test_the_readmes_code_runs(tmp_path: Path, generated: Path) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    for printed, here in (("/tables/sales", generated), ("/var/lib/meta.sqlite", tmp_path / "m")):
+        assert printed in code
+        code = code.replace(printed, str(here))
+    names: dict[str, Any] = {}
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "README.md", "exec"), names)
+    assert out.getvalue().startswith("Parity: catalog and log of sales agree at version 20")
+    assert names["snapshot"].version == names["table"].version == 20

@@ -58,9 +58,11 @@ class SqliteDialect(Dialect):
         return os.path.exists(self.path)
 
     def engine(self, **options: Any) -> sa.Engine:
-        engine = sa.create_engine(
-            self._url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
-        )
+        connect_args = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        if not self.path:
+            # A database in memory has one connection, and no pool.
+            options = {"echo": options.get("echo", False)}
+        engine = sa.create_engine(self._url, connect_args=connect_args, **options)
 
         @sa.event.listens_for(engine, "connect")
         def connected(connection: sqlite3.Connection, _record: object) -> None:
