@@ -22,6 +22,7 @@ PHYSICAL_NAME = "delta.columnMapping.physicalName"
 COLUMN_ID = "delta.columnMapping.id"
 MAPPING_MODE = "delta.columnMapping.mode"
 COLLATIONS = "__COLLATIONS"
+TYPE_CHANGES = "delta.typeChanges"
 
 _DECIMAL = re.compile(r"decimal(?:\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\))?")
 _STRING = re.compile(r"string(?: collate \S+)?|(?:char|varchar)\(\d+\)")
@@ -78,6 +79,17 @@ class StructField:
         if not isinstance(rules, Mapping):
             return False
         return not all(_BINARY_COLLATION.fullmatch(str(rule)) for rule in rules.values())
+
+    @property
+    def was_float(self) -> bool:
+        """Whether it is a double that was widened from float (PROTOCOL.md, Type Widening)."""
+        changes = self.metadata.get(TYPE_CHANGES)
+        return isinstance(changes, list) and any(
+            isinstance(change, Mapping)
+            and change.get("fromType") == "float"
+            and "fieldPath" not in change
+            for change in changes
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -287,6 +287,26 @@ def test_collated_text_is_not_compared() -> None:
     assert not statistics_may_match(expr, '{"numRecords":2,"nullCount":{"c":2}}')
 
 
+@pytest.mark.parametrize(
+    ("predicate", "kept"),
+    [
+        ("f = 0.10000000149011612", True),
+        ("f BETWEEN 0.1 AND 0.1", True),
+        ("f < 0.1", False),
+        ("f BETWEEN 0.1000001 AND 1", False),
+        ("f != 0.1", True),
+    ],
+)
+def test_statistics_of_a_float_that_became_a_double(predicate: str, kept: bool) -> None:
+    """They say 0.1 where the file holds 0.10000000149011612, or 0.1 since it was widened."""
+    widened = {"delta.typeChanges": [{"fromType": "float", "toType": "double"}]}
+    schema = StructType((StructField("f", PrimitiveType("double"), True, widened),))
+    expr = parse_predicate(predicate, schema)
+    statistics = '{"numRecords":1,"minValues":{"f":0.1},"maxValues":{"f":0.1},"nullCount":{"f":0}}'
+    assert statistics_may_match(expr, statistics) is kept
+    assert key_condition(expr, [SkippingColumn(("f",), "double")]) is None
+
+
 def test_many_files_are_filtered_as_few_are() -> None:
     texts = [
         _stats(i=(n, n + 1, n % 3), s=(f"abcdefgh{n:04}", f"abcdefgh{n:04}", 0)) for n in range(99)

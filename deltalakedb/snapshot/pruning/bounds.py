@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from deltalakedb.log.order import NEG_INF, POS_INF, is_orderable, key_of
 from deltalakedb.log.schema import decimal_parameters
+from deltalakedb.snapshot.predicate import Column
 
 _INTEGERS = frozenset({"byte", "short", "integer", "long"})
 _KEYED = frozenset({"float", "double", "boolean", "date", "timestamp", "timestamp_ntz"})
@@ -32,12 +33,20 @@ class Order(NamedTuple):
     greatest: Bound
 
 
-def order_of(type: str) -> Order | None:
-    """None for a type whose minima and maxima can't be used.
+def order_of(column: Column) -> Order | None:
+    """None for a column whose minima and maxima can't be used.
 
     Times, floats and truths are compared by their keys, which are exact for them; numbers and text
     as they are.
     """
+    type = column.type
+    if type == "double" and column.was_float:
+        # 0.1 stands for itself in a new file, and for the nearest 32-bit number in an old one.
+        return Order(
+            lambda value: key_of(value, "double", upper=False),
+            lambda value: _of_either(value, False, min),
+            lambda value: _of_either(value, True, max),
+        )
     if type in _INTEGERS:
         return Order(_same, _integer, _integer)
     if decimal_parameters(type):
@@ -52,6 +61,11 @@ def order_of(type: str) -> Order | None:
             lambda value: _keyed(value, type, True),
         )
     return None
+
+
+def _of_either(value: Any, upper: bool, choose: Callable[[int, int], int]) -> int | None:
+    wide, narrow = _keyed(value, "double", upper), _keyed(value, "float", upper)
+    return None if wide is None or narrow is None else choose(wide, narrow)
 
 
 def _same(value: Any) -> Any:

@@ -166,6 +166,8 @@ def _any_of(parts: list[KeyExpr]) -> KeyExpr:
 def _slot(column: Column, slots: _Slots) -> tuple[int, str] | None:
     """The column's slot, if its keys are of its present type (all integers share their keys)."""
     found = slots.get(column.physical)
+    if column.was_float and column.type == "double":
+        return None  # its keys were made of texts of 32-bit numbers, see `bounds.order_of`
     if found is None or (found[1] != column.type and not {found[1], column.type} <= _INTEGERS):
         return None
     return found
