@@ -282,8 +282,8 @@ def _arrow_primitive(name: str, path: tuple[str, ...]) -> pa.DataType:
         return pa.decimal128(*decimal)
     raise DeltaLakeError(
         DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-        f"column {'.'.join(path) or '?'} has type {name!r}, whose rows can't be read here; select "
-        "other columns or upgrade deltalakedb",
+        f"column {'.'.join(path) or '?'} has type {name!r}, whose rows can't be read here; upgrade "
+        "deltalakedb, or read the table with an engine that has the type",
         column=".".join(path),
         type=name,
     )
