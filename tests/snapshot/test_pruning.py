@@ -307,6 +307,46 @@ def test_statistics_of_a_float_that_became_a_double(predicate: str, kept: bool) 
     assert key_condition(expr, [SkippingColumn(("f",), "double")]) is None
 
 
+@pytest.mark.parametrize(
+    ("type", "written", "value", "others"),
+    [
+        ("decimal(16,2)", "71150264763558.05", "71150264763558.04", "71150264763557.99"),
+        ("decimal(20,5)", "49916867436768.69", "49916867436768.68696", "49916867436768.6"),
+        (
+            "decimal(38,37)",
+            "0.07354879416259003",
+            "0.0735487941625900141786360542642017241",
+            "0.07",
+        ),
+        ("decimal(17,0)", "90071992547409920", "90071992547409921", "90071992547409000"),
+        ("decimal(20,0)", "9223372036854775807", "99999999999999999999", None),
+        ("decimal(20,0)", "-9223372036854775808", "-99999999999999999999", None),
+    ],
+)
+def test_decimals_that_were_written_as_doubles(
+    type: str, written: str, value: str, others: str | None
+) -> None:
+    """As delta-rs does: of the value, or the least and greatest 64-bit number, that double."""
+    schema = StructType((StructField("w", PrimitiveType(type), True),))
+    text = f'{{"numRecords":1,"minValues":{{"w":{written}}},"maxValues":{{"w":{written}}}}}'
+    keys = keys_from_stats(pa.array([text]), [SkippingColumn(("w",), type)])
+    lo, hi = ([k.to_numpy() for k in side] for side in (keys.lo, keys.hi))
+    for op in ("=", "<=", ">="):
+        expr = parse_predicate(f"w {op} {value}", schema)
+        assert statistics_may_match(expr, text), op
+        condition = key_condition(expr, [SkippingColumn(("w",), type)])
+        assert condition is None or evaluate_keys(condition, lo, hi).all(), op
+    if others is not None:
+        assert not statistics_may_match(parse_predicate(f"w = {others}", schema), text)
+
+
+def test_long_decimals_that_are_no_doubles_are_exact() -> None:
+    schema = StructType((StructField("w", PrimitiveType("decimal(18,3)"), True),))
+    text = '{"maxValues":{"w":999999999999999.998}}'
+    assert not statistics_may_match(parse_predicate("w = 999999999999999.999", schema), text)
+    assert statistics_may_match(parse_predicate("w = 999999999999999.998", schema), text)
+
+
 def test_many_files_are_filtered_as_few_are() -> None:
     texts = [
         _stats(i=(n, n + 1, n % 3), s=(f"abcdefgh{n:04}", f"abcdefgh{n:04}", 0)) for n in range(99)

@@ -8,7 +8,7 @@ the maximum never below the greatest; None says nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -20,9 +20,15 @@ _INTEGERS = frozenset({"byte", "short", "integer", "long"})
 _KEYED = frozenset({"float", "double", "boolean", "date", "timestamp", "timestamp_ntz"})
 _PREFIX_CHARACTERS = 32
 _DOUBLE_DIGITS = 15
+_EXACT_POWERS = 22  # greater powers of ten are no doubles
+_FEW_ROUNDINGS = Decimal(2.0**-51)
+_MANY_ROUNDINGS = Decimal(2.0**-48)
+_CLAMPED = (Decimal(2**63 - 1), Decimal(-(2**63)))
+_WIDE = Context(prec=120)
 _TIE_BREAKERS = ("\ufffd", "\uffff", "\U0010ffff")
 
 Bound = Callable[[Any], Any]
+_WRITTEN_DIGITS = 17
 
 
 class Order(NamedTuple):
@@ -49,9 +55,15 @@ def order_of(column: Column) -> Order | None:
         )
     if type in _INTEGERS:
         return Order(_same, _integer, _integer)
-    if decimal_parameters(type):
-        number = _decimal if needs_exact_numbers(type) else _short_decimal
-        return Order(_same, number, number)
+    if parameters := decimal_parameters(type):
+        if not needs_exact_numbers(type):
+            return Order(_same, _short_decimal, _short_decimal)
+        scale = parameters[1]
+        return Order(
+            _same,
+            lambda value: _long_decimal(value, scale, ROUND_CEILING),
+            lambda value: _long_decimal(value, scale, ROUND_FLOOR),
+        )
     if type == "string":
         return Order(_same, _text, _text_upper)
     if type in _KEYED and is_orderable(type):
@@ -92,13 +104,31 @@ def _short_decimal(value: Any) -> Any:
     return _decimal(repr(value) if type(value) is float else value)
 
 
+def _long_decimal(value: Any, scale: int, inwards: str) -> Any:
+    """A bound that may be a double (delta-rs writes decimals so), which is near the true one.
+
+    The true one is a multiple of the type's smallest step, so only long numbers become less sharp.
+    """
+    found = _decimal(value)
+    if not found or (scale <= _EXACT_POWERS and found.adjusted() + scale < _DOUBLE_DIGITS):
+        return found
+    if scale == 0 and found in _CLAMPED:
+        return None
+    if not (_is_short_double(found) or (scale == 0 and type(value) is int and _fits(found))):
+        return found
+    slack = abs(found) * (_FEW_ROUNDINGS if scale <= _EXACT_POWERS else _MANY_ROUNDINGS)
+    near = _WIDE.subtract(found, slack) if inwards == ROUND_CEILING else _WIDE.add(found, slack)
+    return near.quantize(Decimal(1).scaleb(-scale), rounding=inwards, context=_WIDE)
+
+
 def _decimal(value: Any) -> Any:
     if isinstance(value, str):
         try:
             value = Decimal(value)
         except InvalidOperation:
             return None
-    return _integer(value)
+    found = _integer(value)
+    return Decimal(found) if type(found) is int else found
 
 
 def _text(value: Any) -> str | None:
@@ -106,6 +136,18 @@ def _text(value: Any) -> str | None:
 
 
 def _text_upper(value: Any) -> str | None:
+def _is_short_double(number: Decimal) -> bool:
+    """Whether it is written as a double is: the least digits that tell it from its neighbours."""
+    return (
+        len(number.as_tuple().digits) <= _WRITTEN_DIGITS and Decimal(repr(float(number))) == number
+    )
+
+
+def _fits(whole: Decimal) -> bool:
+    """Whether it is a double and a 64-bit number: delta-rs writes whole decimals as that."""
+    return _CLAMPED[1] <= whole <= _CLAMPED[0] and Decimal(float(whole)) == whole
+
+
     """A text that no value exceeds: long maxima, with a tie-breaker or without, are prefixes."""
     if not isinstance(value, str):
         return None
