@@ -54,6 +54,11 @@ POS_INF = 2**63 - 1
 
 TRUNCATED_MICROS = 1000
 """Maxima of timestamps are cut down to milliseconds: the true one is less than this away."""
+CUT_OFFSET_MICROS = 60_000_000
+"""Spark writes a zone's offset without its seconds, which local times had until they were
+standardised: a minimum or maximum of then may be less than this away, on either side."""
+STANDARD_TIME_YEAR = 1973
+"""From here on no zone's offset has seconds."""
 
 _INTEGERS = frozenset({"byte", "short", "integer", "long"})
 _EXACT_DIGITS = 18
@@ -65,6 +70,8 @@ lie beside those of the values, relatively so much (2^-51), or so many doubles."
 _SIGN = 1 << 63
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+# A year later, so that literals just after it find minima that were written too late.
+_STANDARD_TIME = (datetime(STANDARD_TIME_YEAR + 1, 1, 1) - _EPOCH) // timedelta(microseconds=1)
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP = re.compile(
@@ -183,6 +190,8 @@ def _literal(value: object, type: str) -> _Literal | None:
         return None
     floor, ceiling = span
     found = _Literal(le=floor, lt=ceiling - 1, ge=ceiling, gt=floor + 1)
+    if type == "timestamp" and floor < _STANDARD_TIME:
+        return found.spread(CUT_OFFSET_MICROS)
     if decimal_parameters(type) is None:
         return found
     return found.spread(max(abs(floor), abs(ceiling)) >> _ROUNDED_BITS)

@@ -340,6 +340,35 @@ def test_decimals_that_were_written_as_doubles(
         assert not statistics_may_match(parse_predicate(f"w = {others}", schema), text)
 
 
+@pytest.mark.parametrize("op", ["=", "<=", ">="])
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        # Los Angeles was 7:52:58 behind, Amsterdam 0:19:32 ahead.
+        ("0001-01-01T00:00:00.000-07:52", "0001-01-01T07:52:58Z"),
+        ("1900-01-01T00:00:00.000+00:19", "1899-12-31T23:40:28Z"),
+    ],
+)
+def test_offsets_that_were_written_without_their_seconds(written: str, value: str, op: str) -> None:
+    expr = parsed(f"ts {op} '{value}'")
+    text = _stats(ts=(written, written, 0))
+    column = SkippingColumn(BY_NAME["ts"].physical, "timestamp")
+    keys = keys_from_stats(pa.array([text]), [column])
+    condition = key_condition(expr, [column])
+    assert condition is not None
+    assert evaluate_keys(condition, *([k.to_numpy() for k in s] for s in (keys.lo, keys.hi)))[0]
+    assert statistics_may_match(expr, text)
+    assert (
+        not statistics_may_match(expr, text.replace(written, "1950-01-01T00:00:00Z")) or op != "="
+    )
+
+
+def test_early_timestamps_in_utc_are_exact() -> None:
+    text = _stats(ts=("1900-01-01T00:00:00.000Z", "1900-01-01T00:00:01.000Z", 0))
+    assert not statistics_may_match(parsed("ts > '1900-01-01T00:00:02Z'"), text)
+    assert not statistics_may_match(parsed("ts < '1900-01-01T00:00:00Z'"), text)
+
+
 def test_long_decimals_that_are_no_doubles_are_exact() -> None:
     schema = StructType((StructField("w", PrimitiveType("decimal(18,3)"), True),))
     text = '{"maxValues":{"w":999999999999999.998}}'

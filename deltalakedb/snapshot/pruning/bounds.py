@@ -7,12 +7,20 @@ the maximum never below the greatest; None says nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from deltalakedb.log.order import NEG_INF, POS_INF, is_orderable, key_of
+from deltalakedb.log.order import (
+    CUT_OFFSET_MICROS,
+    NEG_INF,
+    POS_INF,
+    STANDARD_TIME_YEAR,
+    is_orderable,
+    key_of,
+)
 from deltalakedb.log.schema import decimal_parameters
 from deltalakedb.snapshot.predicate import Column
 
@@ -20,15 +28,16 @@ _INTEGERS = frozenset({"byte", "short", "integer", "long"})
 _KEYED = frozenset({"float", "double", "boolean", "date", "timestamp", "timestamp_ntz"})
 _PREFIX_CHARACTERS = 32
 _DOUBLE_DIGITS = 15
+_WRITTEN_DIGITS = 17
 _EXACT_POWERS = 22  # greater powers of ten are no doubles
 _FEW_ROUNDINGS = Decimal(2.0**-51)
 _MANY_ROUNDINGS = Decimal(2.0**-48)
 _CLAMPED = (Decimal(2**63 - 1), Decimal(-(2**63)))
 _WIDE = Context(prec=120)
+_LOCAL_MEAN_TIME = re.compile(r"[+-][0-9]{2}:?(?!00|15|30|45)[0-9]{2}$")
 _TIE_BREAKERS = ("\ufffd", "\uffff", "\U0010ffff")
 
 Bound = Callable[[Any], Any]
-_WRITTEN_DIGITS = 17
 
 
 class Order(NamedTuple):
@@ -66,6 +75,12 @@ def order_of(column: Column) -> Order | None:
         )
     if type == "string":
         return Order(_same, _text, _text_upper)
+    if type == "timestamp":
+        return Order(
+            lambda value: key_of(value, type, upper=False),
+            lambda value: _instant(value, False),
+            lambda value: _instant(value, True),
+        )
     if type in _KEYED and is_orderable(type):
         return Order(
             lambda value: key_of(value, type, upper=False),
@@ -121,6 +136,18 @@ def _long_decimal(value: Any, scale: int, inwards: str) -> Any:
     return near.quantize(Decimal(1).scaleb(-scale), rounding=inwards, context=_WIDE)
 
 
+def _is_short_double(number: Decimal) -> bool:
+    """Whether it is written as a double is: the least digits that tell it from its neighbours."""
+    return (
+        len(number.as_tuple().digits) <= _WRITTEN_DIGITS and Decimal(repr(float(number))) == number
+    )
+
+
+def _fits(whole: Decimal) -> bool:
+    """Whether it is a double and a 64-bit number: delta-rs writes whole decimals as that."""
+    return _CLAMPED[1] <= whole <= _CLAMPED[0] and Decimal(float(whole)) == whole
+
+
 def _decimal(value: Any) -> Any:
     if isinstance(value, str):
         try:
@@ -136,18 +163,6 @@ def _text(value: Any) -> str | None:
 
 
 def _text_upper(value: Any) -> str | None:
-def _is_short_double(number: Decimal) -> bool:
-    """Whether it is written as a double is: the least digits that tell it from its neighbours."""
-    return (
-        len(number.as_tuple().digits) <= _WRITTEN_DIGITS and Decimal(repr(float(number))) == number
-    )
-
-
-def _fits(whole: Decimal) -> bool:
-    """Whether it is a double and a 64-bit number: delta-rs writes whole decimals as that."""
-    return _CLAMPED[1] <= whole <= _CLAMPED[0] and Decimal(float(whole)) == whole
-
-
     """A text that no value exceeds: long maxima, with a tie-breaker or without, are prefixes."""
     if not isinstance(value, str):
         return None
@@ -178,6 +193,15 @@ def _successor(prefix: str) -> str | None:
 def _cached_key(value: object, kind: str, type: str, upper: bool) -> int:
     # Equal values of different kinds (1, 1.0, True) have keys of their own.
     return key_of(value, type, upper=upper)
+
+
+def _instant(value: Any, upper: bool) -> int | None:
+    """A bound whose zone had seconds in its offset then, which the text doesn't say."""
+    key = _keyed(value, "timestamp", upper)
+    early = isinstance(value, str) and value[:4] < str(STANDARD_TIME_YEAR)
+    if key is None or not early or not _LOCAL_MEAN_TIME.search(value):
+        return key
+    return key + CUT_OFFSET_MICROS if upper else key - CUT_OFFSET_MICROS
 
 
 def _keyed(value: Any, type: str, upper: bool) -> int | None:
