@@ -405,6 +405,27 @@ def test_long_lists_become_few_bounds_around_the_widest_gaps() -> None:
     assert condition == KeyOr(tuple(SlotBound(0, base + 49, base) for base in range(0, 1600, 100)))
 
 
+@pytest.mark.parametrize(
+    "alternative", ["i = {0}", "(i = {0} AND s = 'v')", "i BETWEEN {0} AND {0}", "i IN ({0}, {1})"]
+)
+def test_many_alternatives_become_few_bounds_too(alternative: str) -> None:
+    """No database takes a condition of thousands."""
+    expr = parsed(" OR ".join(alternative.format(n, n + 1) for n in range(0, 9_000, 3)))
+    condition = key_condition(expr, KEYED)
+    slot = [column.path for column in KEYED].index(BY_NAME["i"].physical)
+    lo = [np.full(3, -(2**63)) for _ in KEYED]
+    hi = [np.full(3, 2**63 - 1) for _ in KEYED]
+    lo[slot] = hi[slot] = np.array([-1, 3_000, 9_002])
+    assert evaluate_keys(condition, lo, hi).tolist() == [False, True, False]
+    assert str(condition).count("SlotBound") <= 40
+
+
+def test_alternatives_without_a_common_slot_are_left_to_the_statistics() -> None:
+    columns = ("i = {0}", "l = {0}")
+    expr = parsed(" OR ".join(columns[n % 2].format(n) for n in range(300)))
+    assert key_condition(expr, KEYED) is None
+
+
 def test_keys_look_only_at_the_slots_they_name() -> None:
     condition = key_condition(
         parsed("i IN (1, 9)"), [SkippingColumn(("x",), "long"), SkippingColumn(("col-i",), "long")]
