@@ -54,13 +54,24 @@ POS_INF = 2**63 - 1
 
 TRUNCATED_MICROS = 1000
 """Maxima of timestamps are cut down to milliseconds: the true one is less than this away."""
+CUT_OFFSET_MICROS = 60_000_000
+"""Spark writes a zone's offset without its seconds, which local times had until they were
+standardised: a minimum or maximum of then may be less than this away, on either side."""
+STANDARD_TIME_YEAR = 1973
+"""From here on no zone's offset has seconds."""
 
 _INTEGERS = frozenset({"byte", "short", "integer", "long"})
 _EXACT_DIGITS = 18
 _LOSSY_INTEGER = 2**53
+_ROUNDED_BITS = 51
+_ROUNDED_STEPS = 8
+"""delta-rs writes minima and maxima of decimals as doubles, rounded more than once: their keys may
+lie beside those of the values, relatively so much (2^-51), or so many doubles."""
 _SIGN = 1 << 63
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
+# A year later, so that literals just after it find minima that were written too late.
+_STANDARD_TIME = (datetime(STANDARD_TIME_YEAR + 1, 1, 1) - _EPOCH) // timedelta(microseconds=1)
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIMESTAMP = re.compile(
@@ -158,6 +169,10 @@ class _Literal:
     ge: int
     gt: int
 
+    def spread(self, by: int) -> _Literal:
+        """The same for keys that may lie so far beside those of the values."""
+        return _Literal(self.le + by, self.lt + by, self.ge - by, self.gt - by)
+
 
 def _literal(value: object, type: str) -> _Literal | None:
     if type == "string":
@@ -174,7 +189,12 @@ def _literal(value: object, type: str) -> _Literal | None:
     if span is None:
         return None
     floor, ceiling = span
-    return _Literal(le=floor, lt=ceiling - 1, ge=ceiling, gt=floor + 1)
+    found = _Literal(le=floor, lt=ceiling - 1, ge=ceiling, gt=floor + 1)
+    if type == "timestamp" and floor < _STANDARD_TIME:
+        return found.spread(CUT_OFFSET_MICROS)
+    if decimal_parameters(type) is None:
+        return found
+    return found.spread(max(abs(floor), abs(ceiling)) >> _ROUNDED_BITS)
 
 
 def _lossy_literal(value: float, type: str) -> _Literal | None:
@@ -210,7 +230,19 @@ def _float_literal(value: object, type: str) -> _Literal | None:
     low, high = min(single, double), max(single, double)
     exact = low == high and not _is_wide(type) and nearest == number
     step = 1 if exact else 0
-    return _Literal(le=high, lt=high - step, ge=low, gt=low + step)
+    found = _Literal(le=high, lt=high - step, ge=low, gt=low + step)
+    return _wide_literal(found, type) if _is_wide(type) else found
+
+
+def _wide_literal(found: _Literal, type: str) -> _Literal:
+    near = found.spread(_ROUNDED_STEPS)
+    if not type.replace(" ", "").endswith(",0)"):
+        return near
+    # Of whole decimals the same writer keeps what fits 64 bits.
+    most, least = _float_key(2.0**63), _float_key(-(2.0**63))
+    return _Literal(
+        max(near.le, least), max(near.lt, least), min(near.ge, most), min(near.gt, most)
+    )
 
 
 def _is_wide(type: str) -> bool:

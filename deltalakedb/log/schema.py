@@ -22,6 +22,7 @@ PHYSICAL_NAME = "delta.columnMapping.physicalName"
 COLUMN_ID = "delta.columnMapping.id"
 MAPPING_MODE = "delta.columnMapping.mode"
 COLLATIONS = "__COLLATIONS"
+TYPE_CHANGES = "delta.typeChanges"
 
 _DECIMAL = re.compile(r"decimal(?:\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\))?")
 _STRING = re.compile(r"string(?: collate \S+)?|(?:char|varchar)\(\d+\)")
@@ -78,6 +79,17 @@ class StructField:
         if not isinstance(rules, Mapping):
             return False
         return not all(_BINARY_COLLATION.fullmatch(str(rule)) for rule in rules.values())
+
+    @property
+    def was_float(self) -> bool:
+        """Whether it is a double that was widened from float (PROTOCOL.md, Type Widening)."""
+        changes = self.metadata.get(TYPE_CHANGES)
+        return isinstance(changes, list) and any(
+            isinstance(change, Mapping)
+            and change.get("fromType") == "float"
+            and "fieldPath" not in change
+            for change in changes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,8 +282,8 @@ def _arrow_primitive(name: str, path: tuple[str, ...]) -> pa.DataType:
         return pa.decimal128(*decimal)
     raise DeltaLakeError(
         DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-        f"column {'.'.join(path) or '?'} has type {name!r}, whose rows can't be read here; select "
-        "other columns or upgrade deltalakedb",
+        f"column {'.'.join(path) or '?'} has type {name!r}, whose rows can't be read here; upgrade "
+        "deltalakedb, or read the table with an engine that has the type",
         column=".".join(path),
         type=name,
     )

@@ -54,7 +54,10 @@ class Columns:
             type = child.type
         logical = tuple(f.name for f in fields)
         physical = tuple(f.physical_name for f in fields) if self.mapped else logical
-        return Column(logical, physical, _type_name(type), fields[-1].collated) if fields else None
+        if not fields:
+            return None
+        last = fields[-1]
+        return Column(logical, physical, _type_name(type), last.collated, last.was_float)
 
     def _unknown(self, name: str) -> DeltaLakeError:
         from difflib import get_close_matches

@@ -244,16 +244,17 @@ def _float32_neighbour(number: float, *, up: bool) -> float:
 
 def _decimal(value: object, precision: int, scale: int) -> Coerced | None:
     greatest = Decimal(10**precision - 1).scaleb(-scale, context=_WIDE)
+    least = greatest.copy_negate()  # a minus sign rounds to 28 digits
     if _infinite(value):
-        return Coerced(greatest, None) if value > 0 else Coerced(None, -greatest)  # type: ignore[operator]
+        return Coerced(greatest, None) if value > 0 else Coerced(None, least)  # type: ignore[operator]
     found = _finite_number(value)
     if found is None:
         return None
     number = Decimal(found)
     if number > greatest:
         return Coerced(greatest, None)
-    if number < -greatest:
-        return Coerced(None, -greatest)
+    if number < least:
+        return Coerced(None, least)
     quantum = Decimal(1).scaleb(-scale)
     return Coerced(
         number.quantize(quantum, rounding=ROUND_FLOOR, context=_WIDE),

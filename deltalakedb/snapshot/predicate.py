@@ -47,12 +47,15 @@ class Column:
 
     `type` is "string" for char and varchar, and "struct", "array" or "map" for nested columns,
     about which only IS [NOT] NULL can be asked. `collated` text isn't ordered by its bytes.
+    `was_float` marks a double that was widened from float: its older statistics are shortest texts
+    of 32-bit numbers, which aren't the numbers that the files hold.
     """
 
     path: tuple[str, ...]
     physical: tuple[str, ...]
     type: str
     collated: bool = False
+    was_float: bool = False
 
     def __str__(self) -> str:
         return ".".join(self.path)

@@ -46,6 +46,8 @@ _OPERATORS: dict[Operator, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 _FEW = 4
+_MOST = 2000
+"""Arrow walks a chain of conditions by recursion, and ends the process when the stack does."""
 
 
 def to_arrow_expression(expr: Expr) -> pc.Expression:
@@ -60,7 +62,7 @@ def to_arrow_expression(expr: Expr) -> pc.Expression:
         case And(children):
             return _join(operator.and_, children, empty=True)
         case Or(children):
-            return _join(operator.or_, children, empty=False)
+            return _join(operator.or_, _equalities_joined(children), empty=False)
         case Not(child):
             return ~to_arrow_expression(child)
         case Unknown(_, source):
@@ -86,7 +88,29 @@ def _join(
 ) -> pc.Expression:
     if not children:
         return pc.scalar(empty)
+    if len(children) > _MOST:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_PREDICATE,
+            f"the predicate joins {len(children):,} conditions by AND or OR, and Arrow can't "
+            f"filter rows by more than {_MOST:,}; ask for many values of a column by IN",
+        )
     return functools.reduce(join, map(to_arrow_expression, children))
+
+
+def _equalities_joined(children: tuple[Expr, ...]) -> tuple[Expr, ...]:
+    """Of many alternatives those that ask one column for a value as one list of values."""
+    if len(children) <= _FEW:
+        return children
+    values: dict[Column, set[Any]] = {}
+    others: list[Expr] = []
+    for child in children:
+        if isinstance(child, In) and child.values:
+            values.setdefault(child.column, set()).update(child.values)
+        elif isinstance(child, Comparison) and child.op == "=" and child.value == child.value:
+            values.setdefault(child.column, set()).add(child.value)
+        else:
+            others.append(child)
+    return (*others, *(In(column, tuple(sorted(found))) for column, found in values.items()))
 
 
 def _source(source: object) -> pc.Expression:

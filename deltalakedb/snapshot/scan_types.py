@@ -11,6 +11,7 @@ import pyarrow as pa
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import (
+    TYPE_CHANGES,
     ArrayType,
     DataType,
     MapType,
@@ -29,7 +30,6 @@ MappingMode = Literal["none", "name", "id"]
 
 Kind = Literal["primitive", "struct", "list", "map", "variant"]
 
-_TYPE_CHANGES = "delta.typeChanges"
 _WHOLE = ("byte", "short", "integer", "long")
 _WHOLE_DIGITS = {"byte": 10, "short": 10, "integer": 10, "long": 20}
 
@@ -118,7 +118,7 @@ def read_schema(
                 column=name,
             )
         partitions[fields[index].physical_name] = kind.name
-    return ReadSchema(fields, mode, partitions, arrow, f'"{_TYPE_CHANGES}"' in schema_string)
+    return ReadSchema(fields, mode, partitions, arrow, f'"{TYPE_CHANGES}"' in schema_string)
 
 
 def _struct_field(
@@ -132,7 +132,7 @@ def _struct_field(
             "columns by id.",
             column=".".join(here),
         )
-    _check_type_changes(member.metadata.get(_TYPE_CHANGES), here)
+    _check_type_changes(member.metadata.get(TYPE_CHANGES), here)
     kind, children = _inside(member.type, arrow_field.type, mode, here)
     physical = member.name if mode == "none" else member.physical_name
     return ReadField(member.name, physical, member.column_id, kind, arrow_field, children)

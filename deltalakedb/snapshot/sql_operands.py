@@ -165,7 +165,10 @@ class Operands(Cursor):
         value = operand.value if isinstance(operand, Constant) else None
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self.unsupported(sign)
-        return Constant(-value if sign.keyword == "-" else value)
+        if sign.keyword == "+":
+            return Constant(value)
+        # A minus sign would round the Decimal to 28 digits.
+        return Constant(value.copy_negate() if isinstance(value, Decimal) else -value)
 
     def _cast(self, found: Expr | Operand, token: Token) -> Constant:
         name = self.take()

@@ -49,7 +49,7 @@ def _catalog(database: str) -> LightCatalog:
     key = (os.getpid(), database)
     with _lock:
         catalog = _catalogs.get(key)
-        if catalog is None:
+        if catalog is None or not catalog.reader.is_current():
             catalog = _catalogs[key] = LightCatalog(database)
     return catalog
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -67,6 +68,9 @@ class Table:
         self._head = self._read_head()
 
     def _read_head(self) -> _Head:
+        if not self._catalog.reader.is_current():
+            # Snapshots that were taken before go on with the database that they came from.
+            self._catalog = LightCatalog(self._uri.database)
         found = queries.open_head(self._catalog, self._uri.namespace, self._uri.table)
         if found is None:
             raise queries.no_table(self._catalog, self._uri.name)
@@ -153,6 +157,8 @@ class Table:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT, "give a version or a timestamp, not both"
             )
+        if version is not None:
+            version = _whole(version)
         load = self.update()._head.row.live_load
         try:
             return self._open(version, timestamp)
@@ -273,6 +279,19 @@ class Table:
             ("table id", code(self.table_id)),
         ]
         return table_html(self.name, facts, newest, history.changes())
+
+
+def _whole(version: Any) -> int:
+    """A version as a plain number: numpy's are taken, text, fractions and truths are not."""
+    try:
+        if not isinstance(version, bool):
+            return operator.index(version)
+    except TypeError:
+        pass
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.INVALID_ARGUMENT,
+        f"{version!r} is no version; use a whole number, or timestamp= for a time",
+    )
 
 
 def milliseconds(timestamp: Timestamp) -> int:

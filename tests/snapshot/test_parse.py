@@ -211,6 +211,14 @@ def test_sql_that_is_wrong(sql: str, message: str | None) -> None:
     assert message in str(caught.value)
 
 
+def test_long_negative_decimals_keep_their_digits() -> None:
+    w, digits = BY_NAME["w"], "9999999999999999999999999.99999"
+    assert parsed(f"w = -{digits}") == Comparison(w, "=", Decimal(f"-{digits}"))
+    # Beyond the type's range: nothing is less.
+    assert parsed("w < -10000000000000000000000000") == In(w, ())
+    assert parsed("w > -1e30") == Comparison(w, ">=", Decimal(f"-{digits}"))
+
+
 def test_names_with_dots_and_other_cases() -> None:
     schema = StructType(
         tuple(

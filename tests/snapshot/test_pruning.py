@@ -287,6 +287,95 @@ def test_collated_text_is_not_compared() -> None:
     assert not statistics_may_match(expr, '{"numRecords":2,"nullCount":{"c":2}}')
 
 
+@pytest.mark.parametrize(
+    ("predicate", "kept"),
+    [
+        ("f = 0.10000000149011612", True),
+        ("f BETWEEN 0.1 AND 0.1", True),
+        ("f < 0.1", False),
+        ("f BETWEEN 0.1000001 AND 1", False),
+        ("f != 0.1", True),
+    ],
+)
+def test_statistics_of_a_float_that_became_a_double(predicate: str, kept: bool) -> None:
+    """They say 0.1 where the file holds 0.10000000149011612, or 0.1 since it was widened."""
+    widened = {"delta.typeChanges": [{"fromType": "float", "toType": "double"}]}
+    schema = StructType((StructField("f", PrimitiveType("double"), True, widened),))
+    expr = parse_predicate(predicate, schema)
+    statistics = '{"numRecords":1,"minValues":{"f":0.1},"maxValues":{"f":0.1},"nullCount":{"f":0}}'
+    assert statistics_may_match(expr, statistics) is kept
+    assert key_condition(expr, [SkippingColumn(("f",), "double")]) is None
+
+
+@pytest.mark.parametrize(
+    ("type", "written", "value", "others"),
+    [
+        ("decimal(16,2)", "71150264763558.05", "71150264763558.04", "71150264763557.99"),
+        ("decimal(20,5)", "49916867436768.69", "49916867436768.68696", "49916867436768.6"),
+        (
+            "decimal(38,37)",
+            "0.07354879416259003",
+            "0.0735487941625900141786360542642017241",
+            "0.07",
+        ),
+        ("decimal(17,0)", "90071992547409920", "90071992547409921", "90071992547409000"),
+        ("decimal(20,0)", "9223372036854775807", "99999999999999999999", None),
+        ("decimal(20,0)", "-9223372036854775808", "-99999999999999999999", None),
+    ],
+)
+def test_decimals_that_were_written_as_doubles(
+    type: str, written: str, value: str, others: str | None
+) -> None:
+    """As delta-rs does: of the value, or the least and greatest 64-bit number, that double."""
+    schema = StructType((StructField("w", PrimitiveType(type), True),))
+    text = f'{{"numRecords":1,"minValues":{{"w":{written}}},"maxValues":{{"w":{written}}}}}'
+    keys = keys_from_stats(pa.array([text]), [SkippingColumn(("w",), type)])
+    lo, hi = ([k.to_numpy() for k in side] for side in (keys.lo, keys.hi))
+    for op in ("=", "<=", ">="):
+        expr = parse_predicate(f"w {op} {value}", schema)
+        assert statistics_may_match(expr, text), op
+        condition = key_condition(expr, [SkippingColumn(("w",), type)])
+        assert condition is None or evaluate_keys(condition, lo, hi).all(), op
+    if others is not None:
+        assert not statistics_may_match(parse_predicate(f"w = {others}", schema), text)
+
+
+@pytest.mark.parametrize("op", ["=", "<=", ">="])
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        # Los Angeles was 7:52:58 behind, Amsterdam 0:19:32 ahead.
+        ("0001-01-01T00:00:00.000-07:52", "0001-01-01T07:52:58Z"),
+        ("1900-01-01T00:00:00.000+00:19", "1899-12-31T23:40:28Z"),
+    ],
+)
+def test_offsets_that_were_written_without_their_seconds(written: str, value: str, op: str) -> None:
+    expr = parsed(f"ts {op} '{value}'")
+    text = _stats(ts=(written, written, 0))
+    column = SkippingColumn(BY_NAME["ts"].physical, "timestamp")
+    keys = keys_from_stats(pa.array([text]), [column])
+    condition = key_condition(expr, [column])
+    assert condition is not None
+    assert evaluate_keys(condition, *([k.to_numpy() for k in s] for s in (keys.lo, keys.hi)))[0]
+    assert statistics_may_match(expr, text)
+    assert (
+        not statistics_may_match(expr, text.replace(written, "1950-01-01T00:00:00Z")) or op != "="
+    )
+
+
+def test_early_timestamps_in_utc_are_exact() -> None:
+    text = _stats(ts=("1900-01-01T00:00:00.000Z", "1900-01-01T00:00:01.000Z", 0))
+    assert not statistics_may_match(parsed("ts > '1900-01-01T00:00:02Z'"), text)
+    assert not statistics_may_match(parsed("ts < '1900-01-01T00:00:00Z'"), text)
+
+
+def test_long_decimals_that_are_no_doubles_are_exact() -> None:
+    schema = StructType((StructField("w", PrimitiveType("decimal(18,3)"), True),))
+    text = '{"maxValues":{"w":999999999999999.998}}'
+    assert not statistics_may_match(parse_predicate("w = 999999999999999.999", schema), text)
+    assert statistics_may_match(parse_predicate("w = 999999999999999.998", schema), text)
+
+
 def test_many_files_are_filtered_as_few_are() -> None:
     texts = [
         _stats(i=(n, n + 1, n % 3), s=(f"abcdefgh{n:04}", f"abcdefgh{n:04}", 0)) for n in range(99)
@@ -314,6 +403,27 @@ def test_long_lists_become_few_bounds_around_the_widest_gaps() -> None:
     listed = ", ".join(map(str, values))
     condition = key_condition(parsed(f"i IN ({listed})"), [SkippingColumn(("col-i",), "integer")])
     assert condition == KeyOr(tuple(SlotBound(0, base + 49, base) for base in range(0, 1600, 100)))
+
+
+@pytest.mark.parametrize(
+    "alternative", ["i = {0}", "(i = {0} AND s = 'v')", "i BETWEEN {0} AND {0}", "i IN ({0}, {1})"]
+)
+def test_many_alternatives_become_few_bounds_too(alternative: str) -> None:
+    """No database takes a condition of thousands."""
+    expr = parsed(" OR ".join(alternative.format(n, n + 1) for n in range(0, 9_000, 3)))
+    condition = key_condition(expr, KEYED)
+    slot = [column.path for column in KEYED].index(BY_NAME["i"].physical)
+    lo = [np.full(3, -(2**63)) for _ in KEYED]
+    hi = [np.full(3, 2**63 - 1) for _ in KEYED]
+    lo[slot] = hi[slot] = np.array([-1, 3_000, 9_002])
+    assert evaluate_keys(condition, lo, hi).tolist() == [False, True, False]
+    assert str(condition).count("SlotBound") <= 40
+
+
+def test_alternatives_without_a_common_slot_are_left_to_the_statistics() -> None:
+    columns = ("i = {0}", "l = {0}")
+    expr = parsed(" OR ".join(columns[n % 2].format(n) for n in range(300)))
+    assert key_condition(expr, KEYED) is None
 
 
 def test_keys_look_only_at_the_slots_they_name() -> None:

@@ -165,6 +165,18 @@ def test_an_arrow_expression_comes_back_as_it_came() -> None:
     assert filtered(table, to_arrow_expression(both)) == []
 
 
+def test_many_alternatives_filter_by_a_list() -> None:
+    """Arrow would end the process for want of stack."""
+    nothing: Row = dict.fromkeys(TYPES)
+    table = table_of([nothing | {"i": i, "s": s} for i, s in ((1, "a"), (None, "b"), (7, "c"))])
+    many = " OR ".join([f"i = {n}" for n in range(5, 20_000)] + ["s = 'b'", "i IN (-1, -2)"])
+    assert filtered(table, to_arrow_expression(parse_predicate(many, SCHEMA))) == [1, 2]
+    assert filtered(table, ~to_arrow_expression(parse_predicate(many, SCHEMA))) == [0]
+    with pytest.raises(DeltaLakeError, match="3,000 conditions by AND or OR") as caught:
+        to_arrow_expression(parse_predicate(" AND ".join(["i != 1"] * 3_000), SCHEMA))
+    assert caught.value.kind is DeltaLakeErrorKind.INVALID_PREDICATE
+
+
 def test_what_can_not_filter_rows_is_refused() -> None:
     with pytest.raises(DeltaLakeError) as caught:
         to_arrow_expression(Unknown())

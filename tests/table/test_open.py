@@ -198,6 +198,25 @@ def test_a_forked_process_opens_its_own_connection(shared: str) -> None:
     assert table.snapshot().plan("region = 'us'").num_rows == here
 
 
+def test_a_database_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
+    """SQLite would go on reading the file that was deleted."""
+    database = tmp_path / "catalog.sqlite"
+    paths = []
+    for name in ("first", "second"):
+        made = GrowingTable(tmp_path / name, f"sqlite:///{database}")
+        made.commit(*first_actions(), add(name))
+        made.imported()
+        table = made.open()
+        paths.append(table.files())
+        if name == "first":
+            held = table
+            for file in tmp_path.glob("catalog.sqlite*"):
+                file.unlink()
+    assert paths == [[f"day=2024-05-01/{name}.parquet"] for name in ("first", "second")]
+    assert held.files() == paths[0]
+    assert held.update().files() == paths[1]
+
+
 def test_every_database_answers(tmp_path: Path, any_catalog_url: str) -> None:
     made = GrowingTable(tmp_path, any_catalog_url)
     made.commit(*first_actions(), *(add(f"f{n}", least=10 * n, size=n) for n in range(5)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -134,6 +136,19 @@ def test_what_was_not_imported_is_refused_with_the_reason(tmp_path: Path) -> Non
 def test_what_is_no_timestamp_is_refused(value: Timestamp) -> None:
     with pytest.raises(DeltaLakeError, match="is no timestamp"):
         milliseconds(value)
+
+
+@pytest.mark.parametrize("value", ["1", 1.0, True, dt.date(2024, 1, 1)])
+def test_what_is_no_version_is_refused(shared: str, value: Any) -> None:
+    with pytest.raises(DeltaLakeError, match="is no version") as caught:
+        open_table(shared).snapshot(value)
+    assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+
+
+def test_a_version_may_be_a_number_of_numpy(shared: str) -> None:
+    version = open_table(shared).snapshot(np.int64(7)).version
+    assert type(version) is int
+    assert version == 7
 
 
 def test_state_that_came_and_went_is_that_of_the_version(tmp_path: Path, catalog_url: str) -> None:

@@ -58,6 +58,10 @@ class Reader(ABC):
                     raise
                 raise self._translated(error) from None
 
+    def is_current(self) -> bool:
+        """Whether a new connection would reach the same database."""
+        return True
+
     def _ask(self, statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         if self._connection is None:
             self._connection = self._connect()

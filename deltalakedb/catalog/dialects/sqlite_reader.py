@@ -15,9 +15,20 @@ _MAPPED_BYTES = 1 << 34
 
 
 class SqliteReader(Reader):
+    _opened: tuple[int, int] | None = None
+
+    def is_current(self) -> bool:
+        """A file that was deleted or replaced goes on being read by who has it open."""
+        return self._connection is None or self._opened == _identity(self._path)
+
+    @property
+    def _path(self) -> str:
+        return unquote(self.url.partition("://")[2].partition("?")[0])[1:]
+
     def _connect(self) -> sqlite3.Connection:
-        path = unquote(self.url.partition("://")[2].partition("?")[0])[1:]
-        if not os.path.exists(path):
+        path = self._path
+        self._opened = _identity(path)
+        if self._opened is None:
             raise self._no_catalog()
         connection = sqlite3.connect(
             path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -38,3 +49,12 @@ class SqliteReader(Reader):
 
     def _is_missing_table(self, error: Exception) -> bool:
         return "no such table: dl_tables" in str(error) or "dl_schema_version" in str(error)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file has the name now; None for none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

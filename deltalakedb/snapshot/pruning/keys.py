@@ -31,6 +31,8 @@ from deltalakedb.snapshot.pruning.normal_form import is_nan_test, necessary
 
 _INTEGERS = frozenset({"byte", "short", "integer", "long"})
 _MAX_SPANS = 16
+_MAX_ALTERNATIVES = 100
+"""Of OR. Databases limit how deep and how long a condition may be; SQLite's depth is 1000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ def evaluate_keys(
             return found
 
 
+_Span = tuple[int, int]
+"""`hi_min` and `lo_max` of a bound, open sides infinite."""
 _Slots = dict[tuple[str, ...], tuple[int, str]]
 
 
@@ -158,14 +162,44 @@ def _both(left: SlotBound | None, right: SlotBound) -> SlotBound:
     return SlotBound(right.slot, min(lows, default=None), max(highs, default=None))
 
 
-def _any_of(parts: list[KeyExpr]) -> KeyExpr:
-    kept = [part for part in parts if part != NOTHING]
+def _any_of(parts: list[KeyExpr]) -> KeyExpr | None:
+    kept = list(dict.fromkeys(part for part in parts if part != NOTHING))
+    if len(kept) > _MAX_ALTERNATIVES:
+        return _few_of(kept)
     return kept[0] if len(kept) == 1 else KeyOr(tuple(kept))
+
+
+def _few_of(parts: list[KeyExpr]) -> KeyExpr | None:
+    """What many alternatives have in common: a few spans for each slot that all of them bound."""
+    each = [_hulls(part) for part in parts]
+    common = set.intersection(*(set(hulls) for hulls in each))
+    found = [_few_spans(slot, [hulls[slot] for hulls in each]) for slot in sorted(common)]
+    return _all_of([spans for spans in found if spans is not None])
+
+
+def _hulls(expr: KeyExpr) -> dict[int, _Span]:
+    """For each slot that it bounds a span that it implies."""
+    match expr:
+        case SlotBound(slot, lo_max, hi_min):
+            low = NEG_INF if hi_min is None else hi_min
+            return {slot: (low, POS_INF if lo_max is None else lo_max)}
+        case KeyAnd(children):
+            return {slot: span for child in children for slot, span in _hulls(child).items()}
+        case KeyOr(children):
+            each = [_hulls(child) for child in children]
+            common = set.intersection(*(set(hulls) for hulls in each))
+            return {slot: _hull([hulls[slot] for hulls in each]) for slot in common}
+
+
+def _hull(spans: Sequence[_Span]) -> _Span:
+    return min(low for low, _ in spans), max(high for _, high in spans)
 
 
 def _slot(column: Column, slots: _Slots) -> tuple[int, str] | None:
     """The column's slot, if its keys are of its present type (all integers share their keys)."""
     found = slots.get(column.physical)
+    if column.was_float and column.type == "double":
+        return None  # its keys were made of texts of 32-bit numbers, see `bounds.order_of`
     if found is None or (found[1] != column.type and not {found[1], column.type} <= _INTEGERS):
         return None
     return found
@@ -177,22 +211,27 @@ def _bound(slot: int, lo_max: int | None, hi_min: int | None) -> SlotBound | Non
 
 def _spans(slot: tuple[int, str], values: Sequence[object]) -> KeyExpr | None:
     index, type = slot
-    spans: list[tuple[int, int]] = []
+    spans: list[_Span] = []
     for value in values:
         bound = bounds_for("=", value, type)
         if bound.lo_max is None or bound.hi_min is None:
             return None
         # lo <= lo_max and hi >= hi_min: the span of keys is [hi_min, lo_max].
         spans.append((bound.hi_min, bound.lo_max))
-    spans.sort()
+    return _few_spans(index, spans)
+
+
+def _few_spans(slot: int, spans: list[_Span]) -> KeyExpr | None:
+    spans = sorted(spans)
     if len(spans) > _MAX_SPANS:
         widest = sorted(range(1, len(spans)), key=lambda i: spans[i - 1][1] - spans[i][0])
         cuts = [0, *sorted(widest[: _MAX_SPANS - 1]), len(spans)]
-        spans = [
-            (spans[start][0], max(span[1] for span in spans[start:end]))
-            for start, end in pairwise(cuts)
-        ]
-    return _any_of([SlotBound(index, high, low) for low, high in spans])
+        spans = [_hull(spans[start:end]) for start, end in pairwise(cuts)]
+    bounds = [
+        _bound(slot, None if high == POS_INF else high, None if low == NEG_INF else low)
+        for low, high in spans
+    ]
+    return None if None in bounds else _any_of([bound for bound in bounds if bound is not None])
 
 
 def _prefix(slot: tuple[int, str] | None, prefix: str) -> KeyExpr | None:

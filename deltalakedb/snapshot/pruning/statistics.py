@@ -177,7 +177,7 @@ def _has_values(column: Column) -> _Test:
 
 def _bounded(column: Column, possible: _Possible | None) -> _Test:
     """A test that needs a value that isn't NULL, and one that is possible between the bounds."""
-    has_values, order = _has_values(column), order_of(column.type)
+    has_values, order = _has_values(column), order_of(column)
     if possible is None or order is None:
         return has_values
     low, high = _getter("minValues", column), _getter("maxValues", column)
@@ -193,7 +193,7 @@ def _bounded(column: Column, possible: _Possible | None) -> _Test:
 
 def _possible(test: Comparison | In | StartsWith | Like) -> _Possible | None:
     """Whether a value in [low, high] can pass; either may be None. None: any may."""
-    order = order_of(test.column.type)
+    order = order_of(test.column)
     if order is None or is_nan_test(test):
         return None
     match test:
@@ -209,7 +209,7 @@ def _possible(test: Comparison | In | StartsWith | Like) -> _Possible | None:
 
 def _possible_otherwise(test: In | StartsWith | Like) -> _Possible | None:
     """The same for the negation of the test."""
-    order = order_of(test.column.type)
+    order = order_of(test.column)
     if order is None or isinstance(test, Like):
         return None
     if isinstance(test, StartsWith):
