@@ -77,9 +77,10 @@ def _all(
 ) -> tuple[int, Iterator[pa.RecordBatch]]:
     """Count and stream of a version's files; the stream has begun, so that it stays whole."""
     from deltalakedb.catalog import queries
+    from deltalakedb.catalog.readable import check_readable
 
     at = row.head_version if version is None else version
-    queries.check_version(catalog, row, at)
+    check_readable(catalog, row, at)
     count, _ = queries.totals_at(catalog, row, at)
     batches = queries.stream_files(catalog, row, at)
     first = next(batches, None)
@@ -89,10 +90,11 @@ def _all(
 def _matching(catalog: LightCatalog, row: TableRow, version: int | None, where: str) -> pa.Table:
     """The files that may hold rows that satisfy `where`."""
     from deltalakedb.catalog import queries
+    from deltalakedb.catalog.readable import check_readable
     from deltalakedb.snapshot.snapshot import Snapshot
 
     at = row.head_version if version is None else version
-    queries.check_version(catalog, row, at)
+    check_readable(catalog, row, at)
     snapshot = Snapshot(catalog, row, queries.state_at(catalog, row, at))
     found = snapshot.plan(where, queries.LISTING)
     return found.sort_by([("path", "ascending"), ("dv_id", "ascending")])

@@ -34,13 +34,14 @@ def command(
 ) -> None:
     """Explain which files a query would read, and how they are found."""
     from deltalakedb.catalog import queries
+    from deltalakedb.catalog.readable import check_readable
     from deltalakedb.snapshot.snapshot import Snapshot
 
     with open_catalog(database) as catalog:
 
         def ask(row: TableRow) -> Explanation:
             at = row.head_version if version is None else version
-            queries.check_version(catalog, row, at)
+            check_readable(catalog, row, at)
             return Snapshot(catalog, row, queries.state_at(catalog, row, at)).explain(where)
 
         found = read_table(catalog, table, ask)

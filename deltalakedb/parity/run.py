@@ -10,6 +10,7 @@ from typing import Any
 from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.ledger import now_ms
+from deltalakedb.catalog.readable import check_version
 from deltalakedb.catalog.tables import parity_runs
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.reader import read_listing
@@ -138,7 +139,7 @@ class _Diff:
                 plan, gap = plan_latest(self.store, self.listing, wanted, self._unreadable)
                 if gap is not None and gap.facts["version"] not in self.missing:
                     raise gap
-                queries.check_version(self.sides.catalog, self.sides.table, plan.version)
+                check_version(self.sides.catalog, self.sides.table, plan.version)
                 return compare(self.sides, plan)
             except DeltaLakeError as error:
                 fingerprint = error.facts.get("checkpoint")
