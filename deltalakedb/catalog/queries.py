@@ -291,7 +291,9 @@ def stream_files(
         f"WHERE {live_predicate(version, 'f')} {where}"
     )
     if ordered:
-        sql += f" ORDER BY {dialect.binary_order('f.path')}, f.dv_id"
+        # Databases disagree on where null comes and in which order letters do.
+        dv = dialect.binary_order("coalesce(f.dv_id, '')")
+        sql += f" ORDER BY {dialect.binary_order('f.path')}, {dv}"
     with dialect.errors():
         yield from dialect.stream(sql, file_schema(columns))
 

@@ -89,6 +89,8 @@ def _all(
 
 def _matching(catalog: LightCatalog, row: TableRow, version: int | None, where: str) -> pa.Table:
     """The files that may hold rows that satisfy `where`."""
+    import pyarrow.compute as pc
+
     from deltalakedb.catalog import queries
     from deltalakedb.catalog.readable import check_readable
     from deltalakedb.snapshot.snapshot import Snapshot
@@ -97,7 +99,8 @@ def _matching(catalog: LightCatalog, row: TableRow, version: int | None, where: 
     check_readable(catalog, row, at)
     snapshot = Snapshot(catalog, row, queries.state_at(catalog, row, at))
     found = snapshot.plan(where, queries.LISTING)
-    return found.sort_by([("path", "ascending"), ("dv_id", "ascending")])
+    keyed = found.append_column("vector", pc.fill_null(found.column("dv_id"), ""))
+    return keyed.sort_by([("path", "ascending"), ("vector", "ascending")])
 
 
 def _first(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
