@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deltalakedb.catalog.queries import Readable, state_at
-from deltalakedb.catalog.records import TableRow
+from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol, check_known
 
@@ -46,16 +46,16 @@ def _why_unknown(table: TableRow) -> str:
     return "the log before was cleaned up"
 
 
-def check_readable(catalog: Readable, table: TableRow, version: int) -> None:
-    """`check_version`, and refuse what would not have been imported if it were the head.
+def state_to_read(
+    catalog: Readable, table: TableRow, version: int, *, small: bool = False
+) -> TableState:
+    """`state_at` of a version that passes `check_version` and could be imported as a head.
 
-    Raises INVALID_LOG (no metaData, no protocol, no schema) and UNSUPPORTED_FEATURE. The head
-    was checked when it was imported; what held before it may be another matter.
+    Raises also INVALID_LOG (no metaData, no protocol, no schema) and UNSUPPORTED_FEATURE: the
+    head was checked when it was imported, but what held before it may be another matter.
     """
     check_version(catalog, table, version)
-    if version == table.head_version:
-        return
-    state = state_at(catalog, table, version, small=True)
+    state = state_at(catalog, table, version, small=small)
     protocol = state.protocol
     features = (protocol[f"{side}_features"] for side in ("reader", "writer"))
     check_known(
@@ -72,3 +72,4 @@ def check_readable(catalog: Readable, table: TableRow, version: int) -> None:
             "no schemaString (PROTOCOL.md requires it); read a version after it was set",
             version=version,
         )
+    return state
