@@ -149,44 +149,6 @@ def open_head(
     return table, state
 
 
-def check_version(catalog: Readable, table: TableRow, version: int) -> None:
-    """Raises VERSION_NOT_FOUND, with the reason, for a version that can't be read."""
-    if version > table.head_version or version < 0:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.VERSION_NOT_FOUND,
-            f"table {table.full_name} has no version {version}; its newest is {table.head_version}",
-            version=version,
-            head=table.head_version,
-        )
-    if version < table.known_since:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.VERSION_NOT_FOUND,
-            f"version {version} of table {table.full_name} is older than what was imported: "
-            f"versions from {table.known_since} on are known ({_why_unknown(table)})",
-            version=version,
-            known_since=table.known_since,
-        )
-    if version in (table.head_version, table.known_since):
-        return
-    found = catalog.reader.rows(
-        "SELECT readable FROM dl_versions WHERE load_id = ? AND version = ?",
-        (table.live_load, version),
-    )
-    if not found or not found[0][0]:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.VERSION_NOT_FOUND,
-            f"version {version} of table {table.full_name} can't be read: its log was cleaned up "
-            "before it was imported",
-            version=version,
-        )
-
-
-def _why_unknown(table: TableRow) -> str:
-    if table.mode == "fast":
-        return "imported with --mode fast; --mode full-history --rebuild reads what the log has"
-    return "the log before was cleaned up"
-
-
 def state_at(
     catalog: Readable, table: TableRow, version: int, *, small: bool = False
 ) -> TableState:
@@ -329,7 +291,9 @@ def stream_files(
         f"WHERE {live_predicate(version, 'f')} {where}"
     )
     if ordered:
-        sql += f" ORDER BY {dialect.binary_order('f.path')}, f.dv_id"
+        # Databases disagree on where null comes and in which order letters do.
+        dv = dialect.binary_order("coalesce(f.dv_id, '')")
+        sql += f" ORDER BY {dialect.binary_order('f.path')}, {dv}"
     with dialect.errors():
         yield from dialect.stream(sql, file_schema(columns))
 

@@ -77,9 +77,10 @@ def _all(
 ) -> tuple[int, Iterator[pa.RecordBatch]]:
     """Count and stream of a version's files; the stream has begun, so that it stays whole."""
     from deltalakedb.catalog import queries
+    from deltalakedb.catalog.readable import state_to_read
 
     at = row.head_version if version is None else version
-    queries.check_version(catalog, row, at)
+    state_to_read(catalog, row, at, small=True)
     count, _ = queries.totals_at(catalog, row, at)
     batches = queries.stream_files(catalog, row, at)
     first = next(batches, None)
@@ -88,14 +89,17 @@ def _all(
 
 def _matching(catalog: LightCatalog, row: TableRow, version: int | None, where: str) -> pa.Table:
     """The files that may hold rows that satisfy `where`."""
+    import pyarrow.compute as pc
+
     from deltalakedb.catalog import queries
+    from deltalakedb.catalog.readable import state_to_read
     from deltalakedb.snapshot.snapshot import Snapshot
 
     at = row.head_version if version is None else version
-    queries.check_version(catalog, row, at)
-    snapshot = Snapshot(catalog, row, queries.state_at(catalog, row, at))
+    snapshot = Snapshot(catalog, row, state_to_read(catalog, row, at))
     found = snapshot.plan(where, queries.LISTING)
-    return found.sort_by([("path", "ascending"), ("dv_id", "ascending")])
+    keyed = found.append_column("vector", pc.fill_null(found.column("dv_id"), ""))
+    return keyed.sort_by([("path", "ascending"), ("vector", "ascending")])
 
 
 def _first(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:

@@ -33,15 +33,14 @@ def command(
     table: str, database: str, version: int | None, where: str | None, output_format: str
 ) -> None:
     """Explain which files a query would read, and how they are found."""
-    from deltalakedb.catalog import queries
+    from deltalakedb.catalog.readable import state_to_read
     from deltalakedb.snapshot.snapshot import Snapshot
 
     with open_catalog(database) as catalog:
 
         def ask(row: TableRow) -> Explanation:
             at = row.head_version if version is None else version
-            queries.check_version(catalog, row, at)
-            return Snapshot(catalog, row, queries.state_at(catalog, row, at)).explain(where)
+            return Snapshot(catalog, row, state_to_read(catalog, row, at)).explain(where)
 
         found = read_table(catalog, table, ask)
     if output_format == "json":

@@ -26,13 +26,13 @@ Facts = list[tuple[str, list[str]]]
 def command(table: str, database: str, version: int | None, output_format: str) -> None:
     """Show a table's schema, properties and totals."""
     from deltalakedb.catalog import queries
+    from deltalakedb.catalog.readable import state_to_read
 
     with open_catalog(database) as catalog:
 
         def ask(row: TableRow) -> tuple[TableRow, TableState, tuple[int, int]]:
             at = row.head_version if version is None else version
-            queries.check_version(catalog, row, at)
-            state = queries.state_at(catalog, row, at)
+            state = state_to_read(catalog, row, at)
             return row, state, queries.totals_at(catalog, row, at)
 
         row, state, (files, size) = read_table(catalog, table, ask)

@@ -238,10 +238,18 @@ def _decoder(
                 # orjson reads decimals as doubles, which may round a minimum up.
                 found = json.loads(text, parse_float=Decimal)
         except ValueError:
-            return {}
+            found = _lenient(text)
         return found if isinstance(found, dict) else {}
 
     return decode
+
+
+def _lenient(text: bytes) -> Any:
+    """What is no strict JSON for bare NaN or half a surrogate pair alone, as Java reads it too."""
+    try:
+        return json.loads(text, parse_float=Decimal)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _count(value: Any) -> int | None:

@@ -1,8 +1,9 @@
-"""The best segment whose checkpoints can be read: found by trying."""
+"""The best segment whose checkpoints and commits can be read: found by trying."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -17,7 +18,11 @@ def with_readable(
     attempt: Callable[[Segment], T],
     between: Callable[[], None] = lambda: None,
 ) -> tuple[Segment, T, list[str]]:
-    """`attempt` with the best segment whose checkpoints can be read; warnings name the others."""
+    """`attempt` with the best segment that can be read; warnings name what was passed over.
+
+    That is checkpoints that something older stands in for, and commits that a checkpoint makes
+    up for: the head doesn't need them, so its readers never see them. They are as good as gone.
+    """
     unreadable: set[str] = set()
     warnings: list[str] = []
     first: DeltaLakeError | None = None
@@ -27,18 +32,39 @@ def with_readable(
             return segment, attempt(segment), warnings
         except DeltaLakeError as error:
             fingerprint = error.facts.get("checkpoint")
-            if error.kind is not DeltaLakeErrorKind.CORRUPT_CHECKPOINT or fingerprint is None:
+            if error.kind is DeltaLakeErrorKind.CORRUPT_CHECKPOINT and fingerprint is not None:
+                first = first or error
+                unreadable.add(fingerprint)
+                warnings.append(f"{error.message}; read what is older instead")
+            elif (rest := _without_commit(mode, listing, unreadable, error)) is not None:
+                listing = rest
+                warnings.append(f"{error.message}; versions that only it leads to are left out")
+            else:
                 # Without the checkpoint nothing can be built: what is wrong with it is the news.
                 raise (first or error) from None
-            first = first or error
-            unreadable.add(fingerprint)
-            warnings.append(f"{error.message}; read what is older instead")
             between()
 
 
 def _segment(mode: str, listing: LogListing, unreadable: set[str]) -> Segment:
     build = latest_segment if mode == "fast" else full_segment
     return build(listing, unreadable)
+
+
+def _without_commit(
+    mode: str, listing: LogListing, unreadable: set[str], error: DeltaLakeError
+) -> LogListing | None:
+    """The listing without the commit that `error` is about; None if its head needs that commit."""
+    if error.kind is not DeltaLakeErrorKind.CORRUPT_COMMIT or "version" not in error.facts:
+        return None
+    left = tuple(c for c in listing.commits if c.version != error.facts["version"])
+    rest = replace(listing, commits=left)
+    if len(left) == len(listing.commits) or not (left or listing.checkpoints):
+        return None
+    try:
+        head = _segment(mode, rest, unreadable).head
+    except DeltaLakeError:
+        return None
+    return rest if head == listing.head else None
 
 
 def base_version(segment: Segment) -> int | None:

@@ -10,6 +10,7 @@ from typing import Any
 from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.ledger import now_ms
+from deltalakedb.catalog.readable import check_version
 from deltalakedb.catalog.tables import parity_runs
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -141,7 +142,7 @@ class _Diff:
                 plan, gap = plan_latest(self.store, self.listing, wanted, self._unreadable)
                 if gap is not None and gap.facts["version"] not in self.missing:
                     raise gap
-                queries.check_version(self.sides.catalog, self.sides.table, plan.version)
+                check_version(self.sides.catalog, self.sides.table, plan.version)
                 return compare(self.sides, plan)
             except DeltaLakeError as error:
                 fingerprint = error.facts.get("checkpoint")

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from deltalakedb.catalog import queries
 from deltalakedb.catalog.light import LightCatalog
+from deltalakedb.catalog.readable import check_version
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
@@ -72,7 +73,7 @@ class HeldVersion:
             raise queries.no_table(self.catalog, row.full_name) from failure
         if found.live_load == row.live_load:
             return None
-        queries.check_version(self.catalog, found, self.version)
+        check_version(self.catalog, found, self.version)
         self._check_same(row, found)
         return found
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog import queries
 from deltalakedb.catalog.light import LightCatalog
+from deltalakedb.catalog.readable import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
@@ -174,8 +175,7 @@ class Table:
             version = self._version_at(row, milliseconds(timestamp))
         if version is None or version == row.head_version:
             return self._newest()
-        queries.check_version(self._catalog, row, version)
-        return self._snapshot(row, queries.state_at(self._catalog, row, version, small=True))
+        return self._snapshot(row, state_to_read(self._catalog, row, version, small=True))
 
     def _version_at(self, row: TableRow, time_ms: int) -> int:
         version = queries.version_before(self._catalog, row, time_ms)

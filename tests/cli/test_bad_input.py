@@ -187,6 +187,38 @@ def test_known_feature_that_rows_need_is_imported_and_marked(log: Path, database
         assert "variantShredding-preview" in dl("show", TABLE, "--database", database).stdout
 
 
+def add_commit(log: Path, version: int, *actions: dict[str, object]) -> None:
+    commit(log, version).write_text("".join(json.dumps(action) + "\n" for action in actions))
+
+
+STRANGE = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": ["strange"]}
+
+
+@pytest.mark.parametrize("mode", ["fast", "full-history"])
+@pytest.mark.parametrize(
+    ("between", "says"),
+    [
+        ({"protocol": STRANGE | {"writerFeatures": ["strange"]}}, "unknown here: strange"),
+        ({"protocol": {"minReaderVersion": 4, "minWriterVersion": 7}}, "reader version 4"),
+        ({"metaData": {"id": "x", "partitionColumns": []}}, "no schemaString"),
+    ],
+)
+def test_a_version_that_no_head_may_be_is_not_read_either(
+    log: Path, database: Path, mode: str, between: dict[str, object], says: str
+) -> None:
+    """What came and went before the head is no hindrance, but its own versions stay closed."""
+    at = ("--database", database)
+    actions = [json.loads(line) for line in commit(log, 0).read_text().splitlines()]
+    [restored] = [a for a in actions if a.keys() == between.keys()]
+    add_commit(log, 14, between)
+    add_commit(log, 15, restored)
+    dl("import", *at, "--log-dir", log, "--mode", mode)
+    for command in ("show", "files"):
+        assert says in error_of(command, TABLE, *at, "--version", 14)
+        for version in (13, 15):
+            dl(command, TABLE, *at, "--version", version)
+
+
 def test_unknown_database(log: Path, tmp_path: Path) -> None:
     nowhere = tmp_path / "no" / "such" / "catalog.sqlite"
     assert str(nowhere) in error_of("import", "--database", nowhere, "--log-dir", log)

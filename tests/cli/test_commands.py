@@ -172,6 +172,28 @@ def test_looking_at_a_table(database: Path) -> None:
     assert plain[0].split() == ["Size", "Rows", "Modified", "(UTC)", "Partition", "Deletes", "Path"]
 
 
+def test_files_of_one_path_come_in_the_order_of_their_vectors(
+    catalog_url: str, tmp_path: Path
+) -> None:
+    """None first, then by code point, whatever the database makes of null and of letters."""
+    table = tmp_path / "twins"
+    write_table(table, commits=1, adds=1)
+    [first] = (table / "_delta_log").glob("*.json")
+    body = {"path": "a.parquet", "partitionValues": {}, "size": 1, "modificationTime": 1}
+    adds = [body] + [
+        body | {"deletionVector": {"storageType": "u", "pathOrInlineDv": text, "offset": 1}}
+        for text in ("a", "B", "_")
+    ]
+    lines = "".join(json.dumps({"add": add}) + "\n" for add in adds)
+    first.write_text(f"{first.read_text()}\n{lines}")
+    at = ("--database", catalog_url)
+    dl("import", *at, "--log-dir", table)
+    for where in ((), ("--where", "n is null or n is not null")):
+        found = dl_lines("files", "twins", *at, *where)
+        vectors = [f["deletion_vector"] for f in found if f["path"] == "a.parquet"]
+        assert vectors == [None, "uB@1", "u_@1", "ua@1"]
+
+
 def test_files_and_plan_of_a_predicate(database: Path) -> None:
     dl("import", "--log-dir", log(PARTITIONED))
     files = dl_lines("files", PARTITIONED, "--where", "letter = 'a'")

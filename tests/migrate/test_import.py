@@ -371,6 +371,44 @@ def test_when_nothing_older_is_left_the_checkpoint_is_the_error(
     assert left_over(sqlite_url) == {}
 
 
+@pytest.mark.parametrize("mode", ["fast", "full-history"])
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_broken_commit_that_a_checkpoint_makes_up_for_is_passed_over_and_told(
+    table: Path, catalog_url: str, mode: str, broken: int
+) -> None:
+    """Readers begin at the checkpoint and never see it: it is as good as gone."""
+    folder = table / "_delta_log"
+    held = [{"add": body} for body in naive(LOG[:3]).files.values()]
+    write_checkpoint(folder / f"{2:020d}.checkpoint.parquet", [*table_commit(), *held])
+    path = folder / f"{broken:020d}.json"
+    path.write_bytes(b"" if broken == 2 else b'{"add":')
+    result = import_(table, catalog_url, mode=mode)
+    left = {0: True, 1: True, 2: True, 3: True} if broken == 2 else {0: True, 2: True, 3: True}
+    if mode == "fast":
+        left = {2: True, 3: True}
+    for version in (v for v, readable in left.items() if readable):
+        assert files_at(catalog_url, "orders", version) == naive_files(LOG, version)
+    versions = content(catalog_url, "orders")["dl_versions"]
+    assert {v["version"]: bool(v["readable"]) for v in versions} == left
+    assert left_over(catalog_url) == {}
+    told = [w for w in result.warnings if path.name in w]
+    assert len(told) == (0 if mode == "fast" and broken == 1 else 1)
+    assert import_(table, catalog_url, mode=mode).status == "unchanged"
+
+
+def test_a_broken_newest_commit_is_no_older_version(table: Path, sqlite_url: str) -> None:
+    """What is built without it would be taken for the head."""
+    folder = table / "_delta_log"
+    held = [{"add": body} for body in naive(LOG[:3]).files.values()]
+    write_checkpoint(folder / f"{2:020d}.checkpoint.parquet", [*table_commit(), *held])
+    (folder / f"{3:020d}.json").write_bytes(b"")
+    for mode in ("fast", "full-history"):
+        with pytest.raises(DeltaLakeError) as caught:
+            import_(table, sqlite_url, mode=mode)
+        assert caught.value.kind is DeltaLakeErrorKind.CORRUPT_COMMIT
+    assert left_over(sqlite_url) == {}
+
+
 def test_both_sides_of_a_gap_are_kept(table: Path, catalog_url: str) -> None:
     folder = table / "_delta_log"
     held = [{"add": body} for body in naive(MORE[:6]).files.values()]
