@@ -46,14 +46,20 @@ def lease_key(location: str) -> int:
 
 def index_load(catalog: Catalog, load_id: int, columns: Sequence[Sequence[str]]) -> None:
     """Index and analyse a loaded, still invisible table; several indexes at a time."""
+    dialect = catalog.dialect
+    # Beside the pool, which may be of one connection.
+    engine = dialect.engine(poolclass=sa.NullPool)
 
     def build(ddl: str) -> None:
         # A transaction each: SQLite has one writer, and others have their turn in between.
-        with catalog.write() as connection:
+        with dialect.errors(), dialect.begin(engine) as connection:
             connection.exec_driver_sql(ddl)
 
-    with ThreadPoolExecutor(catalog.dialect.index_builds) as builds:
-        list(builds.map(build, catalog.dialect.index_ddl(load_id, columns)))
+    try:
+        with ThreadPoolExecutor(dialect.index_builds) as builds:
+            list(builds.map(build, dialect.index_ddl(load_id, columns)))
+    finally:
+        engine.dispose()
     with catalog.write() as connection:
         catalog.dialect.analyze_load(connection, load_id)
 

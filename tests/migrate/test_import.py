@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.migrations import VERSION_TABLE
 from deltalakedb.catalog.tables import VIEWS, metadata
+from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.migrate import load, run
@@ -692,3 +693,10 @@ def test_what_an_import_interrupted_by_its_caller_loaded_is_removed(
     assert left_over(catalog_url) == {}
     assert_is(catalog_url, "orders", LOG)
     assert runs(catalog_url)[-1]["error_kind"] == "KeyboardInterrupt"
+
+
+def test_a_pool_of_one_connection_is_enough(table: Path, any_catalog_url: str) -> None:
+    config = SqlConfig(any_catalog_url, pool_size=1, max_overflow=0, pool_timeout=0.001)
+    result = import_table(str(table), database=config, mode="full-history")
+    assert result.live_files == len(naive_files(LOG, len(LOG) - 1))
+    assert_is(any_catalog_url, "orders", LOG)
