@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from deltalakedb.catalog.dialects.reader import Reader, reader_of
 from deltalakedb.uri import parse_database
@@ -51,6 +51,14 @@ class LightCatalog:
 
     def __repr__(self) -> str:
         return f"LightCatalog({self.reader.dialect.described!r})"
+
+    def __reduce__(self) -> NoReturn:
+        # Told here for all that hold a catalog: tables, snapshots, their file lists.
+        raise TypeError(
+            "a table that was opened with connect_to_table holds a database connection, so neither "
+            "it nor its snapshots can be pickled; open it where it is needed, or hand on its rows "
+            "with snapshot.to_dask()"
+        )
 
     @property
     def catalog_id(self) -> str:

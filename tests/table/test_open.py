@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,15 @@ def test_a_second_snapshot_asks_once_and_its_size_nothing(shared: str) -> None:
         assert (len(snapshot.files), snapshot.version, snapshot.num_files) == (270, 20, 270)
         assert table.metadata.partition_columns == ["date", "region"]
     assert len(statements) == 1
+
+
+@pytest.mark.parametrize("what", ["table", "snapshot", "files"])
+def test_what_holds_a_connection_says_so_when_it_is_pickled(shared: str, what: str) -> None:
+    table = open_table(shared)
+    snapshot = table.snapshot()
+    held = {"table": table, "snapshot": snapshot, "files": snapshot.files}[what]
+    with pytest.raises(TypeError, match=r"can be pickled; open it where it is needed"):
+        pickle.dumps(held)
 
 
 def test_files_are_listed_as_they_are_looked_at(shared: str, generated: Path) -> None:
