@@ -81,7 +81,7 @@ class LightCatalog:
             "FROM dl_partitions WHERE load_id = ?",
             (load_id,),
         )
-        found = PartitionSet([PartitionRow(*row) for row in rows])
+        found = PartitionSet(list(map(PartitionRow._make, rows)))
         with self._lock:
             self._partitions = ((load_id, version), found)
         return found
