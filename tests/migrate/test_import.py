@@ -519,9 +519,6 @@ def test_a_table_keeps_its_name_and_is_not_renamed_in_passing(table: Path, sqlit
 
 @pytest.mark.parametrize("name", ["", "a.", "."])
 def test_a_name_must_be_one(table: Path, sqlite_url: str, name: str) -> None:
-    if not name:
-        assert import_(table, sqlite_url, table_name=name).table_name == "orders"
-        return
     with pytest.raises(DeltaLakeError, match="no table name"):
         import_(table, sqlite_url, table_name=name)
 
