@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from pathlib import Path
+from typing import Any
 
 from benchmarks.synthetic import Files
 
@@ -18,6 +20,7 @@ class CommitLog:
     def __init__(self, log_dir: Path, version: int, seed: int, *, dry: bool, info: bool) -> None:
         self.version = version
         self.last_ms = 0
+        self.txn: dict[str, Any] | None = None
         self._dir = log_dir
         self._seed = seed
         self.dry = dry
@@ -50,11 +53,8 @@ class CommitLog:
         """Write a streaming append; without commitInfo it holds the adds alone."""
         lines = adds
         if self._info:
-            lines = [
-                f'{{"txn":{{"appId":"{APP_ID}","version":{self.version + 1},'
-                f'"lastUpdated":{time_ms}}}}}',
-                *adds,
-            ]
+            self.txn = {"appId": APP_ID, "version": self.version + 1, "lastUpdated": time_ms}
+            lines = [json.dumps({"txn": self.txn}, separators=(",", ":")), *adds]
         self.write(
             lines,
             time_ms,

@@ -110,7 +110,7 @@ def generate(out: Path, shape: Shape, variant: Variant) -> dict[str, Any]:
             head,
             metadata={**metadata, "configuration": []},
             protocol=protocol,
-            txn=None,
+            txn=log.txn,
             removes=[r for r in tombstones if r["deletionTimestamp"] > log.last_ms - TOMBSTONE_MS],
         )
     facts = {

@@ -14,7 +14,10 @@ from benchmarks.synthetic import FIRST_DAY, ID_STRIDE, USER_DOMAIN, Shape, days
 
 @dataclass(frozen=True)
 class Questions:
-    """A partition, a point on the clustered column `id`, one on `uid`, and a middle version."""
+    """A partition, a point on the clustered column `id`, one on `uid`, and a middle version.
+
+    `early`: the date of a partition that has all its files at the middle version.
+    """
 
     path: str
     date: str
@@ -26,6 +29,7 @@ class Questions:
     unclustered_files: int
     head: int
     middle: int
+    early: str
     live: int
 
 
@@ -61,5 +65,6 @@ def of(table: Path) -> Questions:
         unclustered_files=unclustered,
         head=facts["version"],
         middle=facts["version"] // 2,
+        early=str(FIRST_DAY + shape.days // 4),
         live=facts["live"],
     )

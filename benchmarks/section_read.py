@@ -187,7 +187,7 @@ class _Section:
             self.delta_rs("point", asked, *point),
             asked.clustered_files,
         )
-        middle = (str(asked.middle), *partition)
+        middle = (str(asked.middle), asked.early, asked.region)
         yield self.gain(
             "open at a middle version + one-partition plan",
             400,
@@ -210,7 +210,7 @@ class _Section:
             (
                 "one-partition plan at a middle version",
                 "middle_partition",
-                lambda q: (str(q.middle), q.date, q.region),
+                lambda q: (str(q.middle), q.early, q.region),
             ),
         ):
             of_small = small.cold(operation, *arguments(few))
