@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 from functools import cached_property
 from typing import NamedTuple, NoReturn
 
@@ -67,15 +68,30 @@ class LightCatalog:
             self._catalog_id = str(self.reader.rows("SELECT catalog_id FROM dl_catalog")[0][0])
         return self._catalog_id
 
+    def kept_partitions(self, load_id: int, version: int) -> PartitionSet | None:
+        """What `partitions` would give without a question to the database."""
+        with self._lock:
+            kept = self._partitions
+        same = kept is not None and kept[0][0] == load_id and kept[0][1] >= version
+        return kept[1] if kept is not None and same else None
+
+    def partition_texts(self, load_id: int, ids: Collection[int]) -> dict[int, str]:
+        """The partition values of a few partitions, by id; those that aren't there are left out."""
+        found = self.reader.rows(
+            "SELECT partition_id, partition_values FROM dl_partitions "
+            f"WHERE load_id = ? AND partition_id IN ({', '.join(map(str, ids))})",
+            (load_id,),
+        )
+        return dict(found)
+
     def partitions(self, load_id: int, version: int) -> PartitionSet:
         """All partition tuples that a load has had up to `version` or later.
 
         The last answer is kept: tuples are only ever added, so one that is as new serves.
         """
-        with self._lock:
-            kept = self._partitions
-        if kept is not None and kept[0][0] == load_id and kept[0][1] >= version:
-            return kept[1]
+        kept = self.kept_partitions(load_id, version)
+        if kept is not None:
+            return kept
         rows = self.reader.rows(
             "SELECT partition_id, partition_values, num_files, total_bytes "
             "FROM dl_partitions WHERE load_id = ?",

@@ -84,6 +84,11 @@ class FileCache:
         Without `build` only what is there already; with it the list is made from an older
         version's (asking SQL for what changed) or from SQL, unless it is too large to keep.
         """
+        if not build and not any(self._root.glob(f"*/{row.table_id}")):
+            # Which catalog's needn't be asked.
+            with self._lock:
+                self._misses += 1
+            return None
         folder = self._root / catalog.catalog_id / row.table_id
         schema = file_schema(cached_columns(row))
         found = self._map(folder, row.live_load, version, schema)

@@ -115,14 +115,11 @@ class _Group:
 def plan(catalog: LightCatalog, request: PlanRequest, cached: pa.Table | None = None) -> Plan:
     """Answer a request from SQL, or from `cached`: the live file list of that very version."""
     started = time.perf_counter()
-    partitions = catalog.partitions(request.table.live_load, request.version)
+    partitions = _partitions(catalog, request)
     groups = _groups(request, partitions)
-    chosen = [partitions.rows if g.partitions is None else g.partitions for g in groups]
+    left, detail = _left(request, partitions, groups)
     at_head = request.version == request.table.head_version
-    kept = sum(map(len, chosen))
-    counted = sum(p.num_files for rows in chosen for p in rows)
-    detail = f"{kept:,} of {len(partitions):,} partitions"
-    steps = [Step("partitions", counted if at_head else None, detail, _since(started))]
+    steps = [Step("partitions", left if at_head else None, detail, _since(started))]
 
     slots = slots_of(request.table)
     columns = _columns(request)
@@ -137,7 +134,7 @@ def plan(catalog: LightCatalog, request: PlanRequest, cached: pa.Table | None = 
         if cached is not None:
             found, how = _from_cache(cached, group.partitions, condition, columns)
         else:
-            found, how = _from_sql(catalog, request, group, condition, slots, columns, partitions)
+            found, how = _from_sql(catalog, request, group, condition, slots, columns)
         looked += found.num_rows
         milliseconds[0] += _since(started)
         if group.predicate is not None and found.num_rows:
@@ -151,7 +148,10 @@ def plan(catalog: LightCatalog, request: PlanRequest, cached: pa.Table | None = 
     if any(g.predicate is not None for g in groups):
         detail = f"{ruled:,} ruled out by min, max and null counts"
         steps.append(Step("statistics", looked - ruled, detail, milliseconds[1]))
-    return Plan(_shaped(pa.concat_tables(pieces), partitions, request.columns), steps)
+    files = pa.concat_tables(pieces)
+    if "partition_values" in request.columns:
+        files = files.append_column("partition_values", _spelled(catalog, request, files))
+    return Plan(files.select(request.columns), steps)
 
 
 def _since(started: float) -> float:
@@ -162,12 +162,35 @@ _tuples: WeakKeyDictionary[PartitionSet, PartitionTuples] = WeakKeyDictionary()
 """Tuples taken apart, as long as the catalog keeps them."""
 
 
-def _groups(request: PlanRequest, partitions: PartitionSet) -> list[_Group]:
+def _partitions(catalog: LightCatalog, request: PlanRequest) -> PartitionSet | None:
+    """All of the load's, where the predicate is about them or each file's is to be told."""
+    load, version = request.table.live_load, request.version
+    if request.predicate is None or _asks_partitions(request):
+        return catalog.partitions(load, version)
+    return catalog.kept_partitions(load, version)
+
+
+def _asks_partitions(request: PlanRequest) -> bool:
+    assert request.predicate is not None
+    condition = partition_condition(request.predicate, request.partition_columns)
+    return condition is not None or _mentions_partitions(request)
+
+
+def _left(
+    request: PlanRequest, partitions: PartitionSet | None, groups: Sequence[_Group]
+) -> tuple[int, str]:
+    """How many files the partitions leave at the head, and what to tell of it."""
+    if partitions is None:
+        return request.table.num_files, "all partitions"
+    chosen = [partitions.rows if g.partitions is None else g.partitions for g in groups]
+    kept = sum(map(len, chosen))
+    counted = sum(p.num_files for rows in chosen for p in rows)
+    return counted, f"{kept:,} of {len(partitions):,} partitions"
+
+
+def _groups(request: PlanRequest, partitions: PartitionSet | None) -> list[_Group]:
     """Partitions that may match, by what the predicate still asks of their files."""
-    if request.predicate is None:
-        return [_Group(None, None)]
-    asks = partition_condition(request.predicate, request.partition_columns) is not None
-    if not asks and not _mentions_partitions(request):
+    if request.predicate is None or partitions is None or not _asks_partitions(request):
         return [_Group(request.predicate, None)]
     tuples = _tuples.get(partitions)
     if tuples is None:
@@ -205,10 +228,10 @@ def _from_sql(
     condition: KeyExpr | None,
     slots: Sequence[Slot],
     columns: tuple[str, ...],
-    partitions: PartitionSet,
 ) -> tuple[pa.Table, str]:
     matching = group.partitions
-    counted = partitions.num_files if matching is None else sum(p.num_files for p in matching)
+    total = request.table.num_files
+    counted = total if matching is None else sum(p.num_files for p in matching)
     where = [live_predicate(request.version)]
     used = "scan"
     filtered_later = matching is not None and len(matching) > _IDS_IN_SQL
@@ -333,22 +356,26 @@ def _among(values: Ints, ids: Ints) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.isin(values, ids)
 
 
-def _shaped(found: pa.Table, partitions: PartitionSet, columns: tuple[str, ...]) -> pa.Table:
-    """The wanted columns in order, `partition_values` spelled out."""
-    if "partition_values" not in columns:
-        return found.select(columns)
+def _spelled(catalog: LightCatalog, request: PlanRequest, files: pa.Table) -> pa.Array:
+    """The partition values of each file."""
+    ids = files.column("partition_id")
+    load = request.table.live_load
+    partitions = catalog.kept_partitions(load, request.version)
     try:
-        texts = _spelled(found.column("partition_id"), partitions)
+        if partitions is None and len(ids) <= _IDS_IN_SQL:
+            each = ids.to_pylist()
+            texts = catalog.partition_texts(load, set(each)) if each else {}
+            return column_of([texts[i] for i in each], pa.string())
+        return _texts(ids, partitions or catalog.partitions(load, request.version))
     except KeyError:
         raise DeltaLakeError(
             DeltaLakeErrorKind.DATABASE_ERROR,
             "files refer to partitions that the catalog doesn't have; run `dl diff`, then import "
             "the table anew with --rebuild",
         ) from None
-    return found.append_column("partition_values", texts).select(columns)
 
 
-def _spelled(ids: pa.ChunkedArray, partitions: PartitionSet) -> pa.Array:
+def _texts(ids: pa.ChunkedArray, partitions: PartitionSet) -> pa.Array:
     place_of, texts = partitions.place_of, partitions.texts
     if len(ids) <= ROWS_AT_ONCE:
         return column_of([texts[place_of[i]] for i in ids.to_pylist()], pa.string())

@@ -157,7 +157,8 @@ class Snapshot:
 
         Files are removed before partitions, so a load without any has no files left to ask for.
         """
-        if self._catalog.partitions(row.live_load, self.version):
+        known = self._catalog.kept_partitions(row.live_load, self.version)
+        if known is None or known:
             return
         files = load_files_name(row.live_load)
         if self._catalog.reader.rows(f"SELECT 1 FROM {files} LIMIT 1"):
