@@ -15,6 +15,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deltalakedb.cli import without_pandas
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.uri import redact
 
@@ -110,6 +111,7 @@ def local_workers(count: int, folder: str) -> Iterator[Client]:
 
 
 def _import_tasks() -> None:
+    without_pandas()
     import deltalakedb.migrate.tasks  # noqa: F401
 
 

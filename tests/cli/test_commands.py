@@ -354,3 +354,12 @@ def test_installed_script_in_another_folder(tmp_path: Path) -> None:
     shown = process("show", "sales", "--format", "json", cwd=tmp_path, env=environment)
     assert json.loads(shown.stdout)["location"] == str(tmp_path / "sales")
     assert (tmp_path / "meta.sqlite").exists()
+
+
+def test_a_commands_process_goes_without_pandas() -> None:
+    code = (
+        "import sys; from deltalakedb.cli import without_pandas; without_pandas()\n"
+        "import pyarrow as pa; assert pa.array(['a', None]).null_count == 1\n"
+        "sys.exit('pandas' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
