@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import NamedTuple, NoReturn
 
 from deltalakedb.catalog.dialects.reader import Reader, reader_of
+from deltalakedb.catalog.records import TextTest
 from deltalakedb.uri import parse_database
 
 
@@ -21,19 +22,18 @@ class PartitionRow(NamedTuple):
 
 
 class PartitionSet:
-    """The partition tuples of a load, in one order; what is derived of them is kept with them."""
+    """Partition tuples of a load, in one order; what is derived of them is kept with them.
 
-    def __init__(self, rows: list[PartitionRow]) -> None:
+    `total`: how many the load has, which are more where only some were asked for.
+    """
+
+    def __init__(self, rows: list[PartitionRow], total: int | None = None) -> None:
         self.rows = rows
         self.texts = [row.partition_values for row in rows]
+        self.total = len(rows) if total is None else total
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    @cached_property
-    def num_files(self) -> int:
-        """Live files at the head."""
-        return sum(row.num_files for row in self.rows)
 
     @cached_property
     def place_of(self) -> dict[int, int]:
@@ -48,6 +48,7 @@ class LightCatalog:
         self.reader: Reader = reader_of(parse_database(database))
         self._catalog_id: str | None = None
         self._partitions: tuple[tuple[int, int], PartitionSet] | None = None
+        self._sifted: int | None = None
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -84,14 +85,20 @@ class LightCatalog:
         )
         return dict(found)
 
-    def partitions(self, load_id: int, version: int) -> PartitionSet:
-        """All partition tuples that a load has had up to `version` or later.
+    def partitions(
+        self, load_id: int, version: int, tests: Sequence[TextTest] = ()
+    ) -> PartitionSet:
+        """Partition tuples that a load has had up to `version` or later; at least those that pass.
 
-        The last answer is kept: tuples are only ever added, so one that is as new serves.
+        The first time it is only those, which are few of many. After that it is all of them, and
+        they are kept: tuples are only ever added, so an answer that is as new serves.
         """
         kept = self.kept_partitions(load_id, version)
         if kept is not None:
             return kept
+        if tests and self._sifted != load_id:
+            self._sifted = load_id
+            return self._passing(load_id, tests)
         rows = self.reader.rows(
             "SELECT partition_id, partition_values, num_files, total_bytes "
             "FROM dl_partitions WHERE load_id = ?",
@@ -101,6 +108,23 @@ class LightCatalog:
         with self._lock:
             self._partitions = ((load_id, version), found)
         return found
+
+    def _passing(self, load_id: int, tests: Sequence[TextTest]) -> PartitionSet:
+        conditions, patterns = [], []
+        for like, unless in tests:
+            alternatives = ["partition_values LIKE ? ESCAPE '!'"] * len(like)
+            if unless is not None:
+                alternatives.append("partition_values NOT LIKE ? ESCAPE '!'")
+            conditions.append(f"({' OR '.join(alternatives)})")
+            patterns += [*like, *([] if unless is None else [unless])]
+        count = "SELECT count(*) FROM dl_partitions WHERE load_id = ?"
+        rows = self.reader.rows(
+            f"SELECT partition_id, partition_values, num_files, total_bytes, ({count}) "
+            f"FROM dl_partitions WHERE load_id = ? AND {' AND '.join(conditions)}",
+            (load_id, load_id, *patterns),
+        )
+        total = rows[0][4] if rows else self.reader.rows(count, (load_id,))[0][0]
+        return PartitionSet([PartitionRow(*row[:4]) for row in rows], total)
 
     def close(self) -> None:
         self.reader.close()

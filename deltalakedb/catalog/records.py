@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 
 def load_files_name(load_id: int) -> str:
     """Name of the physical table of a load's files."""
     return f"dl_files_l{int(load_id)}"
+
+
+class TextTest(NamedTuple):
+    """Of the text of partition values: it is like one of `like`, or not like `unless`.
+
+    Patterns of SQL's LIKE with the escape character `!`.
+    """
+
+    like: tuple[str, ...]
+    unless: str | None = None
 
 
 @dataclass(frozen=True)

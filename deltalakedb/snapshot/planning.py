@@ -31,7 +31,7 @@ from deltalakedb.snapshot.pruning.keys import (
     evaluate_keys,
     key_condition,
 )
-from deltalakedb.snapshot.pruning.partitions import PartitionTuples, partition_condition
+from deltalakedb.snapshot.pruning.partitions import PartitionTuples, partition_condition, text_tests
 from deltalakedb.snapshot.pruning.statistics import statistics_filter
 
 PLAN_COLUMNS = (
@@ -88,6 +88,8 @@ class Plan:
 
     files: pa.Table
     steps: list[Step] = field(default_factory=list)
+    partitions: int | None = None
+    """How many the load has; None: nobody looked."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +152,10 @@ def plan(catalog: LightCatalog, request: PlanRequest, cached: pa.Table | None = 
         steps.append(Step("statistics", looked - ruled, detail, milliseconds[1]))
     files = pa.concat_tables(pieces)
     if "partition_values" in request.columns:
-        files = files.append_column("partition_values", _spelled(catalog, request, files))
-    return Plan(files.select(request.columns), steps)
+        texts = _spelled(catalog, request, files, partitions)
+        files = files.append_column("partition_values", texts)
+    total = None if partitions is None else partitions.total
+    return Plan(files.select(request.columns), steps, total)
 
 
 def _since(started: float) -> float:
@@ -163,9 +167,14 @@ _tuples: WeakKeyDictionary[PartitionSet, PartitionTuples] = WeakKeyDictionary()
 
 
 def _partitions(catalog: LightCatalog, request: PlanRequest) -> PartitionSet | None:
-    """All of the load's, where the predicate is about them or each file's is to be told."""
+    """Those that may pass, where the predicate is about them; all, where all files are told."""
     load, version = request.table.live_load, request.version
-    if request.predicate is None or _asks_partitions(request):
+    if request.predicate is None:
+        return catalog.partitions(load, version)
+    condition = partition_condition(request.predicate, request.partition_columns)
+    if condition is not None:
+        return catalog.partitions(load, version, text_tests(condition))
+    if _mentions_partitions(request):
         return catalog.partitions(load, version)
     return catalog.kept_partitions(load, version)
 
@@ -185,7 +194,7 @@ def _left(
     chosen = [partitions.rows if g.partitions is None else g.partitions for g in groups]
     kept = sum(map(len, chosen))
     counted = sum(p.num_files for rows in chosen for p in rows)
-    return counted, f"{kept:,} of {len(partitions):,} partitions"
+    return counted, f"{kept:,} of {partitions.total:,} partitions"
 
 
 def _groups(request: PlanRequest, partitions: PartitionSet | None) -> list[_Group]:
@@ -201,7 +210,7 @@ def _groups(request: PlanRequest, partitions: PartitionSet | None) -> list[_Grou
         places = np.flatnonzero(which == number)
         if predicate == FALSE or not len(places):
             continue
-        everywhere = len(places) == len(partitions)
+        everywhere = len(places) == partitions.total
         rows = None if everywhere else [partitions.rows[place] for place in places]
         groups.append(_Group(None if predicate == TRUE else predicate, rows))
     return groups
@@ -356,11 +365,12 @@ def _among(values: Ints, ids: Ints) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.isin(values, ids)
 
 
-def _spelled(catalog: LightCatalog, request: PlanRequest, files: pa.Table) -> pa.Array:
-    """The partition values of each file."""
+def _spelled(
+    catalog: LightCatalog, request: PlanRequest, files: pa.Table, partitions: PartitionSet | None
+) -> pa.Array:
+    """The partition values of each file; `partitions` has those of all of them."""
     ids = files.column("partition_id")
     load = request.table.live_load
-    partitions = catalog.kept_partitions(load, request.version)
     try:
         if partitions is None and len(ids) <= _IDS_IN_SQL:
             each = ids.to_pylist()

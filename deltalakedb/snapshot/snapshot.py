@@ -141,7 +141,7 @@ class Snapshot:
                 self._catalog, row, self.version, FILE_COLUMNS, ordered=False
             )
             return
-        self._check_load(row)
+        self._check_load(row, len(self._catalog.partitions(row.live_load, self.version)))
         listing = self._request(row, None, FILE_COLUMNS)
         for start in range(0, cached.num_rows, _SLICE):
             found = plan(self._catalog, listing, cached.slice(start, _SLICE))
@@ -152,13 +152,12 @@ class Snapshot:
             return None
         return self._cache.files(self._catalog, row, self.version, build=build)
 
-    def _check_load(self, row: TableRow) -> None:
+    def _check_load(self, row: TableRow, partitions: int | None) -> None:
         """Raises when the load is gone: whoever plans by its partitions alone would find nothing.
 
         Files are removed before partitions, so a load without any has no files left to ask for.
         """
-        known = self._catalog.kept_partitions(row.live_load, self.version)
-        if known is None or known:
+        if partitions != 0:
             return
         files = load_files_name(row.live_load)
         if self._catalog.reader.rows(f"SELECT 1 FROM {files} LIMIT 1"):
@@ -226,7 +225,7 @@ class Snapshot:
         def answer(row: TableRow) -> Plan:
             request = self._request(row, parsed, columns)
             found = plan(self._catalog, request, self._cached(row, build=parsed is None))
-            self._check_load(row)
+            self._check_load(row, found.partitions)
             return found
 
         return self._held.ask(answer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 import time
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,7 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deltalakedb.catalog.records import TextTest
 from deltalakedb.log.keys import SkippingColumn, keys_from_stats
+from deltalakedb.log.partition import partition_values_text
 from deltalakedb.log.schema import PrimitiveType, StructField, StructType
 from deltalakedb.snapshot.parse import parse_predicate
 from deltalakedb.snapshot.predicate import (
@@ -41,6 +44,7 @@ from deltalakedb.snapshot.pruning.keys import (
 from deltalakedb.snapshot.pruning.partitions import (
     PartitionTuples,
     partition_condition,
+    text_tests,
 )
 from deltalakedb.snapshot.pruning.statistics import statistics_filter, statistics_may_match
 from tests.snapshot.predicate_support import (
@@ -445,6 +449,62 @@ def test_what_partitions_leave_to_the_other_columns() -> None:
     assert [residuals[w] for w in which] == [TRUE, FALSE, FALSE]
     residuals, which = tuples.residuals(parsed("p = 'a' OR i > 5"), PARTITIONS)
     assert [residuals[w] for w in which] == [TRUE, parsed("i > 5"), parsed("i > 5")]
+
+
+nasty = st.sampled_from(["a", "A", "%", "_", "!", '"', "\\", "é", "a%", 'x","col-dt":"2024-01-31'])
+days = st.sampled_from(
+    [
+        *("2024-01-31", "2024-1-31", "2024-01-31 00:00:00", " 2024-01-31", "2024-11-30"),
+        *("0999-12-31", "31.01.2024", "soon"),
+    ]
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.tuples(nasty | st.none(), days | st.none()), min_size=1, max_size=6),
+    st.lists(nasty, min_size=1, max_size=3),
+    st.lists(st.sampled_from(["2024-01-31", "0999-12-31"]), min_size=1, max_size=2),
+    st.sampled_from(["p", "dt", "both", "either", "not"]),
+)
+def test_the_text_of_a_tuple_that_passes_is_as_its_test_says(
+    tuples: list[tuple[str | None, str | None]], words: list[str], dates: list[str], which: str
+) -> None:
+    p = In(BY_NAME["p"], tuple(sorted(set(words))))
+    dt = parsed(f"dt IN ({', '.join(repr(d) for d in dates)})")
+    expr = {"p": p, "dt": dt, "both": And((p, dt)), "either": Or((p, dt)), "not": Not(p)}[which]
+    condition = partition_condition(expr, ["p", "dt"])
+    assert condition is not None
+    tests = text_tests(condition)
+    assert len(tests) == {"p": 1, "dt": 1, "both": 2, "either": 0, "not": 0}[which]
+    texts = [partition_values_text({"col-p": word, "col-dt": day}) for word, day in tuples]
+    passing = PartitionTuples(texts).filtered(condition)
+    for text, passes in zip(texts, passing.tolist(), strict=True):
+        assert not passes or all(is_like(text, test) for test in tests), (text, tests)
+
+
+def is_like(text: str, test: TextTest) -> bool:
+    """What SQL says, in the strictest way there is."""
+    with sqlite3.connect(":memory:") as connection:
+        connection.execute("PRAGMA case_sensitive_like = ON")
+        sql = "SELECT ? LIKE ? ESCAPE '!'"
+        found = [connection.execute(sql, (text, p)).fetchone()[0] for p in test.like]
+        unless = test.unless is not None and (
+            not connection.execute(sql, (text, test.unless)).fetchone()[0]
+        )
+    return any(found) or unless
+
+
+def test_text_tests_leave_few_of_many() -> None:
+    condition = partition_condition(parsed("p = 'b' AND dt = '2024-01-31'"), ["p", "dt"])
+    assert condition is not None
+    texts = [
+        partition_values_text({"col-p": p, "col-dt": f"2024-01-{day:02d}"})
+        for p in "abc"
+        for day in range(1, 32)
+    ]
+    [left] = [t for t in texts if all(is_like(t, test) for test in text_tests(condition))]
+    assert left == '{"col-dt":"2024-01-31","col-p":"b"}'
 
 
 def test_unreadable_partition_values_are_left_to_the_reader() -> None:

@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 
 from deltalakedb.config import CacheConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.migrate.run import import_table
 from deltalakedb.snapshot.snapshot import Snapshot
+from deltalakedb.table import connect
 from tests.table.opening import GrowingTable, add, asked, first_actions, open_table
 
 SOME = settings(
@@ -240,7 +242,8 @@ def test_explain_tells_what_each_step_left(by_sql: Snapshot, by_cache: Snapshot)
 
 def test_a_partition_costs_its_files(by_sql: Snapshot, shared: str) -> None:
     table = open_table(shared)
-    table.snapshot().plan("region = 'us'")
+    for _ in range(2):
+        table.snapshot().plan("region = 'us'")
     snapshot = table.snapshot()
     with asked(table) as statements:
         snapshot.plan("region = 'us' AND date = DATE '2024-01-02'")
@@ -284,3 +287,27 @@ def test_files_without_statistics_are_kept(tmp_path: Path, catalog_url: str) -> 
         assert names("id = 5 OR day IS NULL") >= {"bare", "empty", "low"}
         assert names("day = DATE '2024-05-02'") == set()
         assert names([("id", "in", [3, 1003])]) == {"bare", "empty", "low", "high"}
+
+
+def test_of_many_partitions_the_few_that_may_match_are_fetched(
+    generated: Path, any_catalog_url: str
+) -> None:
+    """The first time; whoever asks again gets all, and asks no more."""
+    import_table(str(generated), database=any_catalog_url, mode="full-history")
+    table = open_table(any_catalog_url)
+    snapshot = table.snapshot()
+    where = [("date", "=", "2024-01-03"), ("region", "=", "eu")]
+    with asked(table) as statements:
+        first = snapshot.plan(where)
+        assert [" LIKE " in s for s in statements if "dl_partitions" in s] == [True]
+    with asked(table) as statements:
+        assert snapshot.plan(where).equals(first)
+        assert [" LIKE " in s for s in statements if "dl_partitions" in s] == [False]
+    with asked(table) as statements:
+        assert snapshot.plan(where).equals(first)
+        assert not [s for s in statements if "dl_partitions" in s]
+    values = {json.dumps({"date": "2024-01-03", "region": "eu"}, separators=(",", ":"))}
+    assert set(first["partition_values"].to_pylist()) == values
+    connect._catalogs.clear()  # as in a new process
+    nothing = open_table(any_catalog_url).snapshot().explain("region = 'nowhere'")
+    assert (nothing.planned_files, nothing.steps[0].detail) == (0, "0 of 30 partitions")

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
+from deltalakedb.catalog.records import TextTest
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.partition import PartitionValue, parse_partition_value
 from deltalakedb.snapshot.literal import float32
@@ -33,12 +35,14 @@ from deltalakedb.snapshot.predicate import (
     Not,
     Or,
     StartsWith,
+    Value,
     columns_of,
     conjunction,
     disjunction,
 )
 from deltalakedb.snapshot.pruning.normal_form import is_nan_test, necessary
 
+_FEW_VALUES = 16
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda a, b: bool(a == b),
     "!=": lambda a, b: bool(a != b),
@@ -56,6 +60,44 @@ def partition_condition(expr: Expr, partition_columns: Collection[str]) -> Expr 
     """
     found = _reduced(necessary(expr), set(partition_columns))
     return None if found == TRUE else found
+
+
+def text_tests(condition: Expr) -> list[TextTest]:
+    """What a `partition_condition` asks of the canonical text of the tuples that pass it.
+
+    For a database that is to send few of many tuples: only equality of text and of dates, where
+    it holds whatever else does. A date that isn't written the usual way passes.
+    """
+    found = []
+    for leaf in condition.children if isinstance(condition, And) else (condition,):
+        match leaf:
+            case Comparison(column, "=", value):
+                values: tuple[Value, ...] = (value,)
+            case In(column, values):
+                pass
+            case _:
+                continue
+        if column.collated or not 0 < len(values) <= _FEW_VALUES:
+            continue
+        name = f"%{_like(orjson.dumps(column.physical[0]))}:"
+        words = [value for value in values if isinstance(value, str) and _storable(value)]
+        if column.type == "string" and len(words) == len(values):
+            found.append(TextTest(tuple(f"{name}{_like(orjson.dumps(word))}%" for word in words)))
+        days = [value.isoformat() for value in values if type(value) is date]
+        if column.type == "date" and len(days) == len(values):
+            like = tuple(f'{name}"{day}"%' for day in days)
+            found.append(TextTest(like, f'{name}"____-__-__"%'))
+    return found
+
+
+def _storable(text: str) -> bool:
+    """Whether a database can hold it: no half of a surrogate pair, and not what stands for null."""
+    return bool(text) and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _like(text: bytes) -> str:
+    """A text as a LIKE pattern that it alone is like."""
+    return re.sub(r"[!%_]", r"!\g<0>", text.decode())
 
 
 class PartitionTuples:
