@@ -371,10 +371,12 @@ def _spelled(
     """The partition values of each file; `partitions` has those of all of them."""
     ids = files.column("partition_id")
     load = request.table.live_load
+    if not len(ids):
+        return column_of([], pa.string())
     try:
         if partitions is None and len(ids) <= _IDS_IN_SQL:
             each = ids.to_pylist()
-            texts = catalog.partition_texts(load, set(each)) if each else {}
+            texts = catalog.partition_texts(load, set(each))
             return column_of([texts[i] for i in each], pa.string())
         return _texts(ids, partitions or catalog.partitions(load, request.version))
     except KeyError:

@@ -309,5 +309,10 @@ def test_of_many_partitions_the_few_that_may_match_are_fetched(
     values = {json.dumps({"date": "2024-01-03", "region": "eu"}, separators=(",", ":"))}
     assert set(first["partition_values"].to_pylist()) == values
     connect._catalogs.clear()  # as in a new process
+    table = open_table(any_catalog_url)
+    with asked(table) as statements:
+        assert table.snapshot().plan("region = 'nowhere'").num_rows == 0
+        assert all(" LIKE " in s or "count(*)" in s for s in statements if "dl_partitions" in s)
+    connect._catalogs.clear()
     nothing = open_table(any_catalog_url).snapshot().explain("region = 'nowhere'")
     assert (nothing.planned_files, nothing.steps[0].detail) == (0, "0 of 30 partitions")
