@@ -207,9 +207,10 @@ class _CopyLoader(Loader):
             f"WHERE run_key = {run_key} AND part = {part}"
         )
         self._connection.commit()
-        self._committed = True
         if self._first_block is not None:
             self._mark_committed(self._first_block)
+        # Only a connection that has come so far is kept for the next part.
+        self._committed = True
 
     def _end_of_files(self) -> int | None:
         """The number of blocks; None before PostgreSQL 14, which can't read a table from one on."""
