@@ -94,10 +94,9 @@ def local_workers(count: int, folder: str) -> Iterator[Client]:
         )
     with cluster, distributed.Client(cluster) as client:
         # They import what they will need while this process lists the log and opens the catalog.
-        for nanny in cluster.workers.values():
-            distributed.fire_and_forget(
-                client.submit(_import_tasks, workers=[nanny.worker_address], pure=False)
-            )
+        for address in client.scheduler_info(n_workers=-1)["workers"]:
+            place = {"workers": [address], "allow_other_workers": True}
+            distributed.fire_and_forget(client.submit(_import_tasks, pure=False, **place))
         try:
             yield client
         except BaseException:
