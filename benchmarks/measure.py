@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks.memory import high_water_mb
-from deltalakedb.uri import redact
+from deltalakedb.redact import redact
 
 ROOT = Path(__file__).resolve().parent.parent
 MEGABYTE = 1024 * 1024

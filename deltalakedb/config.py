@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.secret import HIDDEN, Secret
-from deltalakedb.uri import parse_database, redact
+from deltalakedb.redact import HIDDEN, redact
+from deltalakedb.secret import Secret
+from deltalakedb.uri import parse_database
 
 E = TypeVar("E", bound=Enum)
 

@@ -1,13 +1,15 @@
 """One tree of errors. A message says what happened, where, and what to do next.
 
-Every error pickles (they cross Dask), and none carries a secret: callers put
-`uri.redact(url)` into messages and facts, never the URL itself.
+Every error pickles (they cross Dask), and none carries a secret: messages and facts are redacted
+here, once.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 from typing import Any
+
+from deltalakedb.redact import redact
 
 
 class DeltaLakeErrorKind(Enum):
@@ -54,10 +56,10 @@ class DeltaLakeError(Exception):
     """
 
     def __init__(self, kind: DeltaLakeErrorKind, message: str, **facts: Any) -> None:
-        super().__init__(message)
         self.kind = kind
-        self.message = message
-        self.facts = facts
+        self.message = redact(message)
+        self.facts = {k: redact(v) if isinstance(v, str) else v for k, v in facts.items()}
+        super().__init__(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.kind, self.message, self.facts)

@@ -16,8 +16,8 @@ import secrets
 import threading
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.redact import HIDDEN
 
-HIDDEN = "***"
 ENVIRONMENT_PREFIX = "DL_SECRET_"
 _REFERENCE = re.compile(r"[0-9A-F]{16}|env:[A-Za-z_][A-Za-z0-9_]*")
 _FROM_ENVIRONMENT = "env:"

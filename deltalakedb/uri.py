@@ -8,22 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.secret import HIDDEN, Secret
-
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_INNERMOST_SCHEME = re.compile(_SCHEME.pattern + rf"(?!{_SCHEME.pattern})")
-_SECRET_NAME = (
-    r"(?:[\w-]*(?:password|passwd|secret|token|signature|credential)"
-    r"|(?:aws_)?secret_access_key|(?:aws_)?access_key_id|pwd|sig)"
-)
-_SECRET_PARAMETER = re.compile(
-    rf"(?<![\w-])({_SECRET_NAME}(?:=|[\"']:\s*))(\"[^\"]*\"|'[^']*'|[^\s&#;,'\")}}]+)", re.I
-)
+from deltalakedb.redact import HIDDEN, SCHEME, redact, redact_url, userinfo_end
+from deltalakedb.secret import Secret
 
 _DIALECTS = {
     "postgresql": ("postgresql", "psycopg2"),
@@ -82,18 +72,18 @@ def parse_table_uri(text: str) -> TableUri:
     with the database URL. INVALID_ARGUMENT for anything else.
     """
     if not text.startswith("deltasql://"):
-        raise _invalid(f"{_shown(text)!r} is not a table address. {_TABLE_FORM}.")
+        raise _invalid(f"{redact_url(text)!r} is not a table address. {_TABLE_FORM}.")
     inner = text[len("deltasql://") :]
-    scheme = _SCHEME.match(inner)
+    scheme = SCHEME.match(inner)
     if scheme is None:
-        raise _invalid(f"{_shown(text)!r} holds no database URL. {_TABLE_FORM}.")
+        raise _invalid(f"{redact_url(text)!r} holds no database URL. {_TABLE_FORM}.")
     rest = inner[scheme.end() :]
     # Dots and question marks of a password are no separators: look behind it only.
-    behind = _userinfo_end(rest) + 1
+    behind = userinfo_end(rest) + 1
     path, _, query = rest[behind:].partition("?")
     tables, others = _take_table(query)
     if len(tables) > 1:
-        raise _invalid(f"{_shown(text)!r} names two tables. {_TABLE_FORM}.")
+        raise _invalid(f"{redact_url(text)!r} names two tables. {_TABLE_FORM}.")
     if tables:
         pieces = tables[0].split(".")
     elif scheme.group(1).lower().partition("+")[0] == "sqlite":
@@ -104,7 +94,7 @@ def parse_table_uri(text: str) -> TableUri:
         path = directory + slash + database
     if len(pieces) not in (1, 2) or not all(pieces):
         raise _invalid(
-            f"{_shown(text)!r} does not name one table (dots: "
+            f"{redact_url(text)!r} does not name one table (dots: "
             f"{'.'.join(pieces) or 'no table'}). {_TABLE_FORM}; "
             "a dot inside a name is written %2E after ?table=."
         )
@@ -124,7 +114,7 @@ def parse_database(text: str) -> str:
     taken as `/a/b`. The result holds the password: keep it in a `Secret`. INVALID_ARGUMENT
     for an unknown or incomplete form.
     """
-    match = _SCHEME.match(text)
+    match = SCHEME.match(text)
     if match is None:
         return _parse_sqlite_path(text)
     scheme, rest = match.group(1).lower(), text[match.end() :]
@@ -132,17 +122,17 @@ def parse_database(text: str) -> str:
         return _sqlite_url(normalise_location(text), "")
     name, _, driver = scheme.partition("+")
     if name not in _DIALECTS:
-        raise _invalid(f"{_shown(text)!r} is no database that is known. {_DATABASE_FORM}.")
+        raise _invalid(f"{redact_url(text)!r} is no database that is known. {_DATABASE_FORM}.")
     if driver in _ASYNC_DRIVERS:
         raise _invalid(
-            f"{_shown(text)!r} names the asynchronous driver {driver!r}. Leave '+{driver}' out."
+            f"{redact_url(text)!r} names the asynchronous driver {driver!r}. Leave '+{driver}' out."
         )
     dialect, default_driver = _DIALECTS[name]
     if dialect == "sqlite":
         return _parse_sqlite_url(text, rest)
     user, host, path, query = _split_server(text, rest)
     if len(path) < 2:
-        raise _invalid(f"{_shown(text)!r} names no database after the host. {_DATABASE_FORM}.")
+        raise _invalid(f"{redact_url(text)!r} names no database after the host. {_DATABASE_FORM}.")
     return f"{dialect}+{driver or default_driver}://{user}{host}{path}{query}"
 
 
@@ -164,12 +154,12 @@ def normalise_location(text: str) -> str:
             host, slash, path = rest[2:].partition("/")
             if host not in ("", "localhost"):
                 raise _invalid(
-                    f"{_shown(text)!r} is on the machine {host!r}. Write file:///path for a "
+                    f"{redact_url(text)!r} is on the machine {host!r}. Write file:///path for a "
                     "path of this one."
                 )
             rest = slash + path
         return _absolute(unquote(rest) or "/")
-    match = _SCHEME.match(text)
+    match = SCHEME.match(text)
     if match is None:
         return _absolute(os.path.expanduser(text) if text.split("/", 1)[0] == "~" else text)
     scheme = match.group(1).lower()
@@ -178,75 +168,9 @@ def normalise_location(text: str) -> str:
     return f"{scheme}://{text[match.end() :].rstrip('/')}"
 
 
-def redact(text: str) -> str:
-    """`text` with every password and key in it replaced by `***`.
-
-    Finds the passwords of URLs (also nested ones, also with raw special characters, at the
-    price of hiding more than the password then), and values after names like `password=`,
-    `token=`, `secret_access_key=`.
-    """
-    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", _redact_userinfo(text, _token_with_user))
-
-
-def _shown(url: str) -> str:
-    """`redact` for a text that is one URL as a whole, whose password may hold spaces."""
-    return _SECRET_PARAMETER.sub(rf"\1{HIDDEN}", _redact_userinfo(url, lambda rest: rest))
-
-
-def _redact_userinfo(text: str, token_of: Callable[[str], str]) -> str:
-    pieces: list[str] = []
-    position = 0
-    while (match := _INNERMOST_SCHEME.search(text, position)) is not None:
-        start = match.end()
-        token = token_of(text[start:])
-        pieces.append(text[position:start])
-        position = start
-        end = _userinfo_end(token)
-        if end >= 0:
-            user, colon, _ = token[:end].partition(":")
-            bare_token = not colon and match.group(1).lower() in ("http", "https")
-            pieces.append(HIDDEN if bare_token else user + (":" + HIDDEN if colon else ""))
-            position = start + end
-    pieces.append(text[position:])
-    return "".join(pieces)
-
-
-def _token_with_user(rest: str) -> str:
-    """What follows `scheme://` up to white space; to the line's end when that is no port."""
-    token = re.split(r"\s", rest, maxsplit=1)[0]
-    if "@" not in token and re.fullmatch(r"[^/?:\[]*:[^/?]*[^/?\d][^/?]*", token):
-        return rest.partition("\n")[0]
-    return token
-
-
-def _userinfo_end(rest: str) -> int:
-    """Index of the `@` that ends `user:password` in what follows `scheme://`, or -1."""
-    authority = re.split(r"[/?]", rest, maxsplit=1)[0]
-    if "@" in authority:
-        end, last = authority.rindex("@"), rest.rfind("@")
-        return (
-            last if ":" in authority[:end] and _host_follows(rest[end:last], rest[last:]) else end
-        )
-    _, colon, port = authority.partition(":")
-    if colon and port and not port.isdigit() and not authority.startswith("["):
-        # Not a port, so a password that holds a slash or a question mark.
-        return rest.rfind("@")
-    return -1
-
-
-def _host_follows(between: str, behind: str) -> bool:
-    """Whether an `@` behind a slash or question mark still ends a password, as in `p@s/s@host/x`.
-
-    One in a query (`?name=a@b`) or in another URL does not.
-    """
-    if "://" in between or re.search(r"\?[\w-]+=", between):
-        return False
-    return re.match(r"@[^/?@]+/", behind) is not None
-
-
 def _split_server(text: str, rest: str) -> tuple[str, str, str, str]:
     """("user:password@" encoded, "host:port", "/database", "?query") of a server's URL."""
-    end = _userinfo_end(rest)
+    end = userinfo_end(rest)
     user = ""
     if end >= 0:
         name, colon, password = rest[:end].partition(":")
@@ -254,7 +178,7 @@ def _split_server(text: str, rest: str) -> tuple[str, str, str, str]:
     match = re.fullmatch(r"(\[[^\]]*\]|[^:/?]*)(:\d*)?(/[^?]*)?(\?.*)?", rest[end + 1 :], re.S)
     if match is None:
         raise _invalid(
-            f"{_shown(text)!r} has no valid host and port. Percent-encode special characters "
+            f"{redact_url(text)!r} has no valid host and port. Percent-encode special characters "
             f"of the password ('/' as %2F, '?' as %3F). {_DATABASE_FORM}."
         )
     host, port, path, query = (group or "" for group in match.groups())
@@ -282,7 +206,7 @@ def _parse_sqlite_url(text: str, rest: str) -> str:
         return "sqlite://" + question + query
     if not path.startswith("/"):
         raise _invalid(
-            f"{_shown(text)!r} has a host, which SQLite does not know. "
+            f"{redact_url(text)!r} has a host, which SQLite does not know. "
             "Write sqlite:////absolute/path or the path alone."
         )
     if path.startswith("/file:"):

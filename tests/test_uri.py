@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine, make_url, text
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.uri import normalise_location, parse_database, parse_table_uri, redact
+from deltalakedb.redact import redact
+from deltalakedb.uri import normalise_location, parse_database, parse_table_uri
 
 PG = "postgresql+psycopg2://user:pass@localhost:5432/db"
 

@@ -12,7 +12,7 @@ from deltalakedb.catalog.version import check_schema_version
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
 from deltalakedb.log.rows import LIVE
-from deltalakedb.uri import redact
+from deltalakedb.redact import redact
 
 if TYPE_CHECKING:
     import pyarrow as pa

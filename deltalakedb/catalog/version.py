@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.uri import redact
+from deltalakedb.redact import redact
 
 SCHEMA_VERSION = "0001"
 """The migration that this program is written for."""

@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.abc import MetaPathFinder
-from types import ModuleType
-
-
-class _NoPandas(MetaPathFinder):
-    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> None:
-        if name == "pandas":
-            raise ModuleNotFoundError("dl does without pandas", name=name)
+from deltalakedb.without_pandas import without_pandas
 
 
 def main() -> None:
@@ -19,12 +11,3 @@ def main() -> None:
 
     without_pandas()
     run()
-
-
-def without_pandas() -> None:
-    """Spare this process the import of pandas: 0.3 s and 50 MB.
-
-    pyarrow imports it, if it is installed, as soon as an array is made of a list, to see whether
-    that is a Series. No command uses it. For processes of our own alone.
-    """
-    sys.meta_path.insert(0, _NoPandas())

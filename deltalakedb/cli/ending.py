@@ -74,7 +74,7 @@ def message_of(error: BaseException) -> str:
         return f"{error.format_message().rstrip('.')}; `{command} --help` lists what there is"
     if isinstance(error, click.ClickException):
         return error.format_message()
-    from deltalakedb.uri import redact
+    from deltalakedb.redact import redact
 
     text = redact(str(error).strip().partition("\n")[0])
     name = type(error).__name__

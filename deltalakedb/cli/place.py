@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from deltalakedb.cli.progress import Display
 
+# What workers will need while this process lists the log and opens the catalog.
+_IMPORTS = ("deltalakedb.migrate.tasks",)
+
 
 @dataclass(frozen=True)
 class Place:
@@ -37,7 +40,7 @@ class Place:
     @contextmanager
     def client(self, progress: Display) -> Iterator[tuple[Client | None, str | None]]:
         """A client (None: this process) and the folder to spill to (None: each worker's own)."""
-        from deltalakedb.cli.workers import local_workers, running_cluster, work_folder
+        from deltalakedb.executor.workers import local_workers, running_cluster, work_folder
 
         if self.scheduler is not None:
             progress.phase("connecting to the cluster")
@@ -49,5 +52,5 @@ class Place:
                 yield None, folder
                 return
             progress.phase("starting workers")
-            with local_workers(self.workers, folder) as client:
+            with local_workers(self.workers, folder, _IMPORTS) as client:
                 yield client, folder

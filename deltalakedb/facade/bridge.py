@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.paths import decode_path
-from deltalakedb.uri import redact
+from deltalakedb.redact import redact
 
 if TYPE_CHECKING:
     import pyarrow as pa

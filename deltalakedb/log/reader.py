@@ -22,8 +22,8 @@ from deltalakedb.log import checkpoint as parts
 from deltalakedb.log.commit import ActionReader, ActionRows
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.segment import CheckpointEntry, CommitEntry, LogListing, Segment, list_log
+from deltalakedb.redact import redact
 from deltalakedb.storage.store import ObjectStore
-from deltalakedb.uri import redact
 
 RANGE_BYTES = 32 << 20
 """Bytes of JSON (or of uncompressed Parquet) a range: about a second of one core."""

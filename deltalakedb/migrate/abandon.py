@@ -8,8 +8,8 @@ from contextlib import suppress
 from deltalakedb.catalog import ledger
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.executor.executor import Executor
 from deltalakedb.migrate import tasks
-from deltalakedb.migrate.cluster import Executor
 
 
 def abandon(

@@ -8,11 +8,11 @@ from deltalakedb.catalog import ledger, queries
 from deltalakedb.catalog.apply import apply_state
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.executor import Executor
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import CommitEntry, LogListing, Run, Segment
 from deltalakedb.migrate import tasks
 from deltalakedb.migrate.abandon import abandon
-from deltalakedb.migrate.cluster import Executor
 from deltalakedb.migrate.result import ImportResult
 from deltalakedb.parity.commits import differing_commits
 from deltalakedb.replay.state import RangeState

@@ -16,12 +16,12 @@ from deltalakedb.catalog.ledger import Part, Run, plan_parts
 from deltalakedb.catalog.swap import index_load
 from deltalakedb.catalog.tables import metadata as catalog_metadata
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.executor import Executor
 from deltalakedb.log.keys import SkippingColumn, choose_skipping_columns
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 from deltalakedb.log.reader import RangeSpec
 from deltalakedb.log.segment import Segment
 from deltalakedb.migrate import tasks
-from deltalakedb.migrate.cluster import Executor
 from deltalakedb.migrate.stages import StageClock
 from deltalakedb.migrate.tasks import Loaded, LoadSpec, ParseSpec, Prepared, SlotRange, Summary
 from deltalakedb.replay.intervals import StateInterval, at_version, commit_times, state_intervals

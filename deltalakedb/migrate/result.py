@@ -106,7 +106,7 @@ class ImportResult:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from deltalakedb.snapshot.markup import card, facts
+        from deltalakedb.display.markup import card, facts
 
         rows = [*self._rows()[1:], *(("warning", warning) for warning in self.warnings)]
         return card(self._title, self._rows()[0][1], facts(rows))

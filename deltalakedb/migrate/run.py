@@ -13,12 +13,14 @@ from deltalakedb.catalog.dialects.base import Lease
 from deltalakedb.catalog.swap import TableFacts, lease_key, swap
 from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.dask import OnDask
+from deltalakedb.executor.executor import Executor
+from deltalakedb.executor.here import Here
 from deltalakedb.log.reader import plan_ranges, read_listing
 from deltalakedb.log.segment import LogListing, Segment
 from deltalakedb.migrate import tasks
 from deltalakedb.migrate.abandon import abandon
 from deltalakedb.migrate.catch_up import catch_up, check_agreement
-from deltalakedb.migrate.cluster import Executor, Here, OnDask
 from deltalakedb.migrate.dry_run import dry_run_of
 from deltalakedb.migrate.load import LoadResult, Progress, load, no_progress
 from deltalakedb.migrate.readable import base_version, with_readable
@@ -31,8 +33,8 @@ from deltalakedb.migrate.request import (
 )
 from deltalakedb.migrate.result import ImportResult
 from deltalakedb.migrate.retry import retried
+from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
-from deltalakedb.uri import redact
 
 
 def import_table(

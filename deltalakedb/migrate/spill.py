@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import threading
 import uuid
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.ipc
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.dask import worker_folder
 from deltalakedb.replay.state import RangeState
 
 MEMORY_BYTES = 64 << 20
@@ -46,19 +46,7 @@ _ended: set[str] = set()
 def spill_root() -> Path:
     """Where spills go: `DL_SPILL_DIR`, else a Dask worker's own folder, else the temporary one."""
     chosen = os.environ.get("DL_SPILL_DIR")
-    return Path(chosen or _worker_folder() or tempfile.gettempdir())
-
-
-def _worker_folder() -> str | None:
-    # Whoever hasn't imported it is no worker.
-    if "distributed" not in sys.modules:
-        return None
-    from distributed import get_worker
-
-    try:
-        return str(get_worker().local_directory)
-    except ValueError:
-        return None
+    return Path(chosen or worker_folder() or tempfile.gettempdir())
 
 
 def put(key: SpillKey, state: RangeState, root: Path) -> None:

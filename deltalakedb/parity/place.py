@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.redact import redact
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.uri import redact
 
 
 def log_store(log_dir: str, options: Mapping[str, object] | None = None) -> StoreSpec:

@@ -268,7 +268,7 @@ class DiffReport:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        from deltalakedb.snapshot.markup import card, facts, lines
+        from deltalakedb.display.markup import card, facts, lines
 
         title, _, said = self._title().partition(": ")
         lists = []

@@ -23,9 +23,9 @@ from deltalakedb.parity.lag import measure_lag
 from deltalakedb.parity.log_side import plan_history, plan_latest
 from deltalakedb.parity.place import log_store
 from deltalakedb.parity.report import DiffReport, FileLists
+from deltalakedb.redact import redact
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
-from deltalakedb.uri import redact
 
 _NOTHING_TO_COMPARE = (DeltaLakeErrorKind.MISSING_COMMIT, DeltaLakeErrorKind.VERSION_NOT_FOUND)
 """Why a version isn't on one side; if commits were lost, that is the news."""

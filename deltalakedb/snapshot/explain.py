@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deltalakedb.snapshot.markup import bar, card, code, grid, size_text
+from deltalakedb.display.markup import bar, card, code, grid, size_text
 from deltalakedb.snapshot.planning import Step
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from deltalakedb.snapshot.markup import (
+from deltalakedb.display.markup import (
     Html,
     bar,
     card,

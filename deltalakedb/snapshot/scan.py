@@ -22,6 +22,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.partition import parse_partition_value
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
+from deltalakedb.redact import redact
 from deltalakedb.snapshot.scan_file import DataFile, ReadPlan, count_file, read_file
 from deltalakedb.snapshot.scan_predicate import (
     check_predicate,
@@ -33,7 +34,6 @@ from deltalakedb.snapshot.scan_threads import in_order
 from deltalakedb.snapshot.scan_types import ReadSchema, mapping_mode, read_schema
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
-from deltalakedb.uri import redact
 
 DEFAULT_BATCH_SIZE = 131_072
 """Rows of a batch at most, as in `pyarrow.dataset`."""

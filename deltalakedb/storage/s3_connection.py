@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from s3fs import S3FileSystem
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.storage.options import normalise_options
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.uri import redact
 
 MAX_CONNECTIONS = 64
 """Open connections of one client; botocore's own limit of 10 would throttle `read_many`."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.storage.options import normalise_options
-from deltalakedb.uri import normalise_location, redact
+from deltalakedb.uri import normalise_location
 
 if TYPE_CHECKING:
     from deltalakedb.storage.store import ObjectStore

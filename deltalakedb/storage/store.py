@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.uri import redact
+from deltalakedb.redact import redact
 
 if TYPE_CHECKING:
     import pyarrow as pa

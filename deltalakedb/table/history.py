@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from deltalakedb.snapshot.markup import (
+from deltalakedb.display.markup import (
     BLUE,
     RED,
     bar,

@@ -266,8 +266,8 @@ class Table:
         return f"Table({self._uri!r}, version={self.version})"
 
     def _repr_html_(self) -> str:
+        from deltalakedb.display.markup import code
         from deltalakedb.snapshot.html import table_html
-        from deltalakedb.snapshot.markup import code
 
         newest = self._newest()
         history = History(self.name, queries.history(self._catalog, self._head.row, _CHARTED))

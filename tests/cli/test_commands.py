@@ -358,7 +358,7 @@ def test_installed_script_in_another_folder(tmp_path: Path) -> None:
 
 def test_a_commands_process_goes_without_pandas() -> None:
     code = (
-        "import sys; from deltalakedb.cli import without_pandas; without_pandas()\n"
+        "import sys; from deltalakedb.without_pandas import without_pandas; without_pandas()\n"
         "import pyarrow as pa; assert pa.array(['a', None]).null_count == 1\n"
         "sys.exit('pandas' in sys.modules)"
     )

@@ -16,8 +16,8 @@ from deltalakedb.catalog.ledger import Part, Run
 from deltalakedb.catalog.swap import TableFacts, swap
 from deltalakedb.catalog.tables import partitions
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.dask import OnDask
 from deltalakedb.migrate import tasks
-from deltalakedb.migrate.cluster import OnDask
 from deltalakedb.migrate.run import import_table
 from tests.migrate.catalogs import engine, left_over, runs, table_row, write_log
 from tests.replay.generated import Log, add, table_commit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.parity.cluster import cluster_errors
+from deltalakedb.executor.dask import cluster_errors
 
 
 def test_a_connection_that_fails_while_it_is_written_to_is_a_scheduler_that_has_gone() -> None:

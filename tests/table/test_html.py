@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deltalakedb.snapshot.markup import bar, change_chart, count_text, facts, grid, size_text
+from deltalakedb.display.markup import bar, change_chart, count_text, facts, grid, size_text
 from tests.table.opening import GrowingTable, add, asked, first_actions, open_table, remove
 
 

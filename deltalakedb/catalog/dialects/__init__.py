@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.uri import redact
+from deltalakedb.redact import redact
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.base import Dialect

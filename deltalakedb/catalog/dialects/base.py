@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import VIEWS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.uri import redact
+from deltalakedb.redact import redact
 
 
 class Loader(ABC):

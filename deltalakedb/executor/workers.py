@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib
 import logging
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deltalakedb.cli import without_pandas
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.uri import redact
+from deltalakedb.redact import redact
+from deltalakedb.without_pandas import without_pandas
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -64,10 +65,11 @@ def _remove_dead(root: Path) -> None:
 
 
 @contextmanager
-def local_workers(count: int, folder: str) -> Iterator[Client]:
+def local_workers(count: int, folder: str, imports: Sequence[str] = ()) -> Iterator[Client]:
     """A client of `count` new worker processes with one thread each; they end with the block.
 
-    Together they may use most of the machine's memory; `folder` takes what they spill.
+    Together they may use most of the machine's memory; `folder` takes what they spill. They begin
+    with importing the modules `imports`.
     """
     distributed = _distributed("--workers")
     import dask
@@ -96,7 +98,7 @@ def local_workers(count: int, folder: str) -> Iterator[Client]:
         # They import what they will need while this process lists the log and opens the catalog.
         for address in client.scheduler_info(n_workers=-1)["workers"]:
             place = {"workers": [address], "allow_other_workers": True}
-            distributed.fire_and_forget(client.submit(_import_tasks, pure=False, **place))
+            distributed.fire_and_forget(client.submit(_import, imports, pure=False, **place))
         try:
             yield client
         except BaseException:
@@ -109,9 +111,10 @@ def local_workers(count: int, folder: str) -> Iterator[Client]:
             raise
 
 
-def _import_tasks() -> None:
+def _import(modules: Sequence[str]) -> None:
     without_pandas()
-    import deltalakedb.migrate.tasks  # noqa: F401
+    for module in modules:
+        importlib.import_module(module)
 
 
 def _environment() -> dict[str, Any]:

@@ -1,83 +1,17 @@
-"""Where the parts of an import run: in this process, or on a Dask client that is handed in.
-
-Both speak one small language (`submit`, `completed`, `result`), so the pipeline is written once.
-"""
+"""Tasks on a Dask client that is handed in, and its failures as ours."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from contextlib import contextmanager
+from typing import Any
 from weakref import WeakSet
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.parity.cluster import cluster_errors
 from deltalakedb.secret import Secret
 
 _ADVICE = "repeat the import: nothing of this run is visible"
-
-
-class Handle(Protocol):
-    """A value that is or will be somewhere."""
-
-    def result(self) -> Any: ...
-
-
-class Executor(Protocol):
-    workers: int
-
-    def submit(self, task: Callable[..., Any], *args: Any, near: Any = None) -> Any:
-        """Start a task; arguments that are handles (also in lists) arrive as their values.
-
-        `near`: a handle whose worker is preferred.
-        """
-
-    def completed(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        """(position, value) in order of completion; raises a task's error."""
-
-    def release(self, handles: Sequence[Any]) -> None: ...
-
-    def cancel(self) -> None:
-        """Start none of the tasks that wait; what runs already runs to its end."""
-
-    def everywhere(self, task: Callable[..., Any], *args: Any) -> None:
-        """Run a task in every process that may have run others; best effort."""
-
-
-class Here:
-    """Everything at once, in this process."""
-
-    workers = 0
-
-    class _Value:
-        __slots__ = ("value",)
-
-        def __init__(self, value: Any) -> None:
-            self.value = value
-
-        def result(self) -> Any:
-            return self.value
-
-    def submit(self, task: Callable[..., Any], *args: Any, near: Any = None) -> Any:
-        return self._Value(task(*[self._of(a) for a in args]))
-
-    def _of(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._of(v) for v in value]
-        return value.value if isinstance(value, self._Value) else value
-
-    def completed(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        for position, handle in enumerate(handles):
-            yield position, handle.value
-
-    def release(self, handles: Sequence[Any]) -> None:
-        for handle in handles:
-            handle.value = None
-
-    def cancel(self) -> None:
-        return
-
-    def everywhere(self, task: Callable[..., Any], *args: Any) -> None:
-        task(*args)
 
 
 class OnDask:
@@ -93,7 +27,7 @@ class OnDask:
                 "again",
             )
         self._submitted: WeakSet[Any] = WeakSet()
-        from deltalakedb.parity.delivery import deliver
+        from deltalakedb.executor.secrets import deliver
 
         deliver(client, secrets)
 
@@ -130,3 +64,55 @@ class OnDask:
         # Here too: the client itself loads the last part, and all of them where one may write.
         task(*args)
         self._client.run(task, *args, on_error="ignore")
+
+
+_GONE = frozenset({"CommClosedError", "FutureCancelledError", "CancelledError", "TimeoutError"})
+
+
+@contextmanager
+def cluster_errors(advice: str) -> Iterator[None]:
+    """Dask's own failures as CLUSTER_ERROR; `advice`: what to do once the scheduler is back."""
+    try:
+        yield
+    except DeltaLakeError:
+        raise
+    except Exception as error:
+        name = type(error).__name__
+        if name == "KilledWorker":
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CLUSTER_ERROR,
+                "workers died again and again on the same part of the log (usually out of "
+                "memory); give them more memory, or look into their logs",
+            ) from error
+        if name in _GONE or _raised_by_transport(error):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CLUSTER_ERROR,
+                f"the Dask scheduler has gone; start it again and {advice}",
+            ) from error
+        raise
+
+
+def _raised_by_transport(error: BaseException) -> bool:
+    """Whether it comes from the depth of a connection.
+
+    One that closes while it is written to fails in Tornado's buffers, with an error of any type.
+    """
+    trace = error.__traceback__
+    module = ""
+    while trace is not None:
+        module = trace.tb_frame.f_globals.get("__name__", "")
+        trace = trace.tb_next
+    return module.startswith(("tornado.", "distributed.comm."))
+
+
+def worker_folder() -> str | None:
+    """The folder of the Dask worker that this process is, else None."""
+    # Whoever hasn't imported it is no worker.
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().local_directory)
+    except ValueError:
+        return None
