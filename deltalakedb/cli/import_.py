@@ -94,8 +94,8 @@ def _import(log_dir: str, place: Place, arguments: dict[str, Any]) -> ImportResu
 
     with display_progress() as progress:
         progress.phase("opening the log")
+        from deltalakedb.log.place import log_store
         from deltalakedb.migrate.run import import_table
-        from deltalakedb.parity.place import log_store
 
         if arguments["dry_run"]:
             return import_table(log_dir, **arguments)

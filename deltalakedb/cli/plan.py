@@ -12,7 +12,7 @@ from deltalakedb.cli.reading import open_catalog, read_table
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.records import TableRow
-    from deltalakedb.snapshot.explain import Explanation
+    from deltalakedb.planning.explain import Explanation
 
 _COLUMNS = (
     Column("Step"),

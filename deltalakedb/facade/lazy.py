@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from deltalakedb.config import CacheConfig, LazyLoadingConfig, LoadingStrategy, SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.snapshot.files import FILE_COLUMNS, AddFile, add_files
+from deltalakedb.planning.request import FILE_COLUMNS
+from deltalakedb.snapshot.files import AddFile, add_files
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table.connect import connect_to_table
 from deltalakedb.table.table import Timestamp

@@ -20,7 +20,7 @@ from deltalakedb.log import rows
 from deltalakedb.log.commit import ADD_FIELDS, STATE_ACTIONS, ActionRows, StateChange
 from deltalakedb.log.deletion_vector import unique_id
 from deltalakedb.log.partition import PartitionTexts
-from deltalakedb.log.stats import stats_json_from_parsed
+from deltalakedb.log.statistics.text import stats_json_from_parsed
 
 CHECKPOINT_COLUMNS = ("add", "remove", "metaData", "protocol", "txn", "domainMetadata", "sidecar")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from deltalakedb.log.order import NEG_INF, POS_INF, KeyBound, bounds_for, key_of
-from deltalakedb.log.skipping import SkippingColumn, choose_skipping_columns
-from deltalakedb.log.stats_keys import StatsKeys, keys_from_stats
+from deltalakedb.log.statistics.keys import StatsKeys, keys_from_stats
+from deltalakedb.log.statistics.order import NEG_INF, POS_INF, KeyBound, bounds_for, key_of
+from deltalakedb.log.statistics.skipping import SkippingColumn, choose_skipping_columns
 
 __all__ = [
     "NEG_INF",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.parity.place import log_store
+from deltalakedb.log.place import log_store
 from deltalakedb.redact import redact
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.uri import normalise_location

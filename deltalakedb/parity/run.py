@@ -14,6 +14,7 @@ from deltalakedb.catalog.readable import check_version
 from deltalakedb.catalog.tables import parity_runs
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.place import log_store
 from deltalakedb.log.reader import read_listing
 from deltalakedb.log.segment import LogListing
 from deltalakedb.parity import commits
@@ -21,7 +22,6 @@ from deltalakedb.parity.catalog_side import catalog_state, import_checkpoint
 from deltalakedb.parity.comparison import Outcome, Progress, Sides, compare, file_lists
 from deltalakedb.parity.lag import measure_lag
 from deltalakedb.parity.log_side import plan_history, plan_latest
-from deltalakedb.parity.place import log_store
 from deltalakedb.parity.report import DiffReport, FileLists
 from deltalakedb.redact import redact
 from deltalakedb.storage.spec import StoreSpec

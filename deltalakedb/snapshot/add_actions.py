@@ -7,10 +7,10 @@ import json
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.partition import parse_partition_value
 from deltalakedb.log.schema import PrimitiveType, arrow_type, iter_leaves
-from deltalakedb.snapshot.metadata import Metadata
-from deltalakedb.snapshot.typed_statistics import MAX, MIN, NULL_COUNT, Columns, typed_statistics
+from deltalakedb.log.statistics.typed import MAX, MIN, NULL_COUNT, Columns, typed_statistics
 
 _PREFIXES = {NULL_COUNT: "null_count", MIN: "min", MAX: "max"}
 

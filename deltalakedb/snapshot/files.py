@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from deltalakedb.log.metadata import PartitionNames
 from deltalakedb.log.paths import decode_path
-from deltalakedb.snapshot.metadata import PartitionNames
+from deltalakedb.planning.request import FILE_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,17 +39,6 @@ class AddFile:
     def stats(self) -> dict[str, Any] | None:
         """The statistics, parsed; None when there are none."""
         return None if self.stats_text is None else json.loads(self.stats_text)
-
-
-FILE_COLUMNS = (
-    "path",
-    "size",
-    "modification_time",
-    "num_records",
-    "partition_values",
-    "dv_id",
-    "stats",
-)
 
 
 def add_files(batch: pa.RecordBatch | pa.Table, names: PartitionNames) -> Iterator[AddFile]:

@@ -12,24 +12,25 @@ from deltalakedb.catalog.partition_counts import partition_counts
 from deltalakedb.catalog.records import TableRow, TableState, load_files_name
 from deltalakedb.catalog.size_classes import size_classes
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.metadata import Metadata, PartitionNames, protocol_of
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import column_mapping_mode
-from deltalakedb.snapshot.cache import FileCache
-from deltalakedb.snapshot.explain import Explanation
-from deltalakedb.snapshot.files import FILE_COLUMNS, FileList
+from deltalakedb.planning.cache import FileCache
+from deltalakedb.planning.explain import Explanation
+from deltalakedb.planning.plan import PLAN_COLUMNS, Plan, PlanRequest, plan
+from deltalakedb.planning.request import FILE_COLUMNS
+from deltalakedb.predicate.parse import parse_predicate
+from deltalakedb.predicate.tree import TRUE, Expr, conjunction
+from deltalakedb.snapshot.files import FileList
 from deltalakedb.snapshot.held import HeldVersion
-from deltalakedb.snapshot.metadata import Metadata, PartitionNames, protocol_of
-from deltalakedb.snapshot.parse import parse_predicate
-from deltalakedb.snapshot.planning import PLAN_COLUMNS, Plan, PlanRequest, plan
-from deltalakedb.snapshot.predicate import TRUE, Expr, conjunction
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.dataset as ds
 
-    from deltalakedb.snapshot.paging import FilePages
-    from deltalakedb.snapshot.scan import ScanSpec
+    from deltalakedb.planning.paging import FilePages
+    from deltalakedb.scan.scan import ScanSpec
 
 Predicate = Any
 """A SQL string, DNF tuples (`[("a", "=", 1)]`), or a `pyarrow.compute.Expression`."""
@@ -121,7 +122,7 @@ class Snapshot:
 
     def file_pages(self, size: int = 1000, keep: int = 0) -> FilePages:
         """The files in pages of `size`, each read when it is asked for, `keep` of them kept."""
-        from deltalakedb.snapshot.paging import FilePages, read_page
+        from deltalakedb.planning.paging import FilePages, read_page
 
         return FilePages(
             lambda rows, after: self._held.ask(
@@ -288,7 +289,7 @@ class Snapshot:
 
     def scan_spec(self, predicate: Predicate = None) -> ScanSpec:
         """What reading the rows takes: the planned files and the metadata. Picklable."""
-        from deltalakedb.snapshot.scan import ScanSpec
+        from deltalakedb.scan.scan import ScanSpec
         from deltalakedb.storage.spec import StoreSpec
 
         return ScanSpec(
@@ -305,7 +306,7 @@ class Snapshot:
         parsed = self.where(predicate)
         if parsed is None:
             return None
-        from deltalakedb.snapshot.row_filter import to_arrow_expression
+        from deltalakedb.predicate.row_filter import to_arrow_expression
 
         return to_arrow_expression(parsed)
 
@@ -320,14 +321,14 @@ class Snapshot:
 
         The predicate chooses files; filter rows with the dataset's own `filter`.
         """
-        from deltalakedb.snapshot.scan_dataset import scan_dataset
+        from deltalakedb.scan.dataset import scan_dataset
 
         chosen = _either(predicate, _either(partitions, file_pruning_predicate))
         return scan_dataset(self.scan_spec(chosen))
 
     def count_rows(self, predicate: Predicate = None) -> int:
         """The number of rows that satisfy `predicate`; without one, from statistics alone."""
-        from deltalakedb.snapshot.scan import count_rows
+        from deltalakedb.scan.scan import count_rows
 
         return count_rows(self.scan_spec(predicate), self._row_filter(predicate))
 
@@ -335,7 +336,7 @@ class Snapshot:
         self, predicate: Predicate = None, columns: Sequence[str] | None = None
     ) -> pa.Table:
         """The rows that satisfy `predicate`."""
-        from deltalakedb.snapshot.scan import scan_table
+        from deltalakedb.scan.scan import scan_table
 
         return scan_table(self.scan_spec(predicate), columns, self._row_filter(predicate))
 
@@ -343,7 +344,7 @@ class Snapshot:
         self, predicate: Predicate = None, columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The rows in batches, in bounded memory."""
-        from deltalakedb.snapshot.scan import scan_batches
+        from deltalakedb.scan.scan import scan_batches
 
         return scan_batches(self.scan_spec(predicate), columns, self._row_filter(predicate))
 
@@ -351,19 +352,19 @@ class Snapshot:
         self, predicate: Predicate = None, columns: Sequence[str] | None = None, **options: Any
     ) -> Any:
         """The rows as a pandas DataFrame; `options` go to Arrow's `to_pandas`."""
-        from deltalakedb.snapshot.frames import to_pandas
+        from deltalakedb.scan.frames import to_pandas
 
         return to_pandas(self.to_pyarrow_table(predicate, columns), **options)
 
     def to_polars(self, predicate: Predicate = None) -> Any:
         """A polars LazyFrame; filters and projections are pushed down when it is collected."""
-        from deltalakedb.snapshot.frames import to_polars
+        from deltalakedb.scan.frames import to_polars
 
         return to_polars(self.scan_spec(predicate))
 
     def to_duckdb(self, connection: Any = None, predicate: Predicate = None) -> Any:
         """A DuckDB relation over the rows."""
-        from deltalakedb.snapshot.frames import to_duckdb
+        from deltalakedb.scan.frames import to_duckdb
 
         return to_duckdb(self.scan_spec(predicate), connection)
 
@@ -374,7 +375,7 @@ class Snapshot:
         **options: Any,
     ) -> Any:
         """A Dask DataFrame, a partition a bin of files; runs where its client is."""
-        from deltalakedb.snapshot.frames import to_dask
+        from deltalakedb.scan.frames import to_dask
 
         return to_dask(
             self.scan_spec(predicate),

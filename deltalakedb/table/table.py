@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
     from deltalakedb.config import CacheConfig
-    from deltalakedb.snapshot.cache import CacheStats, FileCache
-    from deltalakedb.snapshot.metadata import Metadata
+    from deltalakedb.log.metadata import Metadata
+    from deltalakedb.planning.cache import CacheStats, FileCache
     from deltalakedb.snapshot.snapshot import Snapshot
 
 Predicate = Any
@@ -126,7 +126,7 @@ class Table:
     def _cache(self) -> FileCache | None:
         if self._cache_config is None:
             return None
-        from deltalakedb.snapshot.cache import FileCache
+        from deltalakedb.planning.cache import FileCache
 
         return FileCache(self._cache_config)
 
@@ -198,7 +198,7 @@ class Table:
 
     def get_cache_stats(self) -> CacheStats:
         """Hits, misses and size of the local cache of file lists."""
-        from deltalakedb.snapshot.cache import CacheStats
+        from deltalakedb.planning.cache import CacheStats
 
         return CacheStats() if self._cache is None else self._cache.stats()
 

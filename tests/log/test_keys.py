@@ -27,8 +27,8 @@ from deltalakedb.log.keys import (
     key_of,
     keys_from_stats,
 )
-from deltalakedb.log.order import is_orderable
 from deltalakedb.log.schema import iter_leaves, parse_schema
+from deltalakedb.log.statistics.order import is_orderable
 from tests.tables import samples
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from deltalakedb.log.skipping import (
+from deltalakedb.log.statistics.skipping import (
     SkippingColumn,
     choose_skipping_columns,
     parse_column_list,

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from deltalakedb.log.stats import stats_json_from_parsed
+from deltalakedb.log.statistics.text import stats_json_from_parsed
 from tests.tables import samples
 
 LEAVES = pa.struct(

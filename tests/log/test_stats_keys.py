@@ -14,9 +14,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deltalakedb.log import stats_keys
 from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn, key_of, keys_from_stats
-from deltalakedb.log.stats_template import template_of
+from deltalakedb.log.statistics import keys as stats_keys
+from deltalakedb.log.statistics.template import template_of
 
 COLUMNS = [
     SkippingColumn(("id",), "long"),

@@ -21,10 +21,10 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from deltalakedb.log.schema import PHYSICAL_NAME, PrimitiveType, StructField, StructType
-from deltalakedb.snapshot.column_names import Columns
-from deltalakedb.snapshot.like import like
-from deltalakedb.snapshot.literal import comparison, membership
-from deltalakedb.snapshot.predicate import (
+from deltalakedb.predicate.like import like
+from deltalakedb.predicate.literal import comparison, membership
+from deltalakedb.predicate.names import Columns
+from deltalakedb.predicate.tree import (
     And,
     Column,
     ColumnComparison,

@@ -16,7 +16,7 @@ from pyroaring import BitMap64
 from deltalakedb.log.deletion_vector import PORTABLE_MAGIC
 from deltalakedb.log.partition import partition_values_text
 from deltalakedb.log.protocol import Protocol
-from deltalakedb.snapshot.scan import ScanSpec
+from deltalakedb.scan.scan import ScanSpec
 from deltalakedb.storage.spec import StoreSpec
 from tests.tables import samples
 

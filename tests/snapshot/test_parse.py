@@ -23,8 +23,8 @@ from deltalakedb.log.schema import (
     StructField,
     StructType,
 )
-from deltalakedb.snapshot.parse import parse_predicate
-from deltalakedb.snapshot.predicate import (
+from deltalakedb.predicate.parse import parse_predicate
+from deltalakedb.predicate.tree import (
     FALSE,
     NULL,
     TRUE,
@@ -382,7 +382,7 @@ def test_parsing_takes_well_under_a_millisecond() -> None:
 
 def test_parsing_sql_loads_nothing_heavy() -> None:
     code = (
-        "import sys; from deltalakedb.snapshot.parse import parse_predicate;"
+        "import sys; from deltalakedb.predicate.parse import parse_predicate;"
         "from deltalakedb.log.schema import parse_schema;"
         "parse_predicate('1 = 1', parse_schema(''));"
         "print([m for m in ('pyarrow', 'numpy', 'sqlglot', 'sqlalchemy') if m in sys.modules])"

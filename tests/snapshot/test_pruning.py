@@ -19,8 +19,22 @@ from deltalakedb.catalog.records import TextTest
 from deltalakedb.log.keys import SkippingColumn, keys_from_stats
 from deltalakedb.log.partition import partition_values_text
 from deltalakedb.log.schema import PrimitiveType, StructField, StructType
-from deltalakedb.snapshot.parse import parse_predicate
-from deltalakedb.snapshot.predicate import (
+from deltalakedb.planning.pruning.keys import (
+    NOTHING,
+    KeyExpr,
+    KeyOr,
+    SlotBound,
+    evaluate_keys,
+    key_condition,
+)
+from deltalakedb.planning.pruning.partitions import (
+    PartitionTuples,
+    partition_condition,
+    text_tests,
+)
+from deltalakedb.planning.pruning.statistics import statistics_filter, statistics_may_match
+from deltalakedb.predicate.parse import parse_predicate
+from deltalakedb.predicate.tree import (
     FALSE,
     FLOATS,
     TRUE,
@@ -33,20 +47,6 @@ from deltalakedb.snapshot.predicate import (
     Not,
     Or,
 )
-from deltalakedb.snapshot.pruning.keys import (
-    NOTHING,
-    KeyExpr,
-    KeyOr,
-    SlotBound,
-    evaluate_keys,
-    key_condition,
-)
-from deltalakedb.snapshot.pruning.partitions import (
-    PartitionTuples,
-    partition_condition,
-    text_tests,
-)
-from deltalakedb.snapshot.pruning.statistics import statistics_filter, statistics_may_match
 from tests.snapshot.predicate_support import (
     BY_NAME,
     PARTITIONS,

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import PrimitiveType, StructField, StructType, arrow_schema
-from deltalakedb.snapshot.parse import parse_predicate
-from deltalakedb.snapshot.predicate import (
+from deltalakedb.predicate.parse import parse_predicate
+from deltalakedb.predicate.row_filter import to_arrow_expression
+from deltalakedb.predicate.tree import (
     And,
     ColumnComparison,
     Expr,
@@ -26,7 +27,6 @@ from deltalakedb.snapshot.predicate import (
     Or,
     Unknown,
 )
-from deltalakedb.snapshot.row_filter import to_arrow_expression
 from tests.snapshot.predicate_support import BY_NAME, SCHEMA, TYPES, Row, predicates, rows, selects
 
 ARROW = arrow_schema(SCHEMA)

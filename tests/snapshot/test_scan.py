@@ -12,8 +12,8 @@ import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
-from deltalakedb.snapshot.scan import count_rows, scan_batches, scan_table
-from deltalakedb.snapshot.scan_dataset import DeltaDataset, DeltaFileDataset, scan_dataset
+from deltalakedb.scan.dataset import DeltaDataset, DeltaFileDataset, scan_dataset
+from deltalakedb.scan.scan import count_rows, scan_batches, scan_table
 from tests.snapshot.scan_support import sample_facts, sample_scan, sample_versions
 from tests.tables import samples
 

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.snapshot.scan import scan_batches, scan_table
-from deltalakedb.snapshot.scan_dataset import DeltaDataset, scan_dataset
+from deltalakedb.scan.dataset import DeltaDataset, scan_dataset
+from deltalakedb.scan.scan import scan_batches, scan_table
 from tests.snapshot.scan_support import (
     column,
     file_row,

@@ -11,7 +11,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.snapshot.scan_dataset import scan_dataset
+from deltalakedb.scan.dataset import scan_dataset
 from tests.snapshot.scan_support import (
     column,
     file_row,

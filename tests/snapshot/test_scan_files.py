@@ -13,8 +13,8 @@ import pyarrow.dataset as ds
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.snapshot.scan import ScanSpec, count_rows, scan_batches, scan_table
-from deltalakedb.snapshot.scan_dataset import DeltaFileDataset, scan_dataset
+from deltalakedb.scan.dataset import DeltaFileDataset, scan_dataset
+from deltalakedb.scan.scan import ScanSpec, count_rows, scan_batches, scan_table
 from tests.servers.s3 import S3Bucket
 from tests.snapshot.scan_support import (
     column,

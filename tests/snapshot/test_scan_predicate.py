@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.snapshot.scan import count_rows, scan_table
+from deltalakedb.scan.scan import count_rows, scan_table
 from tests.snapshot.scan_support import (
     column,
     file_row,

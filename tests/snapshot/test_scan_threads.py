@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from deltalakedb.snapshot.scan_threads import in_order
+from deltalakedb.scan.threads import in_order
 
 
 def numbers(start: int, count: int) -> Iterator[int]:

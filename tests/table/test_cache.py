@@ -19,7 +19,7 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.config import CacheConfig, ConfigFactory
-from deltalakedb.snapshot import cache, cache_file
+from deltalakedb.planning import cache, cache_file
 from deltalakedb.table.table import Table
 from tests.table.opening import (
     GrowingTable,
@@ -219,7 +219,7 @@ def test_a_damaged_list_is_dropped_and_made_again(
 _KILLED = """
 import os, signal, sys
 import deltalakedb as dl
-from deltalakedb.snapshot.cache import FileCache
+from deltalakedb.planning.cache import FileCache
 
 bounded = FileCache._bounded
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.snapshot.paging import FilePages
+from deltalakedb.planning.paging import FilePages
 from tests.table.opening import GrowingTable, add, asked, first_actions, open_table, remove
 
 

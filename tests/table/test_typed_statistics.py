@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from deltalakedb.log.schema import iter_leaves, parse_schema
-from deltalakedb.snapshot import typed_statistics as typed
+from deltalakedb.log.statistics import typed as typed
 from tests.table.opening import open_table
 
 TYPES = {

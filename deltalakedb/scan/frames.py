@@ -1,0 +1,209 @@
+"""A scan as a frame of pandas, Polars, DuckDB or Dask. Their packages are optional.
+
+CONFIGURATION_ERROR, with the command to install it, where a package is missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.scan.dataset import scan_dataset
+from deltalakedb.scan.guarantees import check_predicate
+from deltalakedb.scan.scan import ScanSpec, output_schema, prune_files, scan_batches
+
+if TYPE_CHECKING:
+    import duckdb
+    import polars as pl
+
+DEFAULT_BIN_BYTES = 128 << 20
+"""Bytes of data files that one Dask partition reads, unless a single file is larger."""
+
+
+def to_pandas(table: pa.Table, **options: Any) -> Any:
+    """A `pandas.DataFrame`; `options` are those of `pyarrow.Table.to_pandas`."""
+    _package("pandas")
+    return table.to_pandas(**options)
+
+
+def to_polars(spec: ScanSpec) -> pl.LazyFrame:
+    """A lazy frame that reads only the columns, files and row groups a query needs.
+
+    Polars itself filters the rows, so that NaN and null compare as they do in Polars.
+    """
+    polars = _package("polars")
+    plugins = importlib.import_module("polars.io.plugins")
+    schema = spec.schema.arrow
+
+    def source(
+        with_columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        read, prune = with_columns, None
+        if predicate is not None:
+            prune = _pushed_down(polars, predicate, schema)
+            if read is not None:
+                read = [*read, *(n for n in predicate.meta.root_names() if n not in read)]
+        sizes = {} if batch_size is None else {"batch_size": batch_size}
+        for batch in scan_batches(spec, read, prune=prune, **sizes):
+            frame = polars.from_arrow(batch)
+            if predicate is not None:
+                frame = frame.filter(predicate)
+            if with_columns is not None:
+                frame = frame.select(with_columns)
+            if n_rows is not None:
+                frame = frame.head(n_rows)
+                n_rows -= frame.height
+            yield frame
+            if n_rows == 0:
+                return
+
+    frame: pl.LazyFrame = plugins.register_io_source(
+        source, schema=polars.from_arrow(schema.empty_table()).schema
+    )
+    return frame
+
+
+class _Probe(ds.InMemoryDataset):  # type: ignore[misc]
+    """An empty dataset that remembers which filter it was asked for."""
+
+    def __init__(self, schema: pa.Schema) -> None:
+        super().__init__(schema.empty_table())
+        self.asked: pc.Expression | None = None
+
+    def to_table(self, filter: pc.Expression | None = None, **options: Any) -> pa.Table:
+        self.asked = filter
+        return super().to_table(**options)
+
+    def to_batches(
+        self, filter: pc.Expression | None = None, **options: Any
+    ) -> Iterator[pa.RecordBatch]:
+        self.asked = filter
+        return iter(super().to_batches(**options))
+
+
+def _pushed_down(polars: Any, predicate: pl.Expr, schema: pa.Schema) -> pc.Expression | None:
+    """The part of a Polars predicate that Arrow can express, as Polars itself translates it."""
+    probe = _Probe(schema)
+    try:
+        polars.scan_pyarrow_dataset(probe).filter(predicate).collect()
+        if probe.asked is not None:
+            check_predicate(probe.asked, schema)
+    except Exception:  # noqa: BLE001 - whatever Polars can't translate, it filters itself
+        return None
+    return probe.asked
+
+
+def to_duckdb(
+    spec: ScanSpec, connection: duckdb.DuckDBPyConnection | None = None
+) -> duckdb.DuckDBPyRelation:
+    """A relation over the scan: DuckDB pushes its columns and filters down to it.
+
+    Without a connection it belongs to DuckDB's default one, as `duckdb.sql` uses it.
+    """
+    package = _package("duckdb")
+    relation: duckdb.DuckDBPyRelation = (connection or package).from_arrow(scan_dataset(spec))
+    return relation
+
+
+def to_dask(
+    spec: ScanSpec,
+    columns: Sequence[str] | None = None,
+    predicate: pc.Expression | None = None,
+    *,
+    bin_bytes: int = DEFAULT_BIN_BYTES,
+) -> Any:
+    """A `dask.dataframe.DataFrame` with a partition for each bin of neighbouring files.
+
+    A bin holds files of up to `bin_bytes` together, or one larger file. Rows are those that
+    satisfy `predicate`, and files are left out whose partition values contradict it; Dask pushes
+    further selections of columns down by itself. Types are Arrow's (`pandas.ArrowDtype`), so
+    that all partitions agree also where there are nulls. Nothing is read until it is computed.
+    Tasks hold the store's spec without credentials: see `deltalakedb.secret`.
+    """
+    _package("pandas")
+    frames = _package("dask.dataframe", extra="dask")
+    wanted = output_schema(spec.schema, columns)
+    files = spec.files
+    if predicate is not None:
+        check_predicate(predicate, spec.schema.arrow)
+        files = prune_files(spec, predicate)
+    bins = [
+        _ipc(files.slice(start, end - start)) for start, end in pairwise(_bins(files, bin_bytes))
+    ]
+    reader = _BinReader(
+        spec.with_files(spec.files.schema.empty_table()), tuple(wanted.names), predicate
+    )
+    # A frame has at least one partition.
+    return frames.from_map(
+        reader,
+        bins or [_ipc(files.slice(0, 0))],
+        meta=_to_arrow_frame(wanted.empty_table()),
+        label="deltalakedb-scan",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _BinReader:
+    """What every task of a Dask frame shares; called with the files of its bin."""
+
+    spec: ScanSpec
+    names: tuple[str, ...]
+    predicate: pc.Expression | None
+
+    def __call__(self, files: bytes, columns: Sequence[str] | None = None) -> Any:
+        spec = self.spec.with_files(pa.ipc.open_stream(files).read_all())
+        names = list(self.names if columns is None else columns)
+        # The cluster runs many tasks at a time: each of them reads file by file.
+        batches = list(scan_batches(spec, names, self.predicate, workers=1))
+        schema = output_schema(spec.schema, names)
+        return _to_arrow_frame(
+            pa.Table.from_batches(batches, schema if len(schema) or not batches else None)
+        )
+
+
+def _to_arrow_frame(table: pa.Table) -> Any:
+    pandas = _package("pandas")
+    return table.to_pandas(types_mapper=pandas.ArrowDtype)
+
+
+def _bins(files: pa.Table, bin_bytes: int) -> list[int]:
+    """Bounds between the bins: row numbers from 0 to the number of files."""
+    bounds, size = [0], 0
+    for row, own in enumerate(files.column("size").to_pylist()):
+        if row > bounds[-1] and size + (own or 0) > bin_bytes:
+            bounds.append(row)
+            size = 0
+        size += own or 0
+    return [*bounds, files.num_rows] if files.num_rows else bounds
+
+
+def _ipc(files: pa.Table) -> bytes:
+    """The rows alone: a pickled slice would hold the whole table."""
+    kept = ["path", "partition_values", "dv", "num_records", "size"]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, files.select(kept).schema) as writer:
+        writer.write_table(files.select(kept))
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _package(name: str, extra: str | None = None) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONFIGURATION_ERROR,
+            f"This needs {error.name}, which is not installed: pip install "
+            f"'deltalakedb[{extra or name}]'.",
+            package=error.name,
+        ) from error

@@ -1,0 +1,137 @@
+"""Which files and row groups a predicate rules out, and which columns it needs.
+
+Predicates are `pyarrow.compute.Expression` over the table's own column names. They are opaque,
+so nothing here takes them apart or renames them: Arrow itself decides whether a guarantee
+("every row of this file has p = 3", "a lies in 10 … 19 or is null") contradicts a predicate, by
+its dataset interface, on guarantees stated in the table's names and types. That is the same for
+files with mapped names or narrower types as for plain ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.fs
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.scan.columns import Convert
+
+_FORMAT = ds.ParquetFileFormat()
+_NOWHERE = pyarrow.fs.LocalFileSystem()
+
+
+def check_predicate(predicate: pc.Expression, schema: pa.Schema) -> None:
+    """INVALID_PREDICATE for an unknown column, unlike types compared, or what is no boolean."""
+    try:
+        schema.empty_table().filter(predicate)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_PREDICATE,
+            f"The predicate {str(predicate)!r} does not fit the table: {error}. Its columns are: "
+            f"{', '.join(schema.names)}.",
+        ) from error
+
+
+def referenced_columns(predicate: pc.Expression, schema: pa.Schema) -> list[str]:
+    """The columns, in the schema's order, without which the predicate can't be evaluated."""
+    text = str(predicate)
+    if "FieldPath(" in text:
+        return list(schema.names)  # columns by position: take none away
+    empty = schema.empty_table()
+    needed = []
+    for name in schema.names:
+        if name in text:
+            try:
+                empty.drop_columns([name]).filter(predicate)
+            except pa.ArrowException:
+                needed.append(name)
+    return needed
+
+
+def surviving(
+    guarantees: Sequence[pc.Expression | None], predicate: pc.Expression, schema: pa.Schema
+) -> list[int]:
+    """Indexes of the guarantees under which some row might satisfy the predicate.
+
+    None stands for no guarantee. About 20 microseconds each.
+    """
+    fragments = [
+        _FORMAT.make_fragment(str(index), _NOWHERE, partition_expression=guarantee)
+        for index, guarantee in enumerate(guarantees)
+    ]
+    dataset = ds.FileSystemDataset(fragments, schema, _FORMAT, _NOWHERE)
+    return sorted(int(fragment.path) for fragment in dataset.get_fragments(predicate))
+
+
+def partition_guarantee(values: Mapping[str, pa.Scalar]) -> pc.Expression | None:
+    """That every row has these values; Arrow also fills the columns of a dataset from it.
+
+    None for no values. NaN is left out: it equals nothing, so no guarantee can state it.
+    """
+    guarantee: pc.Expression | None = None
+    for name, value in values.items():
+        if not value.is_valid:
+            term = pc.field(name).is_null()
+        elif is_nan(value):
+            continue
+        else:
+            term = pc.field(name) == value
+        guarantee = term if guarantee is None else guarantee & term
+    return guarantee
+
+
+def is_nan(value: pa.Scalar) -> bool:
+    return bool(pa.types.is_floating(value.type) and value.is_valid and value != value)
+
+
+class LeafColumn(NamedTuple):
+    """A primitive column of the table that a file holds at top level."""
+
+    name: str
+    leaf: int
+    """Which of the file's leaf columns it is."""
+    found: pa.DataType
+    """Its type in the file."""
+    convert: Convert
+    wanted: pa.DataType
+    """Its type in the table."""
+
+
+def row_group_guarantee(group: Any, columns: Iterable[LeafColumn]) -> pc.Expression | None:
+    """What the statistics of a `pyarrow.parquet.RowGroupMetaData` promise, or None.
+
+    Floating point columns promise nothing: NaN is outside their bounds.
+    """
+    guarantee: pc.Expression | None = None
+    for column in columns:
+        if not pa.types.is_floating(column.wanted):
+            term = _promise(group.column(column.leaf).statistics, column)
+            if term is not None:
+                guarantee = term if guarantee is None else guarantee & term
+    return guarantee
+
+
+def _promise(statistics: Any, column: LeafColumn) -> pc.Expression | None:
+    if statistics is None:
+        return None
+    field = pc.field(column.name)
+    nulls = statistics.null_count if statistics.has_null_count else None
+    if nulls is not None and nulls > 0 and statistics.num_values == 0:
+        return field.is_null()
+    if not statistics.has_min_max:
+        return None
+    try:
+        bounds = pa.array([statistics.min, statistics.max], column.found)
+        low, high = column.convert(bounds)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return None  # bounds of an unusual encoding: read the rows instead
+    if not (low.is_valid and high.is_valid):
+        return None
+    at_least, at_most = field >= low, field <= high
+    if nulls == 0:
+        return at_least & at_most
+    return (at_least | field.is_null()) & (at_most | field.is_null())

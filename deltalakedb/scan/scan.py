@@ -1,0 +1,283 @@
+"""The rows of a list of a table's files, whoever made the list.
+
+`ScanSpec` says which files of which table; `scan_batches` streams their rows, `scan_table`
+gathers them, `count_rows` counts them. Deletion vectors, column mapping by name and id, type
+widening, columns that are missing or in another order, and partition values are honoured
+(PROTOCOL.md, Deletion Vectors, Column Mapping, Type Widening, Partition Value Serialization).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.partition import parse_partition_value
+from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
+from deltalakedb.redact import redact
+from deltalakedb.scan.file import DataFile, ReadPlan, count_file, read_file
+from deltalakedb.scan.guarantees import (
+    check_predicate,
+    partition_guarantee,
+    referenced_columns,
+    surviving,
+)
+from deltalakedb.scan.threads import in_order
+from deltalakedb.scan.types import ReadSchema, mapping_mode, read_schema
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.store import ObjectStore
+
+DEFAULT_BATCH_SIZE = 131_072
+"""Rows of a batch at most, as in `pyarrow.dataset`."""
+
+_FILE_COLUMNS = ("path", "partition_values", "dv", "num_records")
+_CHUNK = 1024
+_REMOTE_WORKERS = 16
+
+# Features that `unreadable_features` may name and that are honoured here: whoever made the list of
+# files answers for `catalogManaged`, and shredded variants are put together.
+_HONOURED = frozenset({"catalogManaged", "variantShredding", "variantShredding-preview"})
+
+
+@dataclass(frozen=True, eq=False)
+class ScanSpec:
+    """Files of one version of a table, and what of its metadata reading them takes. Picklable."""
+
+    store: StoreSpec | ObjectStore
+    """The table's folder: a spec is opened where it is read, and an open store pickles as its."""
+    files: pa.Table
+    """A row a file: `path` (raw), `partition_values` (canonical JSON), `dv` (JSON or null) and
+    `num_records` (or null) as in FileRows; `size` (bytes) for binning. Others aren't looked at."""
+    schema_string: str
+    partition_columns: tuple[str, ...]
+    """Logical names."""
+    configuration: Mapping[str, str]
+    protocol: Protocol
+    version: int | None = None
+    """For messages."""
+
+    @cached_property
+    def schema(self) -> ReadSchema:
+        """The table's columns; UNSUPPORTED_FEATURE names what reading does not honour."""
+        check_known(self.protocol)
+        refused = [name for name in unreadable_features(self.protocol) if name not in _HONOURED]
+        if refused:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+                f"Reading {self.of_table} needs reader features that are not supported: "
+                f"{', '.join(refused)}. Read it with an engine that supports them.",
+                features=refused,
+            )
+        mode = mapping_mode(self.configuration, self.protocol)
+        return read_schema(self.schema_string, self.partition_columns, mode)
+
+    @cached_property
+    def opened(self) -> ObjectStore:
+        """The store of this process."""
+        return self.store.open() if isinstance(self.store, StoreSpec) else self.store
+
+    @property
+    def place(self) -> StoreSpec:
+        return self.store if isinstance(self.store, StoreSpec) else self.store.spec
+
+    @property
+    def of_table(self) -> str:
+        place = redact(self.place.url)
+        return place if self.version is None else f"version {self.version} of {place}"
+
+    def with_files(self, files: pa.Table) -> ScanSpec:
+        """The same table with other files; what was parsed and opened is kept."""
+        other = replace(self, files=files)
+        kept = ("schema", "opened")
+        other.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
+        return other
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was parsed and opened stays here: workers open the store when they read.
+        return {field.name: getattr(self, field.name) for field in fields(self)} | {
+            "store": self.place
+        }
+
+
+def scan_table(
+    spec: ScanSpec,
+    columns: Sequence[str] | None = None,
+    predicate: pc.Expression | None = None,
+    *,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+) -> pa.Table:
+    """All rows as one table; see `scan_batches`."""
+    wanted = output_schema(spec.schema, columns)
+    batches = list(scan_batches(spec, columns, predicate, batch_size=batch_size))
+    # Without columns only the batches know the number of rows.
+    return pa.Table.from_batches(batches, wanted if len(wanted) or not batches else None)
+
+
+def scan_batches(
+    spec: ScanSpec,
+    columns: Sequence[str] | None = None,
+    predicate: pc.Expression | None = None,
+    *,
+    prune: pc.Expression | None = None,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    workers: int | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The live rows in batches, files in the order of `spec.files`, rows in physical order.
+
+    `columns` are logical names in the order wanted (default: all, partition columns at their
+    place in the schema). Only rows that satisfy `predicate`, an expression over logical names,
+    are given; `prune` only lets files and row groups go that can't satisfy it. `workers` files
+    are read ahead (default: by the storage); memory is bounded by a few batches and 64 MB of
+    row groups for each of them. Batches are never empty. Errors: INVALID_ARGUMENT for unknown
+    columns, INVALID_PREDICATE, UNSUPPORTED_FEATURE, and those of `scan_file.read_file`.
+    """
+    plan, files = _plan(spec, columns, predicate, prune, batch_size)
+    if workers is None:
+        workers = _workers(spec, files.num_rows)
+    if workers <= 1 and files.num_rows <= 1:
+        plan = replace(plan, use_threads=True)
+    jobs: Iterator[Callable[[], Iterator[pa.RecordBatch]]] = (
+        partial(read_file, file, plan) for file in data_files(spec, files)
+    )
+    return in_order(jobs, workers)
+
+
+def count_rows(spec: ScanSpec, predicate: pc.Expression | None = None) -> int:
+    """Live rows that satisfy the predicate.
+
+    Without one nothing but the footers of files whose statistics lack `numRecords` is read.
+    """
+    if predicate is not None:
+        return sum(batch.num_rows for batch in scan_batches(spec, [], predicate))
+    plan, files = _plan(spec, [], None, None, DEFAULT_BATCH_SIZE)
+
+    def count(file: DataFile) -> Iterator[int]:
+        yield count_file(file, plan)
+
+    jobs: Iterator[Callable[[], Iterator[int]]] = (
+        partial(count, file) for file in data_files(spec, files)
+    )
+    known = files.column("num_records").null_count == 0
+    return sum(in_order(jobs, 1 if known else _workers(spec, files.num_rows)))
+
+
+def prune_files(spec: ScanSpec, predicate: pc.Expression) -> pa.Table:
+    """The rows of `spec.files` whose partition values don't contradict the predicate."""
+    if not spec.partition_columns or not spec.files.num_rows:
+        return spec.files
+    texts = spec.files.column("partition_values").combine_chunks().dictionary_encode()
+    guarantees = [
+        partition_guarantee(partition_scalars(text, spec.schema))
+        for text in texts.dictionary.to_pylist()
+    ]
+    kept = surviving(guarantees, predicate, spec.schema.arrow)
+    if len(kept) == len(guarantees):
+        return spec.files
+    flags = np.zeros(len(guarantees), dtype=bool)
+    flags[kept] = True
+    return spec.files.filter(pa.array(flags[texts.indices.to_numpy()]))
+
+
+def partition_scalars(text: str, schema: ReadSchema) -> dict[str, pa.Scalar]:
+    """Logical column name -> typed value, of a file's `partition_values` (JSON text).
+
+    A partition column without a value is null. INVALID_LOG for a text that is no value.
+    """
+    values: dict[str, str | None] = orjson.loads(text)
+    scalars = {}
+    for field in schema.fields:
+        type_name = schema.partitions.get(field.physical_name)
+        if type_name is not None:
+            value = parse_partition_value(values.get(field.physical_name), type_name)
+            scalars[field.name] = pa.scalar(value, field.arrow)
+    return scalars
+
+
+def data_files(spec: ScanSpec, files: pa.Table) -> Iterator[DataFile]:
+    """The files, located and their partition values parsed (once per distinct text)."""
+    schema = spec.schema
+    partitions: dict[str, dict[str, pa.Scalar]] = {}
+    own_store = spec.opened
+    own = own_store.arrow_filesystem()
+    roots = {id(own_store): own}
+    for chunk in files.select(_FILE_COLUMNS).to_batches(max_chunksize=_CHUNK):
+        for raw, values, vector, records in zip(
+            *(column.to_pylist() for column in chunk.columns), strict=True
+        ):
+            scalars = partitions.get(values)
+            if scalars is None:
+                scalars = partitions[values] = partition_scalars(values, schema)
+            store, name = own_store, decode_path(raw)
+            filesystem, root = own
+            if is_absolute(raw):
+                store, name = store.resolve(name)
+                if id(store) not in roots:
+                    roots[id(store)] = store.arrow_filesystem()
+                filesystem, root = roots[id(store)]
+            descriptor = None if vector is None else orjson.loads(vector)
+            yield DataFile(
+                raw, store, name, filesystem, f"{root}/{name}", scalars, descriptor, records
+            )
+
+
+def _plan(
+    spec: ScanSpec,
+    columns: Sequence[str] | None,
+    predicate: pc.Expression | None,
+    prune: pc.Expression | None,
+    batch_size: int,
+) -> tuple[ReadPlan, pa.Table]:
+    """What to read of every file, and the files that are left to be read."""
+    schema = spec.schema
+    output = tuple(schema.fields if columns is None else [schema.field(name) for name in columns])
+    names = [field.name for field in output]
+    if len(set(names)) < len(names):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"A column is asked for twice: {', '.join(names)}. Name each once.",
+        )
+    needed = list(output)
+    files = spec.files
+    pruned_by: list[str] = []
+    if predicate is not None:
+        check_predicate(predicate, schema.arrow)
+        pruned_by = referenced_columns(predicate, schema.arrow)
+        needed += [f for f in schema.fields if f.name in pruned_by and f.name not in names]
+        needed = needed or [schema.fields[0]]  # a predicate on no column still has to see rows
+        prune = predicate if prune is None else prune & predicate
+    if prune is not None:
+        pruned_by = referenced_columns(prune, schema.arrow)
+        files = prune_files(spec, prune)
+    return ReadPlan(
+        store=spec.opened,
+        schema=schema,
+        output=output,
+        needed=tuple(needed),
+        predicate=predicate,
+        prune=prune,
+        pruned_by=frozenset(pruned_by),
+        batch_size=batch_size,
+        use_threads=False,
+        of_table=spec.of_table,
+    ), files
+
+
+def output_schema(schema: ReadSchema, columns: Sequence[str] | None) -> pa.Schema:
+    """The Arrow schema of a scan's batches; INVALID_ARGUMENT for unknown columns."""
+    if columns is None:
+        return schema.arrow
+    return pa.schema([schema.field(name).arrow_field for name in columns])
+
+
+def _workers(spec: ScanSpec, files: int) -> int:
+    """Files to read at a time: as many as there are cores, more where each waits for a network."""
+    least = _REMOTE_WORKERS if spec.place.is_s3 else 1
+    return int(min(files, max(least, pa.cpu_count())))
