@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.ledger import Run, finish_run, now_ms
-from deltalakedb.catalog.queries import TableRow
+from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms
+from deltalakedb.catalog.reading.queries import TableRow
 from deltalakedb.catalog.tables import (
     change_files,
     load_files,

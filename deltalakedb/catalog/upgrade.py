@@ -5,7 +5,7 @@ from __future__ import annotations
 from deltalakedb.catalog.catalog import schema_version
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.migrations import upgrade
-from deltalakedb.catalog.version import SCHEMA_VERSION, check_schema_version
+from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.uri import parse_database
 

@@ -16,7 +16,7 @@ from deltalakedb.cli.reading import open_catalog, read_table
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from deltalakedb.catalog.light import LightCatalog
+    from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.catalog.records import TableRow
 
 _SCREEN_ROWS = 1000
@@ -76,8 +76,8 @@ def _all(
     catalog: LightCatalog, row: TableRow, version: int | None
 ) -> tuple[int, Iterator[pa.RecordBatch]]:
     """Count and stream of a version's files; the stream has begun, so that it stays whole."""
-    from deltalakedb.catalog import queries
-    from deltalakedb.catalog.readable import state_to_read
+    from deltalakedb.catalog.reading import queries
+    from deltalakedb.catalog.reading.versions import state_to_read
 
     at = row.head_version if version is None else version
     state_to_read(catalog, row, at, small=True)
@@ -91,8 +91,8 @@ def _matching(catalog: LightCatalog, row: TableRow, version: int | None, where: 
     """The files that may hold rows that satisfy `where`."""
     import pyarrow.compute as pc
 
-    from deltalakedb.catalog import queries
-    from deltalakedb.catalog.readable import state_to_read
+    from deltalakedb.catalog.reading import queries
+    from deltalakedb.catalog.reading.versions import state_to_read
     from deltalakedb.snapshot.snapshot import Snapshot
 
     at = row.head_version if version is None else version

@@ -9,7 +9,7 @@ import click
 from deltalakedb.cli import options, output
 
 if TYPE_CHECKING:
-    from deltalakedb.catalog.garbage import DeadLoad
+    from deltalakedb.catalog.loads.garbage import DeadLoad
 
 
 @click.command()
@@ -22,7 +22,7 @@ def command(database: str, dry_run: bool) -> None:
     Running imports and everything that a table shows stay as they are.
     """
     from deltalakedb.catalog.catalog import Catalog
-    from deltalakedb.catalog.garbage import collect_garbage
+    from deltalakedb.catalog.loads.garbage import collect_garbage
 
     with Catalog(database) as catalog:
         found = collect_garbage(catalog, dry_run=dry_run)

@@ -31,7 +31,7 @@ _COLUMNS = (
 @options.debug
 def command(table: str, database: str, limit: int | None, output_format: str) -> None:
     """List a table's commits, the newest first."""
-    from deltalakedb.catalog import queries
+    from deltalakedb.catalog.reading import queries
 
     with open_catalog(database) as catalog:
         found = read_table(catalog, table, lambda row: queries.history(catalog, row, limit))

@@ -134,7 +134,7 @@ def _places(
 def _recorded(database: str, table_id: str) -> tuple[str, str] | None:
     """(log, location) of a table that is there already."""
     from deltalakedb.catalog.catalog import Catalog
-    from deltalakedb.catalog.queries import lookup_table
+    from deltalakedb.catalog.reading.queries import lookup_table
     from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
     try:

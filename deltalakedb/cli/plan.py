@@ -33,7 +33,7 @@ def command(
     table: str, database: str, version: int | None, where: str | None, output_format: str
 ) -> None:
     """Explain which files a query would read, and how they are found."""
-    from deltalakedb.catalog.readable import state_to_read
+    from deltalakedb.catalog.reading.versions import state_to_read
     from deltalakedb.snapshot.snapshot import Snapshot
 
     with open_catalog(database) as catalog:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from deltalakedb.catalog.light import LightCatalog
+    from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.catalog.records import TableRow
 
 T = TypeVar("T")
@@ -16,8 +16,8 @@ T = TypeVar("T")
 @contextmanager
 def open_catalog(database: str) -> Iterator[LightCatalog]:
     """A catalog to be read. Raises NOT_FOUND, CATALOG_VERSION, AUTHENTICATION_ERROR, …"""
-    from deltalakedb.catalog.light import LightCatalog
-    from deltalakedb.catalog.version import check_schema_version
+    from deltalakedb.catalog.reading.catalog import LightCatalog
+    from deltalakedb.catalog.schema_version import check_schema_version
 
     catalog = LightCatalog(database)
     try:
@@ -30,7 +30,7 @@ def open_catalog(database: str) -> Iterator[LightCatalog]:
 
 def read_table(catalog: LightCatalog, table: str, ask: Callable[[TableRow], T]) -> T:
     """What `ask` finds out about a table; asked again if an import has replaced it meanwhile."""
-    from deltalakedb.catalog.queries import find_table
+    from deltalakedb.catalog.reading.queries import find_table
     from deltalakedb.error import DeltaLakeError
 
     row = find_table(catalog, table)

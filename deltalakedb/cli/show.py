@@ -25,8 +25,8 @@ Facts = list[tuple[str, list[str]]]
 @options.debug
 def command(table: str, database: str, version: int | None, output_format: str) -> None:
     """Show a table's schema, properties and totals."""
-    from deltalakedb.catalog import queries
-    from deltalakedb.catalog.readable import state_to_read
+    from deltalakedb.catalog.reading import queries
+    from deltalakedb.catalog.reading.versions import state_to_read
 
     with open_catalog(database) as catalog:
 

@@ -31,7 +31,7 @@ _COLUMNS = (
 @options.debug
 def command(database: str, output_format: str) -> None:
     """List the tables of the catalog."""
-    from deltalakedb.catalog.queries import all_tables
+    from deltalakedb.catalog.reading.queries import all_tables
 
     with open_catalog(database) as catalog:
         found = all_tables(catalog)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from deltalakedb.catalog import ledger
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.loads import ledger
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.executor.executor import Executor
 from deltalakedb.migrate import tasks

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import reduce
 
-from deltalakedb.catalog import ledger, queries
 from deltalakedb.catalog.apply import apply_state
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.loads import ledger
+from deltalakedb.catalog.reading import queries
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor
 from deltalakedb.log.reader import plan_ranges

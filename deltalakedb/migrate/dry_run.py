@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.reader import plan_ranges

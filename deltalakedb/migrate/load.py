@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.ledger import Part, Run, plan_parts
-from deltalakedb.catalog.swap import index_load
+from deltalakedb.catalog.loads.ledger import Part, Run, plan_parts
+from deltalakedb.catalog.loads.swap import index_load
 from deltalakedb.catalog.tables import metadata as catalog_metadata
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.place import log_store
 from deltalakedb.redact import redact

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from deltalakedb.catalog import ledger, queries
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.base import Lease
-from deltalakedb.catalog.swap import TableFacts, lease_key, swap
+from deltalakedb.catalog.loads import ledger
+from deltalakedb.catalog.loads.swap import TableFacts, lease_key, swap
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.retry import retried
 from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.dask import OnDask
@@ -32,7 +34,6 @@ from deltalakedb.migrate.request import (
     other_mode,
 )
 from deltalakedb.migrate.result import ImportResult
-from deltalakedb.migrate.retry import retried
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.queries import TableRow, TableState, live_predicate
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.queries import TableRow, TableState, live_predicate
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.partition import partition_id

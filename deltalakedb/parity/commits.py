@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import xxhash
 
-from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
 from deltalakedb.log.segment import CommitEntry, LogListing
 from deltalakedb.storage.store import ObjectStore
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.queries import TableRow, TableState
+from deltalakedb.catalog.reading.queries import TableRow, TableState
 from deltalakedb.parity.buckets import Buckets, bucket_count
 from deltalakedb.parity.catalog_side import CatalogFiles, catalog_state, lost_state
 from deltalakedb.parity.cluster import read_parts

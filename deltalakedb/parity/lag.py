@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.queries import TableRow
+from deltalakedb.catalog.reading.queries import TableRow
 from deltalakedb.log.commit import ActionReader
 from deltalakedb.log.rows import LIVE
 from deltalakedb.log.segment import CommitEntry, LogListing

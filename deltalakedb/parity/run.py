@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.ledger import now_ms
-from deltalakedb.catalog.readable import check_version
+from deltalakedb.catalog.loads.ledger import now_ms
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.versions import check_version
 from deltalakedb.catalog.tables import parity_runs
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from deltalakedb.catalog.light import LightCatalog
-from deltalakedb.catalog.queries import file_schema, live_predicate
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.queries import file_schema, live_predicate
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.config import CacheConfig, EvictionPolicy
 from deltalakedb.planning.cache_file import CacheFile, lists_in, sweep, write_list

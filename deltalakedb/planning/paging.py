@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from deltalakedb.catalog.light import LightCatalog
-from deltalakedb.catalog.queries import file_schema, live_predicate
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.queries import file_schema, live_predicate
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.columns import column_of

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pyarrow as pa
 
-from deltalakedb.catalog.light import LightCatalog, PartitionRow, PartitionSet
-from deltalakedb.catalog.queries import file_schema, live_predicate
+from deltalakedb.catalog.reading.catalog import LightCatalog, PartitionRow, PartitionSet
+from deltalakedb.catalog.reading.queries import file_schema, live_predicate
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.columns import array_of, column_of, numbers_of, table_of

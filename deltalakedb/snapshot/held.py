@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TypeVar
 
-from deltalakedb.catalog import queries
-from deltalakedb.catalog.light import LightCatalog
-from deltalakedb.catalog.readable import check_version
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.versions import check_version
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 

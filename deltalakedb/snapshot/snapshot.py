@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from deltalakedb.catalog import queries
-from deltalakedb.catalog.light import LightCatalog
-from deltalakedb.catalog.partition_counts import partition_counts
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.partition_counts import partition_counts
+from deltalakedb.catalog.reading.size_classes import size_classes
 from deltalakedb.catalog.records import TableRow, TableState, load_files_name
-from deltalakedb.catalog.size_classes import size_classes
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata, PartitionNames, protocol_of
 from deltalakedb.log.paths import decode_path, is_absolute

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from deltalakedb.catalog.light import LightCatalog
+from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.config import CacheConfig, SqlConfig
 from deltalakedb.secret import Secret
 from deltalakedb.table.table import Table

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from deltalakedb.catalog import queries
-from deltalakedb.catalog.light import LightCatalog
-from deltalakedb.catalog.readable import state_to_read
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import sqlalchemy as sa
 
-from deltalakedb.catalog import ledger
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.dialects.mysql import MySqlDialect
+from deltalakedb.catalog.dialects.mysql.dialect import MySqlDialect
+from deltalakedb.catalog.loads import ledger
+from deltalakedb.catalog.loads.swap import TableFacts, index_load, swap
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.swap import TableFacts, index_load, swap
 from deltalakedb.catalog.tables import files
 from deltalakedb.log.rows import LIVE
 

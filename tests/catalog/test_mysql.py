@@ -16,10 +16,13 @@ import pymysql
 import pytest
 import sqlalchemy as sa
 
-from deltalakedb.catalog import queries
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.dialects import dialect_of, mysql, mysql_loader, mysql_text
+from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import Dialect
+from deltalakedb.catalog.dialects.mysql import loader as mysql_loader
+from deltalakedb.catalog.dialects.mysql import text as mysql_text
+from deltalakedb.catalog.dialects.mysql import dialect as mysql
+from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import partitions
 from deltalakedb.config import SqlConfig
@@ -339,7 +342,7 @@ def test_views_show_a_load_when_it_is_live_and_only_then(new_catalog: Catalog) -
 
 
 def test_views_hold_many_tables(new_catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    from deltalakedb.catalog.dialects import mysql_views
+    from deltalakedb.catalog.dialects.mysql import views as mysql_views
 
     monkeypatch.setattr(mysql_views, "_WIDTH", 2)
     runs = [loads.new_run(new_catalog) for _ in range(6)]

@@ -255,7 +255,7 @@ def test_no_such_database_on_the_server(postgres_server: PostgresServer, log: Pa
 
 
 def test_locked_sqlite_file(log: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deltalakedb.catalog.dialects.sqlite.BUSY_SECONDS", 0.5)
+    monkeypatch.setattr("deltalakedb.catalog.dialects.sqlite.dialect.BUSY_SECONDS", 0.5)
     dl("import", "--database", database, "--log-dir", log)
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("BEGIN EXCLUSIVE")

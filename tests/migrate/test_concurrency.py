@@ -15,9 +15,9 @@ import psycopg2
 import pytest
 import sqlalchemy as sa
 
-from deltalakedb.catalog import ledger
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects import dialect_of
+from deltalakedb.catalog.loads import ledger
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.run import import_table
 from deltalakedb.uri import parse_database
@@ -250,8 +250,8 @@ def test_two_tables_that_want_one_name_at_one_moment(
 
 
 def test_a_catch_up_is_refused_when_the_table_has_moved(table: Path, catalog_url: str) -> None:
-    from deltalakedb.catalog import queries
     from deltalakedb.catalog.apply import apply_state
+    from deltalakedb.catalog.reading import queries
     from deltalakedb.log.reader import plan_ranges, read_listing, read_range
     from deltalakedb.log.segment import latest_segment
     from deltalakedb.replay.state import RangeState

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchmarks import generate
-from deltalakedb.catalog.dialects import postgresql
+from deltalakedb.catalog.dialects.postgresql.dialect import dialect as postgresql
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate import spill
 from tests.migrate.catalogs import left_over, reading, runs, select
@@ -456,8 +456,8 @@ def test_a_run_that_was_taken_for_dead_changes_nothing(
     big: Path, expected: Digest, pg_database: str
 ) -> None:
     """Its lease was lost, another import came, cleaned up and failed in its turn."""
-    from deltalakedb.catalog import ledger
     from deltalakedb.catalog.catalog import Catalog
+    from deltalakedb.catalog.loads import ledger
 
     def clean_up() -> None:
         with Catalog(pg_database) as catalog, reading(pg_database) as connection:

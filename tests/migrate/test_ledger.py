@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from deltalakedb.catalog import ledger
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.ledger import Part, Run
-from deltalakedb.catalog.swap import TableFacts, swap
+from deltalakedb.catalog.loads import ledger
+from deltalakedb.catalog.loads.ledger import Part, Run
+from deltalakedb.catalog.loads.swap import TableFacts, swap
 from deltalakedb.catalog.tables import partitions
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.dask import OnDask

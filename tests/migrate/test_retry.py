@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from deltalakedb.catalog.dialects import dialect_of
+from deltalakedb.catalog.retry import ATTEMPTS, retried
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.migrate.retry import ATTEMPTS, retried
 from deltalakedb.uri import parse_database
 
 

@@ -15,15 +15,15 @@ def dialect_of(url: str) -> Dialect:
     """The dialect of a SQLAlchemy URL. Raises INVALID_ARGUMENT for a database we don't speak."""
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme == "sqlite":
-        from deltalakedb.catalog.dialects.sqlite import SqliteDialect
+        from deltalakedb.catalog.dialects.sqlite.dialect import SqliteDialect
 
         return SqliteDialect(url)
     if scheme == "postgresql":
-        from deltalakedb.catalog.dialects.postgresql import PostgresDialect
+        from deltalakedb.catalog.dialects.postgresql.dialect import PostgresDialect
 
         return PostgresDialect(url)
     if scheme in ("mysql", "mariadb"):
-        from deltalakedb.catalog.dialects.mysql import MySqlDialect
+        from deltalakedb.catalog.dialects.mysql.dialect import MySqlDialect
 
         return MySqlDialect(url)
     raise DeltaLakeError(

@@ -73,7 +73,7 @@ class Reader(ABC):
         return self.dialect.translate(error)
 
     def _no_catalog(self) -> DeltaLakeError:
-        from deltalakedb.catalog.version import no_catalog
+        from deltalakedb.catalog.schema_version import no_catalog
 
         return no_catalog(self.url)
 
@@ -116,15 +116,15 @@ def reader_of(url: str) -> Reader:
     """A reader for a SQLAlchemy URL (as `uri.parse_database` gives it)."""
     scheme = url.partition(":")[0].partition("+")[0]
     if scheme == "sqlite":
-        from deltalakedb.catalog.dialects.sqlite_reader import SqliteReader
+        from deltalakedb.catalog.dialects.sqlite.reader import SqliteReader
 
         return SqliteReader(url)
     if scheme == "postgresql":
-        from deltalakedb.catalog.dialects.postgresql_reader import PostgresReader
+        from deltalakedb.catalog.dialects.postgresql.reader import PostgresReader
 
         return PostgresReader(url)
     if scheme in ("mysql", "mariadb"):
-        from deltalakedb.catalog.dialects.mysql_reader import MySqlReader
+        from deltalakedb.catalog.dialects.mysql.reader import MySqlReader
 
         return MySqlReader(url)
     from deltalakedb.catalog.dialects import dialect_of

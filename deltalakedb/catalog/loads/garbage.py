@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from deltalakedb.catalog import ledger
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.base import Lease
-from deltalakedb.catalog.swap import lease_key
+from deltalakedb.catalog.loads import ledger
+from deltalakedb.catalog.loads.swap import lease_key
 from deltalakedb.catalog.tables import import_parts, import_runs
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deltalakedb.catalog.records import TABLE_COLUMNS, TableRow, TableState, load_files_name
-from deltalakedb.catalog.version import check_schema_version
+from deltalakedb.catalog.schema_version import check_schema_version
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
 from deltalakedb.log.rows import LIVE

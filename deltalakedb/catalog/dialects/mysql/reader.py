@@ -6,8 +6,8 @@ from typing import Any
 
 import pymysql
 
-from deltalakedb.catalog.dialects.mysql_connection import connect
-from deltalakedb.catalog.dialects.mysql_error import LOST, NO_SUCH_TABLE, number_and_text
+from deltalakedb.catalog.dialects.mysql.connection import connect
+from deltalakedb.catalog.dialects.mysql.error import LOST, NO_SUCH_TABLE, number_and_text
 from deltalakedb.catalog.dialects.reader import Reader
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.ledger import Run, finish_run, now_ms, unloaded_parts
+from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms, unloaded_parts
 from deltalakedb.catalog.tables import tables
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash

@@ -14,7 +14,7 @@ from typing import Any
 
 import pymysql
 
-from deltalakedb.catalog.dialects.mysql_error import LOCK_WAIT_TIMEOUT, number_and_text
+from deltalakedb.catalog.dialects.mysql.error import LOCK_WAIT_TIMEOUT, number_and_text
 from deltalakedb.catalog.dialects.union_view import (
     COLUMNS,
     files_select,

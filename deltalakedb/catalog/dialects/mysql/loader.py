@@ -8,10 +8,10 @@ import warnings
 import pyarrow as pa
 import pymysql
 
-from deltalakedb.catalog.dialects import mysql_text
 from deltalakedb.catalog.dialects.base import Loader, check_claim
-from deltalakedb.catalog.dialects.mysql_connection import MySqlConnection
-from deltalakedb.catalog.dialects.mysql_error import LOCAL_INFILE_OFF, number_and_text
+from deltalakedb.catalog.dialects.mysql import text as mysql_text
+from deltalakedb.catalog.dialects.mysql.connection import MySqlConnection
+from deltalakedb.catalog.dialects.mysql.error import LOCAL_INFILE_OFF, number_and_text
 
 _STATEMENT_BYTES = 1 << 20
 

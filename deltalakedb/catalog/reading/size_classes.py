@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deltalakedb.catalog.queries import Readable, live_predicate
+from deltalakedb.catalog.reading.queries import Readable, live_predicate
 from deltalakedb.catalog.records import TableRow, load_files_name
 
 

@@ -17,15 +17,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import insert
 
 from deltalakedb.catalog.dialects.base import Dialect, Lease, Loader
-from deltalakedb.catalog.dialects.mysql_connection import MySqlConnection, connect, lock_name
-from deltalakedb.catalog.dialects.mysql_error import (
+from deltalakedb.catalog.dialects.mysql.connection import MySqlConnection, connect, lock_name
+from deltalakedb.catalog.dialects.mysql.error import (
     LOCK_WAIT_TIMEOUT,
     kind_and_advice,
     number_and_text,
 )
-from deltalakedb.catalog.dialects.mysql_loader import MySqlLoader
-from deltalakedb.catalog.dialects.mysql_rows import decode_rows
-from deltalakedb.catalog.dialects.mysql_views import (
+from deltalakedb.catalog.dialects.mysql.loader import MySqlLoader
+from deltalakedb.catalog.dialects.mysql.rows import decode_rows
+from deltalakedb.catalog.dialects.mysql.views import (
     attachable_loads,
     existing_loads,
     is_complete,

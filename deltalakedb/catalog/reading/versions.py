@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deltalakedb.catalog.queries import Readable, state_at
+from deltalakedb.catalog.reading.queries import Readable, state_at
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol, check_known
