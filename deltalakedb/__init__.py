@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from deltalakedb.facade.bridge import DeltaLakeBridge as DeltaLakeBridge
     from deltalakedb.facade.connection import SqlConnection as SqlConnection
     from deltalakedb.facade.lazy import LazyLoadingManager as LazyLoadingManager
-    from deltalakedb.migrate.result import ImportResult as ImportResult
-    from deltalakedb.migrate.run import import_table as import_table
+    from deltalakedb.importing.result import ImportResult as ImportResult
+    from deltalakedb.importing.run import import_table as import_table
     from deltalakedb.parity.report import DiffReport as DiffReport
     from deltalakedb.parity.run import diff_table as diff_table
     from deltalakedb.snapshot.snapshot import Snapshot as Snapshot
@@ -33,9 +33,9 @@ _HOMES = {
     "DeltaLakeError": "deltalakedb.error",
     "DeltaLakeErrorKind": "deltalakedb.error",
     "DiffReport": "deltalakedb.parity.report",
-    "ImportResult": "deltalakedb.migrate.result",
+    "ImportResult": "deltalakedb.importing.result",
     "diff_table": "deltalakedb.parity.run",
-    "import_table": "deltalakedb.migrate.run",
+    "import_table": "deltalakedb.importing.run",
     "Snapshot": "deltalakedb.snapshot.snapshot",
     "Table": "deltalakedb.table.table",
     "connect_to_table": "deltalakedb.table.connect",

@@ -12,7 +12,7 @@ from deltalakedb.cli import options, output
 from deltalakedb.cli.place import Place
 
 if TYPE_CHECKING:
-    from deltalakedb.migrate.result import ImportResult
+    from deltalakedb.importing.result import ImportResult
 
 
 @click.command("import")
@@ -94,8 +94,8 @@ def _import(log_dir: str, place: Place, arguments: dict[str, Any]) -> ImportResu
 
     with display_progress() as progress:
         progress.phase("opening the log")
+        from deltalakedb.importing.run import import_table
         from deltalakedb.log.place import log_store
-        from deltalakedb.migrate.run import import_table
 
         if arguments["dry_run"]:
             return import_table(log_dir, **arguments)
@@ -167,7 +167,7 @@ def _write_failure(
     path: str, error: BaseException, known: Mapping[str, Any], seconds: float
 ) -> None:
     from deltalakedb.cli.ending import kind_of, message_of
-    from deltalakedb.migrate.result import failure_json
+    from deltalakedb.importing.result import failure_json
 
     told = getattr(error, "facts", {})
     found = {name: told[name] for name in ("run_id", "table_id") if name in told}

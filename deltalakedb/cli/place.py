@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from deltalakedb.cli.progress import Display
 
 # What workers will need while this process lists the log and opens the catalog.
-_IMPORTS = ("deltalakedb.migrate.tasks",)
+_IMPORTS = ("deltalakedb.importing.tasks",)
 
 
 @dataclass(frozen=True)

@@ -19,17 +19,17 @@ import sqlalchemy as sa
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import Dialect
+from deltalakedb.catalog.dialects.mysql import dialect as mysql
 from deltalakedb.catalog.dialects.mysql import loader as mysql_loader
 from deltalakedb.catalog.dialects.mysql import text as mysql_text
-from deltalakedb.catalog.dialects.mysql import dialect as mysql
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import partitions
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing import tasks
+from deltalakedb.importing.run import import_table
 from deltalakedb.log.paths import decode_path
-from deltalakedb.migrate import tasks
-from deltalakedb.migrate.run import import_table
 from deltalakedb.uri import parse_database
 from tests.catalog import mysql_loads as loads
 from tests.servers.mariadb import PASSWORD, MariaDbServer

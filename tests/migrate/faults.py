@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from deltalakedb.catalog.tables import LOAD_TABLES, files
+from deltalakedb.importing import run
+from deltalakedb.importing.result import ImportResult
 from deltalakedb.log.reader import plan_ranges
-from deltalakedb.migrate import run
-from deltalakedb.migrate.result import ImportResult
 from tests.migrate.catalogs import left_over, reading, select
 
 ADDS = 12_000
@@ -91,7 +91,7 @@ _IMPORT = """
 import sys
 from functools import partial
 from deltalakedb.log.reader import plan_ranges
-from deltalakedb.migrate import run
+from deltalakedb.importing import run
 
 def main():
     table, size, scheduler, mode = sys.argv[1:]

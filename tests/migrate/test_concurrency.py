@@ -19,7 +19,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.uri import parse_database
 from tests.migrate.catalogs import engine, left_over, runs, write_log
 from tests.replay.generated import Log, add, table_commit
@@ -415,7 +415,7 @@ def test_an_import_whose_lease_another_took_changes_nothing(table: Path, pg_data
 def test_catching_up_while_connections_are_cut_is_exact_or_refused(
     table: Path, pg_database: str, cut: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deltalakedb.migrate import catch_up
+    from deltalakedb.importing import catch_up
 
     import_(table, pg_database)
     log = [*OLD, [add("next")]]

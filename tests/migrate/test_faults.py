@@ -18,7 +18,7 @@ import pytest
 from benchmarks import generate
 from deltalakedb.catalog.dialects.postgresql.dialect import dialect as postgresql
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.migrate import spill
+from deltalakedb.importing import spill
 from tests.migrate.catalogs import left_over, reading, runs, select
 from tests.migrate.faults import (
     ADDS,

@@ -21,10 +21,10 @@ from deltalakedb.catalog.migrations import VERSION_TABLE
 from deltalakedb.catalog.tables import VIEWS, metadata
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing import load, run
+from deltalakedb.importing.result import ImportResult
+from deltalakedb.importing.run import import_table
 from deltalakedb.log.reader import plan_ranges
-from deltalakedb.migrate import load, run
-from deltalakedb.migrate.result import ImportResult
-from deltalakedb.migrate.run import import_table
 from tests.log.made_logs import write_checkpoint, write_commit
 from tests.migrate.catalogs import (
     content,

@@ -17,8 +17,8 @@ from deltalakedb.catalog.loads.swap import TableFacts, swap
 from deltalakedb.catalog.tables import partitions
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.dask import OnDask
-from deltalakedb.migrate import tasks
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing import tasks
+from deltalakedb.importing.run import import_table
 from tests.migrate.catalogs import engine, left_over, runs, table_row, write_log
 from tests.replay.generated import Log, add, table_commit
 

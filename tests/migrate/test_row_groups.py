@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from deltalakedb.importing.run import import_table
 from deltalakedb.log import reader
-from deltalakedb.migrate.run import import_table
 from tests.log.made_logs import write_checkpoint, write_commit
 from tests.migrate.catalogs import content
 from tests.migrate.faults import at, import_big, kill, small_parts, worker_processes

@@ -15,11 +15,11 @@ import pytest
 from distributed.protocol import serialize
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing import tasks
+from deltalakedb.importing.request import import_request
+from deltalakedb.importing.run import import_table
+from deltalakedb.importing.tasks import LoadSpec, ParseSpec
 from deltalakedb.log.reader import RangeSpec
-from deltalakedb.migrate import tasks
-from deltalakedb.migrate.request import import_request
-from deltalakedb.migrate.run import import_table
-from deltalakedb.migrate.tasks import LoadSpec, ParseSpec
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
 from tests.migrate.catalogs import engine, runs, write_log

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.migrate import spill
-from deltalakedb.migrate.spill import SpillKey
+from deltalakedb.importing import spill
+from deltalakedb.importing.spill import SpillKey
 from deltalakedb.replay.state import RangeState
 from tests.replay.generated import add, read, remove, table_commit
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading.queries import find_table
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.parity.run import diff_table
 from tests.parity.logs import Log
 

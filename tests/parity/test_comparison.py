@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.parity import buckets
 from deltalakedb.parity.buckets import Buckets, bucket_count
 from deltalakedb.parity.diff import FileDrift, compare_files, first_difference

@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.parity.run import diff_table
 from tests.parity.logs import Log
 from tests.servers.s3 import SECRET, S3Bucket

@@ -9,7 +9,7 @@ import pytest
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.parity.run import diff_table
 from tests.parity.logs import COMMITS, METADATA, T0, Log, add, live_state
 

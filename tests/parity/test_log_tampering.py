@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.parity.report import DiffReport
 from deltalakedb.parity.run import diff_table
 from tests.parity.logs import (

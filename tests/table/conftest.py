@@ -10,7 +10,7 @@ import pytest
 from benchmarks.data_files import ROWS
 from benchmarks.generate import Variant, generate
 from benchmarks.synthetic import Shape
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from tests.table.opening import NAME
 
 DATABASES = ("sqlite", "postgresql")

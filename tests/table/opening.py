@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from deltalakedb.catalog.dialects.reader import Reader
 from deltalakedb.config import CacheConfig
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.table.connect import connect_to_table
 from deltalakedb.table.table import Table
 from tests.log.made_logs import Action, write_commit

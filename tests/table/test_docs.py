@@ -13,7 +13,7 @@ import pytest
 from benchmarks.data_files import ROWS
 from benchmarks.generate import Variant, generate
 from benchmarks.synthetic import Shape
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reading.md"

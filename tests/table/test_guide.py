@@ -13,7 +13,7 @@ import pytest
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.facade.bridge import DeltaLakeBridge, OriginalFile, QueriedData, SchemaText
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from tests.table.opening import GrowingTable, add, first_actions, remove, table_uri
 from tests.tables import samples
 

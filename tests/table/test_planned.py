@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from deltalakedb.config import CacheConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table import connect
 from tests.table.opening import GrowingTable, add, asked, first_actions, open_table

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from deltalakedb.facade.bridge import DeltaLakeBridge
-from deltalakedb.migrate.run import import_table
+from deltalakedb.importing.run import import_table
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table.table import Table
 from tests.snapshot.scan_support import sample_facts, sample_versions

@@ -10,11 +10,11 @@ from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.reading import queries
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor
+from deltalakedb.importing import tasks
+from deltalakedb.importing.abandon import abandon
+from deltalakedb.importing.result import ImportResult
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import CommitEntry, LogListing, Run, Segment
-from deltalakedb.migrate import tasks
-from deltalakedb.migrate.abandon import abandon
-from deltalakedb.migrate.result import ImportResult
 from deltalakedb.parity.commits import differing_commits
 from deltalakedb.replay.state import RangeState
 from deltalakedb.storage.spec import StoreSpec

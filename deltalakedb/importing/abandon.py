@@ -9,7 +9,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.executor.executor import Executor
-from deltalakedb.migrate import tasks
+from deltalakedb.importing import tasks
 
 
 def abandon(

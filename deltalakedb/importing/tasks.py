@@ -20,11 +20,11 @@ from deltalakedb.catalog.dialects.base import close_idle
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.retry import retried
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing import spill
+from deltalakedb.importing.spill import SpillKey
 from deltalakedb.log.commit import ActionRows, StateChange
 from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
 from deltalakedb.log.reader import RangeSpec, read_range, read_ranges
-from deltalakedb.migrate import spill
-from deltalakedb.migrate.spill import SpillKey
 from deltalakedb.replay.events import Endings, Events, resolve
 from deltalakedb.replay.state import RangeState
 from deltalakedb.secret import Secret

@@ -18,22 +18,22 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.dask import OnDask
 from deltalakedb.executor.executor import Executor
 from deltalakedb.executor.here import Here
-from deltalakedb.log.reader import plan_ranges, read_listing
-from deltalakedb.log.segment import LogListing, Segment
-from deltalakedb.migrate import tasks
-from deltalakedb.migrate.abandon import abandon
-from deltalakedb.migrate.catch_up import catch_up, check_agreement
-from deltalakedb.migrate.dry_run import dry_run_of
-from deltalakedb.migrate.load import LoadResult, Progress, load, no_progress
-from deltalakedb.migrate.readable import base_version, with_readable
-from deltalakedb.migrate.request import (
+from deltalakedb.importing import tasks
+from deltalakedb.importing.abandon import abandon
+from deltalakedb.importing.catch_up import catch_up, check_agreement
+from deltalakedb.importing.dry_run import dry_run_of
+from deltalakedb.importing.load import LoadResult, Progress, load, no_progress
+from deltalakedb.importing.request import (
     ImportRequest,
     existing_table,
     identified,
     import_request,
     other_mode,
 )
-from deltalakedb.migrate.result import ImportResult
+from deltalakedb.importing.result import ImportResult
+from deltalakedb.importing.segments import base_version, with_readable
+from deltalakedb.log.reader import plan_ranges, read_listing
+from deltalakedb.log.segment import LogListing, Segment
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 

@@ -8,17 +8,17 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.reader import plan_ranges
-from deltalakedb.log.segment import CommitEntry, LogListing
-from deltalakedb.migrate.catch_up import check_agreement, new_commits
-from deltalakedb.migrate.readable import base_version, with_readable
-from deltalakedb.migrate.request import (
+from deltalakedb.importing.catch_up import check_agreement, new_commits
+from deltalakedb.importing.request import (
     ImportRequest,
     existing_table,
     identified,
     other_mode,
 )
-from deltalakedb.migrate.result import ImportResult
+from deltalakedb.importing.result import ImportResult
+from deltalakedb.importing.segments import base_version, with_readable
+from deltalakedb.log.reader import plan_ranges
+from deltalakedb.log.segment import CommitEntry, LogListing
 
 
 def dry_run_of(

@@ -17,13 +17,13 @@ from deltalakedb.catalog.loads.swap import index_load
 from deltalakedb.catalog.tables import metadata as catalog_metadata
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor
+from deltalakedb.importing import tasks
+from deltalakedb.importing.stages import StageClock
+from deltalakedb.importing.tasks import Loaded, LoadSpec, ParseSpec, Prepared, SlotRange, Summary
 from deltalakedb.log.keys import SkippingColumn, choose_skipping_columns
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 from deltalakedb.log.reader import RangeSpec
 from deltalakedb.log.segment import Segment
-from deltalakedb.migrate import tasks
-from deltalakedb.migrate.stages import StageClock
-from deltalakedb.migrate.tasks import Loaded, LoadSpec, ParseSpec, Prepared, SlotRange, Summary
 from deltalakedb.replay.intervals import StateInterval, at_version, commit_times, state_intervals
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
