@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import reduce
 
-from deltalakedb.catalog.apply import apply_state
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.reading import queries
+from deltalakedb.commit.apply import apply_state
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor
 from deltalakedb.importing import tasks
@@ -15,7 +15,7 @@ from deltalakedb.importing.abandon import abandon
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import CommitEntry, LogListing, Run, Segment
-from deltalakedb.parity.commits import differing_commits
+from deltalakedb.mirror.fingerprints import differing_commits
 from deltalakedb.replay.state import RangeState
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore

@@ -17,7 +17,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.place import log_store
 from deltalakedb.log.reader import read_listing
 from deltalakedb.log.segment import LogListing
-from deltalakedb.parity import commits
+from deltalakedb.mirror import fingerprints as commits
 from deltalakedb.parity.catalog_side import catalog_state, import_checkpoint
 from deltalakedb.parity.comparison import Outcome, Progress, Sides, compare, file_lists
 from deltalakedb.parity.lag import measure_lag

@@ -250,8 +250,8 @@ def test_two_tables_that_want_one_name_at_one_moment(
 
 
 def test_a_catch_up_is_refused_when_the_table_has_moved(table: Path, catalog_url: str) -> None:
-    from deltalakedb.catalog.apply import apply_state
     from deltalakedb.catalog.reading import queries
+    from deltalakedb.commit.apply import apply_state
     from deltalakedb.log.reader import plan_ranges, read_listing, read_range
     from deltalakedb.log.segment import latest_segment
     from deltalakedb.replay.state import RangeState
