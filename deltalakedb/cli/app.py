@@ -38,7 +38,9 @@ class _Commands(click.Group):
         module = _MODULES.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = importlib.import_module(f"deltalakedb.cli.{module}").command
+        command: click.Command = importlib.import_module(
+            f"deltalakedb.cli.commands.{module}"
+        ).command
         return command
 
     def main(
