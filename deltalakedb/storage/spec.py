@@ -71,7 +71,7 @@ class StoreSpec:
         """
         if self.is_s3:
             try:
-                from deltalakedb.storage.s3 import S3Store
+                from deltalakedb.storage.s3.store import S3Store
             except ModuleNotFoundError as error:
                 package = str(error.name).partition(".")[0]
                 raise DeltaLakeError(

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileType, FSSpecHandler, PyFileSystem
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.storage.s3 import S3Store
+from deltalakedb.storage.s3.store import S3Store
 from deltalakedb.storage.spec import StoreSpec
 
 TAIL = 1 << 16

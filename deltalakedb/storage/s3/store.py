@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fsspec.asyn import sync
 from s3fs.core import S3_RETRYABLE_ERRORS
 
-from deltalakedb.storage.s3_connection import connect
-from deltalakedb.storage.s3_error import error_code, translate
+from deltalakedb.storage.s3.connection import connect
+from deltalakedb.storage.s3.error import error_code, translate
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import DEFAULT_CONCURRENCY, ObjectInfo, ObjectStore, not_found
 
@@ -68,7 +68,7 @@ class S3Store(ObjectStore):
         return self._run(self._get_tail, name, length)
 
     def open_input(self, name: str) -> pa.NativeFile:
-        from deltalakedb.storage.s3_arrow import open_input
+        from deltalakedb.storage.s3.arrow import open_input
 
         return open_input(self, name)
 
@@ -85,7 +85,7 @@ class S3Store(ObjectStore):
         return self._run(self._head, name) is not None
 
     def arrow_filesystem(self) -> tuple[pyarrow.fs.FileSystem, str]:
-        from deltalakedb.storage.s3_arrow import filesystem
+        from deltalakedb.storage.s3.arrow import filesystem
 
         root = f"{self._bucket}/{self._prefix}".rstrip("/")
         return filesystem(S3Store(self.spec.at(f"s3://{self._bucket}")), self._s3), root
