@@ -27,9 +27,10 @@ from tests.replay.generated import Log, add, table_commit
 OLD: Log = [table_commit(), [add(f"old{i}", value=str(i)) for i in range(7)]]
 NEW: Log = [table_commit(), [add(f"new{i}", value=str(i)) for i in range(50)]]
 LIVE = (
-    "SELECT t.num_files, count(f.path) FROM dl_tables t "
+    "SELECT h.num_files, count(f.path) FROM dl_tables t "
+    "JOIN dl_heads h ON h.table_key = t.table_key "
     "LEFT JOIN dl_live_files f ON f.table_name = t.name AND f.namespace = t.namespace "
-    "WHERE t.name = 'orders' GROUP BY t.num_files"
+    "WHERE t.name = 'orders' GROUP BY h.num_files"
 )
 
 
