@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 
 from s3fs import S3FileSystem
 
+from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
@@ -27,7 +27,7 @@ _FROM_ENVIRONMENT = {
 }
 
 _Settings = tuple[object, ...]
-_lock = threading.Lock()
+_lock = fork.Lock()
 _connected: dict[_Settings, S3FileSystem] = {}
 
 
