@@ -132,7 +132,10 @@ def to_dask(
     Tasks hold the store's spec without credentials: see `deltalakedb.secret`.
     """
     _package("pandas")
-    frames = _package("dask.dataframe", extra="dask")
+    try:
+        import dask.dataframe as frames
+    except ModuleNotFoundError as error:
+        raise _missing(error, "dask") from error
     wanted = output_schema(spec.schema, columns)
     files = spec.files
     if predicate is not None:
@@ -197,13 +200,16 @@ def _ipc(files: pa.Table) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _package(name: str, extra: str | None = None) -> Any:
+def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CONFIGURATION_ERROR,
-            f"This needs {error.name}, which is not installed: pip install "
-            f"'deltalakedb[{extra or name}]'.",
-            package=error.name,
-        ) from error
+        raise _missing(error, name) from error
+
+
+def _missing(error: ModuleNotFoundError, extra: str) -> DeltaLakeError:
+    return DeltaLakeError(
+        DeltaLakeErrorKind.CONFIGURATION_ERROR,
+        f"This needs {error.name}, which is not installed: pip install 'deltalakedb[{extra}]'.",
+        package=error.name,
+    )
