@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import VIEWS
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
 from deltalakedb.redact import redact
 
 
@@ -205,10 +205,11 @@ class Dialect(ABC):
         """A transaction that will write."""
         return engine.begin()
 
-    def _error(self, kind: DeltaLakeErrorKind, what: str, advice: str) -> DeltaLakeError:
-        return DeltaLakeError(
-            kind, f"{self.described}: {redact(what)}; {advice}", database=self.described
-        )
+    def _error(
+        self, kind: DeltaLakeErrorKind, what: str, advice: str, *, permanent: bool = False
+    ) -> DeltaLakeError:
+        type_ = PermanentDatabaseError if permanent else DeltaLakeError
+        return type_(kind, f"{self.described}: {what}; {advice}", database=self.described)
 
 
 class _Pooled:

@@ -81,9 +81,12 @@ class PostgresDialect(Dialect):
             return self._error(
                 DeltaLakeErrorKind.DATABASE_ERROR, text, "check that the server runs and listens"
             )
-        found = self._error(DeltaLakeErrorKind.DATABASE_ERROR, text, "see the server's log")
-        found.facts["permanent"] = _is_permanent(error)
-        return found
+        return self._error(
+            DeltaLakeErrorKind.DATABASE_ERROR,
+            text,
+            "see the server's log",
+            permanent=_is_permanent(error),
+        )
 
     def lease(self, key: int) -> Lease | None:
         lease = _AdvisoryLease(self, key)

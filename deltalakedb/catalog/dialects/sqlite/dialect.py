@@ -30,7 +30,7 @@ from deltalakedb.catalog.dialects.union_view import (
 )
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import load_files
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another process's write before it gives up."""
@@ -229,12 +229,11 @@ class _FileLease(Lease):
             try:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
-                raise DeltaLakeError(
+                raise PermanentDatabaseError(
                     DeltaLakeErrorKind.DATABASE_ERROR,
                     f"can't make {path}: {error.strerror}; SQLite and imports write files beside "
                     "the database, so its folder must be writable",
                     file=path,
-                    permanent=True,
                 ) from None
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
