@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from tests.servers.dask import DaskServer
 from tests.servers.fetch import MARIADB, MYSQL
 from tests.servers.mariadb import MariaDbInstallation, MariaDbServer, mariadb_installation
 from tests.servers.mysql import MySqlServer, mysql_installation
@@ -256,6 +257,27 @@ def dask_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """One Dask cluster of two single-threaded processes for all tests."""
     with _dask(tmp_path_factory.mktemp("dask")) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def dask_server() -> Iterator[DaskServer]:
+    """One cluster of `dask scheduler` and two `dask worker`s for all tests."""
+    server = DaskServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def private_dask_server() -> Iterator[Callable[..., DaskServer]]:
+    """`private_dask_server(workers, threads=…, nanny=…)`: a cluster to kill."""
+    with ExitStack() as stack:
+
+        def start(*arguments: Any, **options: Any) -> DaskServer:
+            server = DaskServer(*arguments, **options)
+            stack.callback(server.close)
+            return server
+
+        yield start
 
 
 @pytest.fixture(scope="session")

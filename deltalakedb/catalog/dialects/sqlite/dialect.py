@@ -13,6 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.base import (
     Dialect,
     Lease,
@@ -49,6 +50,7 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 class SqliteDialect(Dialect):
     parallel_load: ClassVar[bool] = False
+    closed_before_fork: ClassVar[bool] = True
 
     @property
     def path(self) -> str:
@@ -57,7 +59,7 @@ class SqliteDialect(Dialect):
     def exists(self) -> bool:
         return os.path.exists(self.path)
 
-    def engine(self, **options: Any) -> sa.Engine:
+    def _engine(self, **options: Any) -> sa.Engine:
         connect_args = {"timeout": BUSY_SECONDS, "check_same_thread": False}
         if not self.path:
             # A database in memory has one connection, and no pool.
@@ -124,16 +126,11 @@ class SqliteDialect(Dialect):
     def loader(self) -> Loader:
         return _SqliteLoader(self)
 
-    def stream(
-        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
-    ) -> Iterator[pa.RecordBatch]:
-        connection = self._connect()
-        try:
+    def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        with fork.closing_own(self._connect()) as connection:
             cursor = connection.execute(sql)
             while rows := cursor.fetchmany(batch_rows):
                 yield typed_batch(zip(*rows, strict=True), schema)
-        finally:
-            connection.close()
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         load_files(load_id).create(connection)
