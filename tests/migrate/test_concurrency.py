@@ -91,7 +91,7 @@ def test_readers_see_the_old_state_or_the_new_never_a_mixture(
 
 def test_a_catching_up_is_seen_whole_or_not_at_all(table: Path, catalog_url: str) -> None:
     import_(table, catalog_url)
-    query = LIVE.replace("t.num_files", "t.head_version, t.num_files")
+    query = LIVE.replace("h.num_files", "h.head_version, h.num_files")
     log = [*OLD]
     with polling(catalog_url, query) as seen:
         for step in range(5):
