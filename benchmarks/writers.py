@@ -14,7 +14,7 @@ from benchmarks.measure import ROOT, ProcessFailed
 
 @dataclass(frozen=True)
 class Appended:
-    """What `len(targets)` processes did in `duration` seconds: the time of each append, failures."""
+    """What some processes did in `duration` seconds: the time of each append, failures."""
 
     duration: float
     seconds: tuple[float, ...]
@@ -62,8 +62,10 @@ def append(
     """Append in one process a target, all at the same time, for so many seconds."""
     processes = [
         subprocess.Popen(
-            [python, "-m", "benchmarks.appender", kind, target]
-            + ["--seconds", str(seconds), "--rows", str(rows)],
+            [
+                *(python, "-m", "benchmarks.appender", kind, target),
+                *("--seconds", str(seconds), "--rows", str(rows)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

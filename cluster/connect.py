@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from cluster.preflight import check_workers
 from cluster.spec import JOBQUEUE, ClusterSpec
+from deltalakedb.catalog.reach import reach_database, reach_store
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.preflight import Probe, check_workers
+from deltalakedb.executor.secrets import deliver
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
 
@@ -35,9 +37,12 @@ def connect(
         client = _client(spec, stack, imports, local_directory)
         _wait(client, spec)
         client.forward_logging("deltalakedb")
-        check_workers(
-            client, database=database, stores=stores, imports=imports, variables=spec.environment
-        )
+        deliver(client, [s for store in stores for s in store.secrets()])
+        probes = [Probe(store.url, reach_store, store) for store in stores]
+        if database is not None:
+            deliver(client, [database])
+            probes.append(Probe("the database", reach_database, database))
+        check_workers(client, imports=imports, variables=spec.environment, probes=probes)
         yield client
 
 
