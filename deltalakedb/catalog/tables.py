@@ -41,7 +41,6 @@ tables = sa.Table(
     sa.Column("location_hash", sa.String(32), nullable=False, unique=True),
     sa.Column("log_location", sa.Text, nullable=False),
     sa.Column("mode", sa.String(16), nullable=False),
-    sa.Column("known_since", sa.BigInteger, nullable=False),
     sa.Column("skipping", LONG, nullable=False),
     sa.Column("unreadable_features", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -54,6 +53,7 @@ heads = sa.Table(
     metadata,
     sa.Column("table_key", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("head_version", sa.BigInteger, nullable=False),
+    sa.Column("known_since", sa.BigInteger, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("authority", sa.String(16), nullable=False),
     sa.Column("live_load", sa.BigInteger, nullable=False),
@@ -147,6 +147,7 @@ partitions = sa.Table(
     sa.Column("num_files", sa.BigInteger, nullable=False),
     sa.Column("total_bytes", sa.BigInteger, nullable=False),
     sa.Column("emptied_at", sa.BigInteger),
+    sa.Index("dl_partitions_emptied", "load_id", "emptied_at"),
 )
 """Counts are the head's. `emptied_at`: the version that took the last file; null while any is."""
 

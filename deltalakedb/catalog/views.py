@@ -15,7 +15,7 @@ JOIN dl_versions v ON v.load_id = h.live_load
 
 SUMMARY_VIEW = """
 SELECT t.table_id, t.namespace, t.name AS table_name, t.location, h.authority, h.head_version,
-       t.known_since, h.num_files, h.total_bytes,
+       h.known_since, h.num_files, h.total_bytes,
        (SELECT count(*) FROM dl_partitions p
         WHERE p.load_id = h.live_load AND p.num_files > 0) AS num_partitions,
        h.updated_at

@@ -406,4 +406,4 @@ def _clustered(result: LoadResult) -> tuple[int, ...]:
 
 
 def _indexes(slots: Iterable[int]) -> list[tuple[str, ...]]:
-    return [("path_key",), ("partition_id", "added_version"), *((f"lo{s}",) for s in slots)]
+    return [("path_key",), ("partition_id", "removed_version"), *((f"lo{s}",) for s in slots)]

@@ -152,7 +152,6 @@ def _values(facts: TableFacts) -> dict[str, Any]:
         "location_hash": location_hash(facts.location),
         "log_location": facts.log_location,
         "mode": facts.mode,
-        "known_since": facts.known_since,
         "skipping": facts.skipping,
         "unreadable_features": facts.unreadable_features,
     }
@@ -161,6 +160,7 @@ def _values(facts: TableFacts) -> dict[str, Any]:
 def _head(facts: TableFacts) -> dict[str, Any]:
     return {
         "head_version": facts.head_version,
+        "known_since": facts.known_since,
         "num_files": facts.num_files,
         "total_bytes": facts.total_bytes,
         "updated_at": now_ms(),

@@ -142,6 +142,15 @@ class MySqlDialect(Dialect):
         added = ", ".join(f"ADD INDEX {'_'.join(c)} ({', '.join(c)})" for c in columns)
         return [f"ALTER TABLE {load_files_name(load_id)} {added}"]
 
+    def replace_index_statements(
+        self, connection: sa.Connection, load_id: int, old: Sequence[str], new: Sequence[str]
+    ) -> list[str]:
+        if not self._has_index(connection, load_id, old):
+            return []
+        # Together, as each statement is a transaction.
+        [added] = self.index_ddl(load_id, [new])
+        return [f"{added}, DROP INDEX {'_'.join(old)}"]
+
     def analyze_load(self, connection: sa.Connection, load_id: int) -> None:
         connection.exec_driver_sql(f"ANALYZE TABLE {load_files_name(load_id)}")
 

@@ -41,6 +41,7 @@ def _new_tables() -> dict[str, list[Any]]:
         "dl_heads": [
             sa.Column("table_key", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("head_version", sa.BigInteger, nullable=False),
+            sa.Column("known_since", sa.BigInteger, nullable=False),
             sa.Column("epoch", sa.BigInteger, nullable=False),
             sa.Column("authority", sa.String(16), nullable=False),
             sa.Column("live_load", sa.BigInteger, nullable=False),
@@ -182,6 +183,8 @@ def upgrade() -> None:
     for name in ("live_files", "live_bytes"):
         _add_column(schema, "dl_versions", sa.Column(name, sa.BigInteger()))
     _add_column(schema, "dl_partitions", sa.Column("emptied_at", sa.BigInteger()))
+    if "dl_partitions_emptied" not in {i["name"] for i in schema.get_indexes("dl_partitions")}:
+        op.create_index("dl_partitions_emptied", "dl_partitions", ["load_id", "emptied_at"])
     _move_heads({column["name"] for column in schema.get_columns("dl_tables")})
 
 
@@ -198,8 +201,9 @@ def _move_heads(columns: set[str]) -> None:
     if "live_load" in columns:
         op.execute(f"UPDATE dl_tables SET changes_since = {_MOVED}")
         op.execute(
-            "INSERT INTO dl_heads (table_key, head_version, epoch, authority, live_load, "
-            f"num_files, total_bytes, updated_at) SELECT table_key, {_MOVED}, 1, authority, "
+            "INSERT INTO dl_heads (table_key, head_version, known_since, epoch, authority, "
+            "live_load, num_files, total_bytes, updated_at) "
+            f"SELECT table_key, {_MOVED}, known_since, 1, authority, "
             "live_load, num_files, total_bytes, updated_at FROM dl_tables t "
             "WHERE NOT EXISTS (SELECT 1 FROM dl_heads h WHERE h.table_key = t.table_key)"
         )
@@ -208,13 +212,20 @@ def _move_heads(columns: set[str]) -> None:
             "SELECT table_key, head_version, head_version FROM dl_heads h "
             "WHERE NOT EXISTS (SELECT 1 FROM dl_mirror m WHERE m.table_key = h.table_key)"
         )
-    for name in ("live_load", "num_files", "total_bytes", "authority", "updated_at"):
+    for name in (
+        "live_load",
+        "known_since",
+        "num_files",
+        "total_bytes",
+        "authority",
+        "updated_at",
+    ):
         if name in columns:
             op.drop_column("dl_tables", name)
     op.drop_column("dl_tables", _MOVED)
 
 
-def load_statements(load_id: int) -> list[str]:
+def load_statements(dialect: Any, connection: sa.Connection, load_id: int) -> list[str]:
     """For each existing load, afterwards, a transaction a load: what its rows say of versions.
 
     Nothing that is known already is touched, so new commits may come in between.
@@ -222,6 +233,12 @@ def load_statements(load_id: int) -> list[str]:
     files = f"dl_files_l{load_id}"
     life = "added_version < removed_version"
     return [
+        *dialect.replace_index_statements(
+            connection,
+            load_id,
+            ("partition_id", "added_version"),
+            ("partition_id", "removed_version"),
+        ),
         "CREATE TEMPORARY TABLE dl_running "
         "(version BIGINT PRIMARY KEY, files BIGINT, bytes BIGINT)",
         f"""
