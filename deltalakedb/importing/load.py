@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.loads.ledger import Part, Run, plan_parts
+from deltalakedb.catalog.loads.ledger import Part, Run, begin_load, plan_parts
 from deltalakedb.catalog.loads.swap import index_load
 from deltalakedb.catalog.loads.totals import CHANGE_SCHEMA, sum_changes, write_totals
+from deltalakedb.catalog.records import in_heap, load_of
 from deltalakedb.catalog.tables import metadata as catalog_metadata
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor
@@ -33,6 +34,8 @@ _BUCKET_BYTES = 2 << 30
 _AHEAD = 2
 _CLUSTERED_SHARE = 0.02
 _INDEXED_SLOTS = 2
+HEAP_ROWS = 5_000
+"""Files and removes up to which a load shares the heap."""
 
 Progress = Callable[[str, int, int, int], None]
 """Called with (stage, parts done, parts, actions so far)."""
@@ -57,6 +60,7 @@ class LoadResult:
     """Totals of a load that is ready for the swap."""
 
     head: HeadFacts
+    load_id: int
     adds: int = 0
     removes: int = 0
     versions: int = 0
@@ -145,14 +149,13 @@ def load(
     changes = [change for summary in summaries for change in summary.state]
     intervals = state_intervals(changes, caps)
     head = head_facts(intervals, segment.head)
-    result = LoadResult(head)
-    result.adds = sum(s.adds for s in summaries)
-    result.removes = sum(s.removes for s in summaries)
+    adds, removes = (sum(getattr(s, n) for s in summaries) for n in ("adds", "removes"))
+    load_id = load_of(run.run_key, heap=adds + removes <= HEAP_ROWS)
+    result = LoadResult(head, load_id, adds, removes)
 
     endings = _resolve(executor, parsed, ranges, len(segment.runs), buckets)
-    specs_to_load = _load_specs(specs, summaries, segment, head, run, database)
-    with catalog.write() as connection:
-        catalog.dialect.create_load(connection, run.run_key)
+    specs_to_load = _load_specs(specs, summaries, segment, result, run, database)
+    begin_load(catalog, run, load_id)
     state_part = len(ranges)
     plan_parts(
         catalog,
@@ -167,11 +170,12 @@ def load(
     executor.release(parsed)
     _put_state(specs_to_load, state_part, loaded, summaries, segment, result, run, database)
     with catalog.write() as connection:
-        write_totals(connection, run.run_key, sum_changes([x.live_changes for x in loaded]))
+        write_totals(connection, load_id, sum_changes([x.live_changes for x in loaded]))
     clock.done("load")
     progress("index", 0, 1, actions)
-    result.indexed = _clustered(result)
-    index_load(catalog, run.run_key, _indexes(result.indexed))
+    if not in_heap(load_id):
+        result.indexed = _clustered(result)
+        index_load(catalog, load_id, _indexes(result.indexed))
     clock.done("index")
     result.stage_seconds = clock.seconds
     progress("index", 1, 1, actions)
@@ -227,10 +231,11 @@ def _load_specs(
     specs: Sequence[ParseSpec],
     summaries: Sequence[Summary],
     segment: Segment,
-    head: HeadFacts,
+    result: LoadResult,
     run: Run,
     database: Secret,
 ) -> list[LoadSpec]:
+    head = result.head
     commits = sorted(t for s in summaries for t in s.times)
     times = dict(zip((c[0] for c in commits), commit_times(commits, head.intervals), strict=True))
     last_run = len(segment.runs) - 1
@@ -239,6 +244,7 @@ def _load_specs(
             parse=spec,
             digest=summary.digest,
             run_key=run.run_key,
+            load_id=result.load_id,
             cap=segment.runs[spec.range.run].last if 0 <= spec.range.run < last_run else None,
             skipping=head.skipping,
             commit_times=tuple(times[t[0]] for t in summary.times),
@@ -308,8 +314,8 @@ def _put_state(
     tables: dict[str, pa.Table] = {}
     if loaded:
         partitions = rows.settled_partitions(rows.sum_partitions([x.partitions for x in loaded]))
-        tables["dl_partitions"] = rows.with_load(partitions, run.run_key)
-    for name, found in rows.state_rows(result.head.intervals, run.run_key).items():
+        tables["dl_partitions"] = rows.with_load(partitions, result.load_id)
+    for name, found in rows.state_rows(result.head.intervals, result.load_id).items():
         tables[name] = pa.Table.from_pylist(found, arrow_schema(name))
     bare = [r.base.version for r in segment.runs if r.base and r.base.version not in commits]
     if bare:
@@ -326,7 +332,7 @@ def _put_state(
         tables["dl_versions"] = pa.Table.from_pylist(
             [
                 {
-                    "load_id": run.run_key,
+                    "load_id": result.load_id,
                     "version": version,
                     "readable": True,
                     "commit_time": times[version],
@@ -346,6 +352,7 @@ def _put_state(
         ),
         digest="",
         run_key=run.run_key,
+        load_id=result.load_id,
         cap=None,
         skipping=(),
         commit_times=(),

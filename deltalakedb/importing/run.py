@@ -169,7 +169,7 @@ def _import(
             warnings=(*warnings, *_marks(result)),
             stage_seconds=result.stage_seconds,
         )
-        swap_ms = _swap(catalog, run, facts, existing, outcome, listing, lease)
+        swap_ms = _swap(catalog, run, result.load_id, facts, existing, outcome, listing, lease)
     except BaseException as error:
         abandon(catalog, run, error, executor, request.spill_root)
         raise
@@ -225,6 +225,7 @@ def _load(
 def _swap(
     catalog: Catalog,
     run: ledger.Run,
+    load_id: int,
     facts: TableFacts,
     existing: queries.TableRow | None,
     outcome: ImportResult,
@@ -243,13 +244,12 @@ def _swap(
         "live_files": outcome.live_files,
         "seconds": outcome.seconds,
     }
-    expected = existing.live_load if existing else None
 
     def attempt(number: int) -> float:
         if number:
             # The connection may have died after the commit: then it is done.
             row = queries.table_at(catalog, facts.location)
-            if row is not None and row.live_load == run.run_key:
+            if row is not None and row.live_load == load_id:
                 return 0.0
         with catalog.dialect.errors():
             held = lease.held()
@@ -258,7 +258,7 @@ def _swap(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
                 "the import's lease was lost and another import took it; nothing was changed",
             )
-        return swap(catalog, run, facts, expected_load=expected, summary=summary)
+        return swap(catalog, run, facts, load_id=load_id, expected=existing, summary=summary)
 
     return retried(attempt)
 

@@ -128,7 +128,7 @@ class MySqlDialect(Dialect):
         others = [
             f"CREATE OR REPLACE VIEW {name} AS {select}"
             for name, select in VIEWS.items()
-            if name != "dl_live_files"
+            if name not in ("dl_files", "dl_live_files")
         ]
         cursor = connection.connection.cursor()
         loads = {load for load in existing_loads(cursor) if is_complete(cursor, load)}

@@ -36,8 +36,46 @@ def _key() -> sa.types.TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def _file_columns() -> list[sa.Column[object]]:
+    """Of `dl_files`, and of the table of each load."""
+    plain: list[sa.Column[object]] = [
+        sa.Column("load_id", sa.BigInteger(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("dv_id", _long()),
+        sa.Column("partition_id", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger()),
+        sa.Column("modification_time", sa.BigInteger()),
+        sa.Column("data_change", sa.Boolean()),
+        sa.Column("num_records", sa.BigInteger()),
+        sa.Column("stats", _long()),
+        sa.Column("tags", _long()),
+        sa.Column("dv", _long()),
+        sa.Column("base_row_id", sa.BigInteger()),
+        sa.Column("default_row_commit_version", sa.BigInteger()),
+        sa.Column("clustering_provider", sa.Text()),
+        sa.Column("extra", _long()),
+        sa.Column("added_version", sa.BigInteger(), nullable=False),
+        sa.Column("removed_version", sa.BigInteger(), nullable=False),
+        sa.Column("removed_at", sa.BigInteger()),
+        sa.Column("path_key", sa.BigInteger(), nullable=False),
+    ]
+    for slot in range(8):
+        plain += [sa.Column(f"lo{slot}", sa.BigInteger()), sa.Column(f"hi{slot}", sa.BigInteger())]
+    return plain
+
+
 def _new_tables() -> dict[str, list[Any]]:
     return {
+        "dl_files_heap": [
+            *_file_columns(),
+            sa.Index("dl_files_heap_path", "load_id", "path_key"),
+            sa.Index("dl_files_heap_partition", "load_id", "partition_id", "removed_version"),
+        ],
+        "dl_loads": [
+            sa.Column("load_id", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("run_key", sa.BigInteger, nullable=False),
+            sa.Column("created_at", sa.BigInteger, nullable=False),
+        ],
         "dl_heads": [
             sa.Column("table_key", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("head_version", sa.BigInteger, nullable=False),
@@ -171,6 +209,8 @@ def upgrade() -> None:
     schema = sa.inspect(connection)
     present = set(schema.get_table_names())
     options = dialect.table_options(connection)
+    if dialect.partitions_files and "dl_files" in present:
+        op.rename_table("dl_files", "dl_files_large")
     for statement in dialect.drop_view_statements(connection):
         op.execute(statement)
     for name, columns in _new_tables().items():
@@ -185,6 +225,15 @@ def upgrade() -> None:
     _add_column(schema, "dl_partitions", sa.Column("emptied_at", sa.BigInteger()))
     if "dl_partitions_emptied" not in {i["name"] for i in schema.get_indexes("dl_partitions")}:
         op.create_index("dl_partitions_emptied", "dl_partitions", ["load_id", "emptied_at"])
+    if "dl_import_runs_status" not in {i["name"] for i in schema.get_indexes("dl_import_runs")}:
+        op.create_index("dl_import_runs_status", "dl_import_runs", ["status"])
+    # Loads, and what failed imports may have left.
+    op.execute(
+        "INSERT INTO dl_loads (load_id, run_key, created_at) "
+        "SELECT run_key, run_key, started_at FROM dl_import_runs r "
+        "WHERE (status <> 'succeeded' OR load_id = run_key) "
+        "AND NOT EXISTS (SELECT 1 FROM dl_loads l WHERE l.load_id = r.run_key)"
+    )
     _move_heads({column["name"] for column in schema.get_columns("dl_tables")})
 
 
