@@ -31,11 +31,17 @@ _TIMESTAMP = re.compile(
 )
 _ESCAPED_BYTE = re.compile(r"\\u00([0-9A-Fa-f]{2})")
 _WIDE = Context(prec=80)
+_TEXTS = frozenset({str, type(None)})
 _NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 
 
 def partition_values_text(values: Mapping[str, str | None]) -> str:
-    """Canonical JSON of `{physical name: value}`: sorted keys, no spaces, `""` written as null."""
+    """Canonical JSON of `{physical name: value}`: sorted keys, no spaces, `""` written as null.
+
+    TypeError for a value that is no text (PROTOCOL.md has Map[String, String]).
+    """
+    if not _TEXTS.issuperset(map(type, values.values())):
+        raise TypeError("partition values are strings or null")
     return orjson.dumps(
         {k: v or None for k, v in values.items()}, option=orjson.OPT_SORT_KEYS
     ).decode()

@@ -15,7 +15,7 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.deletion_vector import deleted_rows, vector_path, vector_range
+from deltalakedb.log.deletion_vector import cardinality, deleted_rows, vector_path, vector_range
 from deltalakedb.scan.columns import Convert, UnreadableColumn, file_columns
 from deltalakedb.scan.guarantees import (
     LeafColumn,
@@ -94,7 +94,7 @@ def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
 def count_file(file: DataFile, plan: ReadPlan) -> int:
     """Live rows of the file: from the log when it says how many, else from the file's footer."""
     vector = file.deletion_vector
-    gone = 0 if vector is None else int(vector["cardinality"])
+    gone = 0 if vector is None else cardinality(vector)
     if file.num_records is not None:
         return file.num_records - gone
     with _errors_named(file, plan), file.filesystem.open_input_file(file.arrow_path) as source:
