@@ -11,20 +11,13 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 T = TypeVar("T")
 
-_PASSING = frozenset(
-    {
-        DeltaLakeErrorKind.DATABASE_ERROR,
-        DeltaLakeErrorKind.DATABASE_LOCKED,
-        DeltaLakeErrorKind.TIMEOUT_ERROR,
-    }
-)
 ATTEMPTS = 8
 """With the pauses between them about a quarter of a minute."""
 
 
 def passes(error: DeltaLakeError) -> bool:
-    """Whether the same may succeed a little later."""
-    return error.kind in _PASSING and not error.facts.get("permanent", False)
+    """Whether the same may succeed a little later; who came first has to be looked at anew."""
+    return error.retryable and error.kind is not DeltaLakeErrorKind.CONCURRENCY_ERROR
 
 
 def retried(action: Callable[[int], T]) -> T:

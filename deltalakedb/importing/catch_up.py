@@ -8,7 +8,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.reading import queries
 from deltalakedb.commit.apply import apply_state
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, MissingCommitError
 from deltalakedb.executor.executor import Executor
 from deltalakedb.importing import tasks
 from deltalakedb.importing.abandon import abandon
@@ -56,8 +56,7 @@ def new_commits(table: queries.TableRow, listing: LogListing) -> tuple[CommitEnt
             break
         want += 1
     if want <= listing.head:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.MISSING_COMMIT,
+        raise MissingCommitError(
             f"commit {want} of {table.full_name} is missing from the log, so the catalog can't "
             f"catch up from version {table.head_version} to {listing.head}; restore it, or import "
             "anew with --rebuild",

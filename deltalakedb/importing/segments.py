@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import CorruptCommitError, DeltaLakeError
+from deltalakedb.log.damaged import without_damaged
 from deltalakedb.log.segment import LogListing, Segment, full_segment, latest_segment
 
 T = TypeVar("T")
@@ -23,26 +24,29 @@ def with_readable(
     That is checkpoints that something older stands in for, and commits that a checkpoint makes
     up for: the head doesn't need them, so its readers never see them. They are as good as gone.
     """
-    unreadable: set[str] = set()
     warnings: list[str] = []
-    first: DeltaLakeError | None = None
-    while True:
-        try:
+
+    def pass_over(error: DeltaLakeError, instead: str) -> None:
+        warnings.append(f"{error.message}; {instead}")
+        between()
+
+    def best(unreadable: set[str]) -> tuple[Segment, T]:
+        nonlocal listing
+        while True:
             segment = _segment(mode, listing, unreadable)
-            return segment, attempt(segment), warnings
-        except DeltaLakeError as error:
-            fingerprint = error.facts.get("checkpoint")
-            if error.kind is DeltaLakeErrorKind.CORRUPT_CHECKPOINT and fingerprint is not None:
-                first = first or error
-                unreadable.add(fingerprint)
-                warnings.append(f"{error.message}; read what is older instead")
-            elif (rest := _without_commit(mode, listing, unreadable, error)) is not None:
+            try:
+                return segment, attempt(segment)
+            except CorruptCommitError as error:
+                rest = _without_commit(mode, listing, unreadable, error.version)
+                if rest is None:
+                    raise
                 listing = rest
-                warnings.append(f"{error.message}; versions that only it leads to are left out")
-            else:
-                # Without the checkpoint nothing can be built: what is wrong with it is the news.
-                raise (first or error) from None
-            between()
+                pass_over(error, "versions that only it leads to are left out")
+
+    segment, value = without_damaged(
+        best, set(), lambda error: pass_over(error, "read what is older instead")
+    )
+    return segment, value, warnings
 
 
 def _segment(mode: str, listing: LogListing, unreadable: set[str]) -> Segment:
@@ -51,12 +55,10 @@ def _segment(mode: str, listing: LogListing, unreadable: set[str]) -> Segment:
 
 
 def _without_commit(
-    mode: str, listing: LogListing, unreadable: set[str], error: DeltaLakeError
+    mode: str, listing: LogListing, unreadable: set[str], version: int
 ) -> LogListing | None:
-    """The listing without the commit that `error` is about; None if its head needs that commit."""
-    if error.kind is not DeltaLakeErrorKind.CORRUPT_COMMIT or "version" not in error.facts:
-        return None
-    left = tuple(c for c in listing.commits if c.version != error.facts["version"])
+    """The listing without the commit of `version`; None if its head needs that commit."""
+    left = tuple(c for c in listing.commits if c.version != version)
     rest = replace(listing, commits=left)
     if len(left) == len(listing.commits) or not (left or listing.checkpoints):
         return None

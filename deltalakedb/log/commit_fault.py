@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import orjson
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import CorruptCommitError
 from deltalakedb.log.fields import ACTIONS, body_fault
 
 _ADVICE = "restore this commit from a backup"
@@ -21,8 +21,7 @@ def refuse(name: str, version: int, data: bytes, error: Exception) -> NoReturn:
     """
     if not data.strip():
         what = "is empty (zero actions)" if data else "is empty (zero bytes)"
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CORRUPT_COMMIT,
+        raise CorruptCommitError(
             f"commit {name} {what}; restore it from a backup, or remove it if its writer died "
             "before the commit was acknowledged",
             file=name,
@@ -33,8 +32,7 @@ def refuse(name: str, version: int, data: bytes, error: Exception) -> NoReturn:
         found = _line_fault(line)
         if found is not None:
             offset, why = found
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.CORRUPT_COMMIT,
+            raise CorruptCommitError(
                 f"commit {name}, line {number}, byte {start + offset}: {why}; {_ADVICE}",
                 file=name,
                 version=version,
@@ -42,8 +40,7 @@ def refuse(name: str, version: int, data: bytes, error: Exception) -> NoReturn:
                 byte=start + offset,
             ) from None
         start += len(line) + 1
-    raise DeltaLakeError(
-        DeltaLakeErrorKind.CORRUPT_COMMIT,
+    raise CorruptCommitError(
         f"commit {name} can't be read: {type(error).__name__}: {error}; {_ADVICE}",
         file=name,
         version=version,
@@ -79,13 +76,12 @@ def _byte(line: bytes, error: orjson.JSONDecodeError) -> int:
 
 def refuse_action(
     kind: str, body: Any, version: int, number: int, error: Exception
-) -> DeltaLakeError:
+) -> CorruptCommitError:
     """CORRUPT_COMMIT for one add or remove that can't become a row; `number` counts from 1."""
     why = body_fault(kind, body) or f"action {kind} can't be read: {error}"
     path = body.get("path") if isinstance(body, dict) else None
     where = f" (path {path!r})" if isinstance(path, str) else ""
-    return DeltaLakeError(
-        DeltaLakeErrorKind.CORRUPT_COMMIT,
+    return CorruptCommitError(
         f"version {version}, {kind} number {number}{where}: {why}; {_ADVICE}",
         version=version,
         action=kind,

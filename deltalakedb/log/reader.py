@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import CorruptCheckpointError, DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log import checkpoint as parts
 from deltalakedb.log.commit import ActionReader, ActionRows
 from deltalakedb.log.paths import decode_path, is_absolute
@@ -210,7 +210,7 @@ class _checkpoint_errors:
     """Turns whatever a damaged checkpoint raises into CORRUPT_CHECKPOINT with its fingerprint."""
 
     def __init__(self, version: int, fingerprint: str, name: str) -> None:
-        self._facts = {"version": version, "checkpoint": fingerprint, "file": name}
+        self._version, self._fingerprint, self._name = version, fingerprint, name
 
     def __enter__(self) -> None:
         return None
@@ -224,11 +224,12 @@ class _checkpoint_errors:
             reason = f"{type(error).__name__}: {error}"
         else:
             return
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CORRUPT_CHECKPOINT,
-            f"checkpoint file {self._facts['file']} of version {self._facts['version']} can't be "
-            f"read: {reason}; restore it from a backup, or delete it if the commits are all there",
-            **self._facts,
+        raise CorruptCheckpointError(
+            f"checkpoint file {self._name} of version {self._version} can't be read: {reason}; "
+            "restore it from a backup, or delete it if the commits are all there",
+            version=self._version,
+            checkpoint=self._fingerprint,
+            file=self._name,
         ) from error
 
 

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, MissingCommitError
 from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
 
 
@@ -208,8 +208,7 @@ def _require_contiguous(
         if want == 0
         else "the commits are not contiguous"
     )
-    raise DeltaLakeError(
-        DeltaLakeErrorKind.MISSING_COMMIT,
+    raise MissingCommitError(
         f"commit {want} is missing: version {listing.head} can't be built, {why}; restore "
         f"{want:020d}.json from a backup",
         version=want,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from deltalakedb.catalog.records import TableState
 from deltalakedb.catalog.rows import domain_row, metadata_row, protocol_row, txn_row
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, MissingCommitError
+from deltalakedb.executor.executor import Executor
 from deltalakedb.log.commit import StateChange
 from deltalakedb.log.reader import RangeSpec, plan_ranges
 from deltalakedb.log.segment import (
@@ -18,8 +19,9 @@ from deltalakedb.log.segment import (
     full_segment,
     latest_segment,
 )
-from deltalakedb.parity.log_part import LogPart
+from deltalakedb.parity.log_part import LogPart, read_part
 from deltalakedb.replay.intervals import StateInterval, at_version, state_intervals
+from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
 _METADATA = ("name", "description", "format_provider", "created_time", "schema_string")
@@ -49,14 +51,14 @@ def cut(listing: LogListing, version: int) -> LogListing:
 
 def plan_latest(
     store: ObjectStore, listing: LogListing, version: int, excluded: set[str]
-) -> tuple[Plan, DeltaLakeError | None]:
+) -> tuple[Plan, MissingCommitError | None]:
     """How to build `version`, or the newest version before it that the log still has.
 
     The second is the error that says what is missing if it isn't `version`. `excluded`:
     fingerprints of checkpoints that were found unreadable. Raises MISSING_COMMIT (fact
     `version`: the first missing one) when there is no version to build, CORRUPT_CHECKPOINT.
     """
-    missing: DeltaLakeError | None = None
+    missing: MissingCommitError | None = None
     wanted = version
     while True:
         part = cut(listing, version)
@@ -64,11 +66,9 @@ def plan_latest(
             raise missing or _cleaned_up(wanted)
         try:
             segment = latest_segment(part, excluded)
-        except DeltaLakeError as error:
-            if error.kind is not DeltaLakeErrorKind.MISSING_COMMIT:
-                raise
+        except MissingCommitError as error:
             missing = missing or error
-            first = int(error.facts["version"])
+            first = error.version
             if first == 0 and listing.head > wanted:
                 raise _cleaned_up(wanted) from None
             version = first - 1
@@ -76,10 +76,9 @@ def plan_latest(
         return _plan(store, segment), missing
 
 
-def _cleaned_up(version: int) -> DeltaLakeError:
+def _cleaned_up(version: int) -> MissingCommitError:
     """The log goes on after `version`, and no longer has what that was made of."""
-    return DeltaLakeError(
-        DeltaLakeErrorKind.MISSING_COMMIT,
+    return MissingCommitError(
         f"version {version}, the catalog's newest, can't be built from the log any more: its "
         "commits are cleaned up; bring the catalog up to date with `dl import` (with --rebuild "
         "if that finds commits missing), then compare again",
@@ -96,6 +95,21 @@ def _plan(store: ObjectStore, segment: Segment) -> Plan:
     run = segment.runs[-1]
     ranges = plan_ranges(store, replace(segment, runs=(run,), history_only=()))
     return Plan(run.last, run.base, tuple(ranges))
+
+
+def read_parts(
+    store: StoreSpec, ranges: Sequence[RangeSpec], executor: Executor
+) -> Iterator[LogPart]:
+    """The ranges, read, in any order; a cluster's workers begin with all of them at once."""
+    handles = [executor.submit(read_part, store, part) for part in ranges]
+    try:
+        for position, part in executor.completed(handles):
+            yield part
+            executor.release([handles[position]])
+    except BaseException:
+        # The comparison ends here, or begins again without what couldn't be read.
+        executor.cancel()
+        raise
 
 
 @dataclass

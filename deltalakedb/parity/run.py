@@ -14,6 +14,8 @@ from deltalakedb.catalog.reading.versions import check_version
 from deltalakedb.catalog.tables import parity_runs
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.executor import executor_of
+from deltalakedb.log.damaged import without_damaged
 from deltalakedb.log.place import log_store
 from deltalakedb.log.reader import read_listing
 from deltalakedb.log.segment import LogListing
@@ -72,7 +74,8 @@ def diff_table(
             store = StoreSpec(row.log_location, dict(storage_options or {}))  # type: ignore[arg-type]
         else:
             store = log_store(log_dir, storage_options)
-        diff = _Diff(Sides(catalog, row, store, client, progress))
+        executor = executor_of(client, store.secrets(), again="repeat the diff")
+        diff = _Diff(Sides(catalog, row, store, executor, progress))
         diff.run()
         report = DiffReport(
             table_id=row.table_id,
@@ -135,26 +138,26 @@ class _Diff:
 
     def _compare(self) -> Outcome | None:
         """Compare from the newest checkpoint that can be read; None if what is lost prevents it."""
-        first: DeltaLakeError | None = None
         wanted = min(self.sides.table.head_version, self.listing.head)
-        while True:
+
+        def attempt(unreadable: set[str]) -> Outcome | None:
             try:
-                plan, gap = plan_latest(self.store, self.listing, wanted, self._unreadable)
-                if gap is not None and gap.facts["version"] not in self.missing:
+                plan, gap = plan_latest(self.store, self.listing, wanted, unreadable)
+                if gap is not None and gap.version not in self.missing:
                     raise gap
                 check_version(self.sides.catalog, self.sides.table, plan.version)
                 return compare(self.sides, plan)
             except DeltaLakeError as error:
-                fingerprint = error.facts.get("checkpoint")
-                if error.kind is DeltaLakeErrorKind.CORRUPT_CHECKPOINT and fingerprint is not None:
-                    first = first or error
-                    self._unreadable.add(fingerprint)
-                    self.notes.append(f"{error.message}; what is older was read instead")
-                elif error.kind in _NOTHING_TO_COMPARE and self.missing:
-                    self.notes.append(f"nothing could be compared: {error.message}")
-                    return None
-                else:
-                    raise (first or error) from None
+                if error.kind not in _NOTHING_TO_COMPARE or not self.missing:
+                    raise
+                self.notes.append(f"nothing could be compared: {error.message}")
+                return None
+
+        return without_damaged(
+            attempt,
+            self._unreadable,
+            lambda e: self.notes.append(f"{e.message}; what is older was read instead"),
+        )
 
     def _try_history(self, found: Outcome) -> None:
         """A checkpoint that contradicts the commits since before the import is no drift.

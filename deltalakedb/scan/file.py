@@ -297,10 +297,11 @@ def _errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
     try:
         yield
     except DeltaLakeError as error:
+        facts: dict[str, Any] = {"path": file.path, **error.facts}
         raise DeltaLakeError(
             error.kind,
             f"Data file {file.place()} of {plan.of_table}: {error.message}",
-            **{"path": file.path, **error.facts},
+            **facts,
         ) from error
     except (UnreadableColumn, NotAVariant) as error:
         raise DeltaLakeError(

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.retry import ATTEMPTS, retried
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
 from deltalakedb.uri import parse_database
 
 
@@ -20,11 +20,16 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-def failing(times: int, kind: DeltaLakeErrorKind, calls: list[int], **facts: object) -> object:
+def failing(
+    times: int,
+    kind: DeltaLakeErrorKind,
+    calls: list[int],
+    type_: type[DeltaLakeError] = DeltaLakeError,
+) -> object:
     def action(attempt: int) -> str:
         calls.append(attempt)
         if attempt < times:
-            raise DeltaLakeError(kind, f"attempt {attempt}", **facts)
+            raise type_(kind, f"attempt {attempt}")
         return "done"
 
     return action
@@ -50,19 +55,19 @@ def test_the_last_error_is_raised(pauses: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "facts"),
+    ("kind", "type_"),
     [
-        (DeltaLakeErrorKind.AUTHENTICATION_ERROR, {}),
-        (DeltaLakeErrorKind.CONCURRENCY_ERROR, {}),
-        (DeltaLakeErrorKind.DATABASE_ERROR, {"permanent": True}),
+        (DeltaLakeErrorKind.AUTHENTICATION_ERROR, DeltaLakeError),
+        (DeltaLakeErrorKind.CONCURRENCY_ERROR, DeltaLakeError),
+        (DeltaLakeErrorKind.DATABASE_ERROR, PermanentDatabaseError),
     ],
 )
 def test_what_stays_is_raised_at_once(
-    pauses: list[float], kind: DeltaLakeErrorKind, facts: dict[str, object]
+    pauses: list[float], kind: DeltaLakeErrorKind, type_: type[DeltaLakeError]
 ) -> None:
     calls: list[int] = []
     with pytest.raises(DeltaLakeError):
-        retried(failing(1, kind, calls, **facts))  # type: ignore[arg-type]
+        retried(failing(1, kind, calls, type_))  # type: ignore[arg-type]
     assert (calls, pauses) == ([0], [])
 
 
@@ -94,4 +99,4 @@ def test_postgresql_tells_its_own_end_from_a_faulty_statement(
         with pytest.raises(DeltaLakeError) as caught, dialect.errors():
             run()
         assert caught.value.kind is DeltaLakeErrorKind.DATABASE_ERROR
-        assert caught.value.facts["permanent"] is permanent
+        assert caught.value.retryable is not permanent

@@ -93,7 +93,7 @@ def test_rows_of_state(kind: str, source: Log, database: str) -> None:
     assert report.protocol_drift == kind.startswith("protocol")
 
 
-@pytest.mark.parametrize("any_catalog_url", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("any_catalog_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_rows_on_servers(source: Log, any_catalog_url: str) -> None:
     """Their types are their own; so a bit of everything."""
     table = _imported(source, any_catalog_url, "many")

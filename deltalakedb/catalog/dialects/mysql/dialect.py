@@ -16,6 +16,7 @@ import pymysql
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import insert
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.base import Dialect, Lease, Loader
 from deltalakedb.catalog.dialects.mysql.connection import MySqlConnection, connect, lock_name
 from deltalakedb.catalog.dialects.mysql.error import (
@@ -44,7 +45,7 @@ _VIEWS_PATIENCE_SECONDS = 600.0
 class MySqlDialect(Dialect):
     parallel_load: ClassVar[bool] = True
 
-    def engine(self, **options: Any) -> sa.Engine:
+    def _engine(self, **options: Any) -> sa.Engine:
         engine = sa.create_engine(
             "mysql+pymysql://", creator=lambda: connect(self._url), pool_pre_ping=True, **options
         )
@@ -81,11 +82,8 @@ class MySqlDialect(Dialect):
     def loader(self) -> Loader:
         return MySqlLoader(self.connect(local_infile=True), self.described)
 
-    def stream(
-        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
-    ) -> Iterator[pa.RecordBatch]:
-        connection = self.connect()
-        try:
+    def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        with fork.closing_own(self.connect(), "abandon") as connection:
             connection.query(sql, unbuffered=True)
             payloads: list[bytes] = []
             size = 0
@@ -97,8 +95,6 @@ class MySqlDialect(Dialect):
                     payloads, size = [], 0
             if payloads:
                 yield decode_rows(payloads, schema)
-        finally:
-            connection.abandon()
 
     def table_options(self, connection: sa.Connection) -> dict[str, Any]:
         mariadb = getattr(connection.dialect, "is_mariadb", False)

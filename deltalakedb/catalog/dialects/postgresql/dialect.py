@@ -10,6 +10,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.base import (
     Dialect,
     Lease,
@@ -34,7 +35,7 @@ class PostgresDialect(Dialect):
     parallel_load: ClassVar[bool] = True
     index_builds: ClassVar[int] = 2
 
-    def engine(self, **options: Any) -> sa.Engine:
+    def _engine(self, **options: Any) -> sa.Engine:
         return sa.create_engine(self._url, pool_pre_ping=True, **options)
 
     def exists(self) -> bool:
@@ -80,9 +81,12 @@ class PostgresDialect(Dialect):
             return self._error(
                 DeltaLakeErrorKind.DATABASE_ERROR, text, "check that the server runs and listens"
             )
-        found = self._error(DeltaLakeErrorKind.DATABASE_ERROR, text, "see the server's log")
-        found.facts["permanent"] = _is_permanent(error)
-        return found
+        return self._error(
+            DeltaLakeErrorKind.DATABASE_ERROR,
+            text,
+            "see the server's log",
+            permanent=_is_permanent(error),
+        )
 
     def lease(self, key: int) -> Lease | None:
         lease = _AdvisoryLease(self, key)
@@ -91,10 +95,11 @@ class PostgresDialect(Dialect):
     def loader(self) -> Loader:
         return _CopyLoader(self)
 
-    def stream(
-        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
-    ) -> Iterator[pa.RecordBatch]:
-        with self._adbc() as connection, connection.cursor() as cursor:
+    def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        with (
+            fork.closing_own(self._adbc()) as connection,
+            fork.closing_own(connection.cursor()) as cursor,
+        ):
             cursor.execute(sql)
             for batch in cursor.fetch_record_batch():
                 columns = [c.cast(f.type) for c, f in zip(batch.columns, schema, strict=True)]

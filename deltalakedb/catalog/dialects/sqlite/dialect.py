@@ -13,6 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.base import (
     Dialect,
     Lease,
@@ -29,7 +30,7 @@ from deltalakedb.catalog.dialects.union_view import (
 )
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import load_files
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for another process's write before it gives up."""
@@ -49,6 +50,7 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 class SqliteDialect(Dialect):
     parallel_load: ClassVar[bool] = False
+    closed_before_fork: ClassVar[bool] = True
 
     @property
     def path(self) -> str:
@@ -57,7 +59,7 @@ class SqliteDialect(Dialect):
     def exists(self) -> bool:
         return os.path.exists(self.path)
 
-    def engine(self, **options: Any) -> sa.Engine:
+    def _engine(self, **options: Any) -> sa.Engine:
         connect_args = {"timeout": BUSY_SECONDS, "check_same_thread": False}
         if not self.path:
             # A database in memory has one connection, and no pool.
@@ -124,16 +126,11 @@ class SqliteDialect(Dialect):
     def loader(self) -> Loader:
         return _SqliteLoader(self)
 
-    def stream(
-        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
-    ) -> Iterator[pa.RecordBatch]:
-        connection = self._connect()
-        try:
+    def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        with fork.closing_own(self._connect()) as connection:
             cursor = connection.execute(sql)
             while rows := cursor.fetchmany(batch_rows):
                 yield typed_batch(zip(*rows, strict=True), schema)
-        finally:
-            connection.close()
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         load_files(load_id).create(connection)
@@ -232,12 +229,11 @@ class _FileLease(Lease):
             try:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except OSError as error:
-                raise DeltaLakeError(
+                raise PermanentDatabaseError(
                     DeltaLakeErrorKind.DATABASE_ERROR,
                     f"can't make {path}: {error.strerror}; SQLite and imports write files beside "
                     "the database, so its folder must be writable",
                     file=path,
-                    permanent=True,
                 ) from None
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
