@@ -17,6 +17,7 @@ import xxhash
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import close_idle
+from deltalakedb.catalog.limits import unstorable
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.retry import retried
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -237,7 +238,8 @@ def _slot_range(files: pa.Table, slot: int) -> SlotRange:
 def put_part(spec: LoadSpec, prepared: Prepared) -> Loaded:
     """Load prepared rows in one transaction with their ledger row; a repetition loads nothing.
 
-    A lost connection, a database that restarts or a lock that is held is tried again.
+    A lost connection, a database that restarts or a lock that is held is tried again. Of rows that
+    are refused the value at fault is named (`catalog.limits`).
     """
     dialect = dialect_of(spec.database.reveal())
     part = spec.parse.range.index
@@ -250,7 +252,10 @@ def put_part(spec: LoadSpec, prepared: Prepared) -> Loaded:
                 loader.commit(spec.run_key, part, prepared.loaded.file_rows)
         return prepared.loaded
 
-    return retried(attempt)
+    try:
+        return retried(attempt)
+    except DeltaLakeError as error:
+        raise unstorable(dialect, prepared.tables) or error from None
 
 
 def load_part(spec: LoadSpec, endings: Endings) -> Loaded:

@@ -13,6 +13,8 @@ from deltalakedb.error import CorruptCommitError
 from deltalakedb.log.fields import ACTIONS, body_fault
 
 _ADVICE = "restore this commit from a backup"
+
+
 def refuse(name: str, version: int, data: bytes, error: Exception) -> NoReturn:
     """Raise CORRUPT_COMMIT for the first line of a commit that is at fault.
 

@@ -17,6 +17,7 @@ import orjson
 import xxhash
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.schema import decimal_parameters
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,7 +35,6 @@ _TIMESTAMP = re.compile(
     r"(?P<zone>[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)?"
 )
 _ESCAPED_BYTE = re.compile(r"\\u00([0-9A-Fa-f]{2})")
-_WIDE = Context(prec=80)
 _EXACT = Context(prec=80, traps=[InvalidOperation, Inexact])
 _TEXTS = frozenset({str, type(None)})
 _MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -113,7 +113,7 @@ def parse_partition_value(text: str | None, type: str) -> PartitionValue:
     try:
         found = _parse(text, type)
         return _python_date(found, type) if type in DATES else found
-    except (ValueError, InvalidOperation, OverflowError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise _no_value(text, type) from error
 
 
@@ -131,8 +131,6 @@ def partition_scalar(text: str | None, type: str, kind: pa.DataType) -> pa.Scala
         if type in DATES:
             number = pa.int32() if type == "date" else pa.int64()
             return pa.scalar(value, number).cast(kind)
-        if isinstance(value, Decimal):
-            value = value.quantize(Decimal(1).scaleb(-kind.scale), context=_EXACT)
         return pa.scalar(value, kind)
     except (ValueError, ArithmeticError, pa.ArrowException) as error:
         raise _no_value(str(text), type) from error
@@ -232,18 +230,15 @@ def _integer(text: str, bits: int) -> int:
 
 
 def _decimal(text: str, type: str) -> Decimal:
+    """With the type's scale. What has more digits than the type is none of its values."""
     value = Decimal(_without_underscore(text.strip()))
+    precision, scale = decimal_parameters(type) or (38, 0)
     if not value.is_finite():
         raise ValueError(text)
-    scale = int(type[type.index(",") + 1 : type.index(")")]) if "," in type else 0
-    quantum = Decimal(1).scaleb(-scale)
-    exponent = value.as_tuple().exponent
-    # A wider scale than the column's was written before the type changed: keep it exact.
-    return (
-        value
-        if isinstance(exponent, int) and -exponent > scale
-        else value.quantize(quantum, context=_WIDE)
-    )
+    value = value.quantize(Decimal(1).scaleb(-scale), context=_EXACT)
+    if len(value.as_tuple().digits) > precision:
+        raise ValueError(text)
+    return value
 
 
 def _days(text: str) -> int:

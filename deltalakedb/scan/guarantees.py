@@ -89,9 +89,7 @@ def partition_guarantee(values: PartitionValues) -> pc.Expression | None:
     return guarantee
 
 
-def partition_guarantees(
-    values: PartitionValues, schema: pa.Schema
-) -> list[pc.Expression | None]:
+def partition_guarantees(values: PartitionValues, schema: pa.Schema) -> list[pc.Expression | None]:
     """Guarantees of which one holds.
 
     There are several where a value is none of its column's type: it is taken for null, and for the

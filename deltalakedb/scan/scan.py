@@ -206,11 +206,9 @@ def partition_scalars(text: str, schema: ReadSchema) -> PartitionValues:
             value = values.get(field.physical_name)
             scalars[field.name] = partition_scalar(value, type_name, field.arrow)
         except DeltaLakeError as error:
-            scalars[field.name] = DeltaLakeError(
-                error.kind,
-                f"column {field.name}: {error.message}",
-                **{"column": field.name, **error.facts},
-            )
+            facts: dict[str, Any] = {"column": field.name, **error.facts}
+            message = f"column {field.name}: {error.message}"
+            scalars[field.name] = DeltaLakeError(error.kind, message, **facts)
     return scalars
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,10 +72,8 @@ def _partitions(files: pa.Table, metadata: Metadata, *, mapped: bool) -> Columns
             except DeltaLakeError as error:
                 row = pc.index(texts.indices, pa.scalar(number, texts.indices.type)).as_py()
                 path = files.column("path")[row].as_py()
-                raise DeltaLakeError(
-                    error.kind,
-                    f"file {path!r}, column {name}: {error.message}",
-                    **{"path": path, "column": name, **error.facts},
-                ) from error
+                facts: dict[str, Any] = {"path": path, "column": name, **error.facts}
+                message = f"file {path!r}, column {name}: {error.message}"
+                raise DeltaLakeError(error.kind, message, **facts) from error
         found[name] = pa.array(values, kind).take(texts.indices)
     return found

@@ -389,7 +389,7 @@ def test_an_action_that_a_line_feed_breaks_in_two_is_refused() -> None:
     [
         ("add", {"size": 1}, "action add has no path"),
         ("add", {"path": 5}, "field path of action add is not a string"),
-        ("add", {"path": "b", "partitionValues": {"p": {}}}, "partitionValues of action add is not an object of"),
+        ("add", {"path": "b", "partitionValues": {"p": {}}}, "is not an object of strings"),
         ("add", {"path": "b", "partitionValues": ["p"]}, "partitionValues of action add is not"),
         ("add", {"path": "b", "modificationTime": 2**63}, "modificationTime of action add"),
         ("add", {"path": "b", "stats": {"numRecords": 1}}, "stats of action add is not a string"),

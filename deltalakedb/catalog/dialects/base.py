@@ -72,6 +72,10 @@ class Dialect(ABC):
     """Whether workers may load at the same time, each over a connection of its own."""
     closed_before_fork: ClassVar[bool] = False
     """Whether a child is harmed already by inheriting an open connection."""
+    holds_nul: ClassVar[bool] = True
+    """Whether text may hold the character NUL."""
+    text_bytes: ClassVar[int | None] = None
+    """How many bytes a plain TEXT column takes at most; None for as many as there are."""
     index_builds: ClassVar[int] = 1
     """How many indexes of a load are built at the same time."""
 

@@ -33,6 +33,7 @@ _DISK_FULL = "53100"
 
 class PostgresDialect(Dialect):
     parallel_load: ClassVar[bool] = True
+    holds_nul: ClassVar[bool] = False
     index_builds: ClassVar[int] = 2
 
     def _engine(self, **options: Any) -> sa.Engine:
