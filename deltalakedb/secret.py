@@ -12,8 +12,8 @@ import hmac
 import os
 import re
 import secrets
-import threading
 
+from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import HIDDEN
 
@@ -21,7 +21,7 @@ ENVIRONMENT_PREFIX = "DL_SECRET_"
 _REFERENCE = re.compile(r"[0-9A-F]{16}|env:[A-Za-z_][A-Za-z0-9_]*")
 _FROM_ENVIRONMENT = "env:"
 
-_lock = threading.Lock()
+_lock = fork.Lock()
 _value_of: dict[str, str] = {}
 _reference_of: dict[str, str] = {}
 

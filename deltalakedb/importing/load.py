@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from deltalakedb.catalog.loads.ledger import Part, plan_parts
 from deltalakedb.catalog.loads.swap import index_load
+from deltalakedb.catalog.loads.totals import CHANGE_SCHEMA, sum_changes, write_totals
 from deltalakedb.executor.executor import Executor
 from deltalakedb.importing import tasks
 from deltalakedb.importing.context import Importing, Progress
@@ -103,6 +104,8 @@ def load(
     loaded = load_parts(importing, parts, actions)
     executor.release(parsed)
     _put_state(importing, to_load, state_part, loaded, summaries, segment, result)
+    with importing.catalog.write() as connection:
+        write_totals(connection, run.run_key, sum_changes([x.live_changes for x in loaded]))
     clock.done("load")
     progress("index", 0, 1, actions)
     result.indexed = clustered(result.slots, result.adds)
@@ -211,5 +214,5 @@ def _put_state(
     bare = bare_versions(run_key, segment, times)
     result.versions = len(times) + bare.num_rows
     filled = {n: t for n, t in {**tables, "dl_versions": bare}.items() if t.num_rows}
-    empty = Loaded(part, 0, 0, 0, pa.table({}), ())
+    empty = Loaded(part, 0, 0, 0, pa.table({}), CHANGE_SCHEMA.empty_table(), ())
     tasks.put_part(importing.database, run_key, Prepared(filled, empty))

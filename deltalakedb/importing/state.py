@@ -20,7 +20,7 @@ def state_tables(
     """Rows by table name: the state's intervals, and the partitions of all parts together."""
     tables: dict[str, pa.Table] = {}
     if loaded:
-        partitions = rows.sum_partitions([x.partitions for x in loaded])
+        partitions = rows.settled_partitions(rows.sum_partitions([x.partitions for x in loaded]))
         tables["dl_partitions"] = rows.with_load(partitions, run_key)
     for name, values in rows.state_rows(intervals, run_key).items():
         tables[name] = pa.Table.from_pylist(values, arrow_schema(name))

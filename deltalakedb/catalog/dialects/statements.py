@@ -12,10 +12,36 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-C = TypeVar("C")
+from deltalakedb import fork
 
-_lock = threading.Lock()
-_cancels: weakref.WeakKeyDictionary[Any, Callable[[Any], object]] = weakref.WeakKeyDictionary()
+C = TypeVar("C")
+Cancel = Callable[[Any], object]
+
+
+class _Connections:
+    """Connections of this process, each with what cancels its statement."""
+
+    def __init__(self) -> None:
+        self._cancels: weakref.WeakKeyDictionary[Any, Cancel] = weakref.WeakKeyDictionary()
+        self._lock = fork.Lock()
+        fork.watch(self)
+
+    def add(self, connection: Any, cancel: Cancel) -> None:
+        with self._lock:
+            self._cancels[connection] = cancel
+
+    def all(self) -> list[tuple[Any, Cancel]]:
+        with self._lock:
+            return list(self._cancels.items())
+
+    def before_fork(self) -> None:
+        """Nothing: the parent's statements go on."""
+
+    def after_fork(self) -> None:
+        self._cancels = weakref.WeakKeyDictionary()
+
+
+_connections = _Connections()
 
 
 def cancellable(connection: C, cancel: Callable[[C], object]) -> C:
@@ -24,18 +50,15 @@ def cancellable(connection: C, cancel: Callable[[C], object]) -> C:
     `cancel` stops what it does at the moment. It is called from another thread, and may take as
     long as it likes, but not hold the interpreter's lock while it waits.
     """
-    with _lock:
-        _cancels[connection] = cancel
+    _connections.add(connection, cancel)
     return connection
 
 
 def cancel_all() -> None:
     """Cancel what all connections do; returns when the databases have been told."""
-    with _lock:
-        open_now = list(_cancels.items())
     threads = [
         threading.Thread(target=_cancel, args=(cancel, connection), daemon=True)
-        for connection, cancel in open_now
+        for connection, cancel in _connections.all()
     ]
     for thread in threads:
         thread.start()
@@ -43,7 +66,7 @@ def cancel_all() -> None:
         thread.join()
 
 
-def _cancel(cancel: Callable[[Any], object], connection: Any) -> None:
+def _cancel(cancel: Cancel, connection: Any) -> None:
     # What can't be cancelled goes on.
     with suppress(Exception):
         cancel(connection)

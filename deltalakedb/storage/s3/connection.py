@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from obstore.store import S3Store
 
+from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
@@ -45,7 +45,7 @@ _DEFAULT_REGION = "us-east-1"
 _DEFAULT_ATTEMPTS = 6
 
 _Settings = tuple[object, ...]
-_lock = threading.Lock()
+_lock = fork.Lock()
 _connected: dict[_Settings, S3Store] = {}
 
 
