@@ -9,18 +9,24 @@ from __future__ import annotations
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.tables import VIEWS
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
+from deltalakedb.catalog.retry import passes, retried
+from deltalakedb.catalog.views import VIEWS
+from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
+
+T = TypeVar("T")
+
+_CONNECT_ATTEMPTS = 10
+"""With the pauses between them about half a minute."""
 
 
 class Loader(ABC):
@@ -66,10 +72,12 @@ class Lease(ABC):
 
 
 class Dialect(ABC):
-    """One database. Instances are stateless apart from the URL."""
+    """One database. Instances know its URL, and whether it has been reached."""
 
     parallel_load: ClassVar[bool]
     """Whether workers may load at the same time, each over a connection of its own."""
+    partitions_files: ClassVar[bool] = False
+    """Whether `dl_files` is a partitioned table; else it is a view of all loads' tables."""
     closed_before_fork: ClassVar[bool] = False
     """Whether a child is harmed already by inheriting an open connection."""
     holds_nul: ClassVar[bool] = True
@@ -81,6 +89,7 @@ class Dialect(ABC):
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._reached = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self._url)!r})"
@@ -162,9 +171,6 @@ class Dialect(ABC):
     def clear_unfinished(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
         """Remove what a creation of the catalog left that died, where DDL isn't transactional."""
 
-    def create_files_parent(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
-        """Make `dl_files`, as which all loads' files are seen."""
-
     def analyze_load(self, connection: sa.Connection, load_id: int) -> None:
         connection.exec_driver_sql(f"ANALYZE {load_files_name(load_id)}")
 
@@ -173,10 +179,28 @@ class Dialect(ABC):
         table = load_files_name(load_id)
         return [f"CREATE INDEX {table}_{'_'.join(c)} ON {table} ({', '.join(c)})" for c in columns]
 
-    def create_views(self, connection: sa.Connection) -> None:
-        for name, select in VIEWS.items():
-            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-            connection.exec_driver_sql(f"CREATE VIEW {name} AS {select}")
+    def drop_view_statements(self, connection: sa.Connection) -> list[str]:
+        """Before the tables under the views are altered: views that must not stand then."""
+        return [f"DROP VIEW IF EXISTS {name}" for name in reversed(VIEWS)]
+
+    def view_statements(self, connection: sa.Connection) -> list[str]:
+        """Make all views, as this program wants them, of the loads that there are."""
+        return [
+            statement
+            for name, select in VIEWS.items()
+            for statement in (f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {select}")
+        ]
+
+    def hot_table_statements(self, table: str) -> list[str]:
+        """Make a small table bear that its rows are updated all the time."""
+        return []
+
+    def alter_load(
+        self, connection: sa.Connection, load_id: int, statements: Sequence[str]
+    ) -> None:
+        """Bring an existing load to a newer schema, in a transaction of its own."""
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
     @abstractmethod
     def insert_ignoring(self, table: sa.Table) -> sa.Insert | Any:
@@ -209,10 +233,31 @@ class Dialect(ABC):
         """A transaction that will write."""
         return engine.begin()
 
+    def _patiently(self, connect: Callable[[], T]) -> T:
+        """A new connection, for which is waited while the database has none to give.
+
+        One that was reached before may be refusing because it restarts; of another one an error
+        in its URL is told at once.
+        """
+
+        def attempt(_number: int) -> T:
+            with self.errors():
+                return connect()
+
+        def waits(error: DeltaLakeError) -> bool:
+            return isinstance(error, DatabaseBusyError) or (self._reached and passes(error))
+
+        connection = retried(attempt, waits, _CONNECT_ATTEMPTS)
+        self._reached = True
+        return connection
+
     def _error(
-        self, kind: DeltaLakeErrorKind, what: str, advice: str, *, permanent: bool = False
+        self,
+        kind: DeltaLakeErrorKind,
+        what: str,
+        advice: str,
+        type_: type[DeltaLakeError] = DeltaLakeError,
     ) -> DeltaLakeError:
-        type_ = PermanentDatabaseError if permanent else DeltaLakeError
         return type_(kind, f"{self.described}: {what}; {advice}", database=self.described)
 
 

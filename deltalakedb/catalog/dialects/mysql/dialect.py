@@ -17,9 +17,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import insert
 
 from deltalakedb import fork
+from deltalakedb.catalog.commit_tables import metadata
 from deltalakedb.catalog.dialects.base import Dialect, Lease, Loader
 from deltalakedb.catalog.dialects.mysql.connection import MySqlConnection, connect, lock_name
 from deltalakedb.catalog.dialects.mysql.error import (
+    BUSY,
     LOCK_WAIT_TIMEOUT,
     kind_and_advice,
     number_and_text,
@@ -31,10 +33,12 @@ from deltalakedb.catalog.dialects.mysql.views import (
     existing_loads,
     is_complete,
     replace_views,
+    view_statements,
 )
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.tables import VIEWS, load_files, metadata, tables
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.catalog.tables import load_files, tables
+from deltalakedb.catalog.views import VIEWS
+from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
 
 _BATCH_BYTES = 32 << 20
 _VIEWS_LOCK_SECONDS = 60
@@ -47,8 +51,11 @@ class MySqlDialect(Dialect):
     text_bytes: ClassVar[int | None] = 65_535
 
     def _engine(self, **options: Any) -> sa.Engine:
+        def connected() -> MySqlConnection:
+            return self._patiently(lambda: connect(self._url))
+
         engine = sa.create_engine(
-            "mysql+pymysql://", creator=lambda: connect(self._url), pool_pre_ping=True, **options
+            "mysql+pymysql://", creator=connected, pool_pre_ping=True, **options
         )
 
         @sa.event.listens_for(engine, "begin")
@@ -71,7 +78,8 @@ class MySqlDialect(Dialect):
     def translate(self, error: Exception) -> DeltaLakeError:
         number, text = number_and_text(error)
         kind, advice = kind_and_advice(number)
-        return self._error(kind, text, advice)
+        type_ = DatabaseBusyError if number in BUSY else DeltaLakeError
+        return self._error(kind, text, advice, type_)
 
     def lease(self, key: int) -> Lease | None:
         lease = _NamedLock(self, lock_name(self._url, f"{key & (2**64 - 1):016x}"))
@@ -119,13 +127,18 @@ class MySqlDialect(Dialect):
         for name in found & set(metadata.tables):
             connection.exec_driver_sql(f"DROP TABLE {name}")
 
-    def create_files_parent(self, connection: sa.Connection) -> None:
-        replace_views(connection.connection.cursor(), ())
+    def drop_view_statements(self, connection: sa.Connection) -> list[str]:
+        return []  # They are replaced, and bear that columns are missing until then.
 
-    def create_views(self, connection: sa.Connection) -> None:
-        for name, select in VIEWS.items():
-            if name != "dl_live_files":
-                connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {name} AS {select}")
+    def view_statements(self, connection: sa.Connection) -> list[str]:
+        others = [
+            f"CREATE OR REPLACE VIEW {name} AS {select}"
+            for name, select in VIEWS.items()
+            if name != "dl_live_files"
+        ]
+        cursor = connection.connection.cursor()
+        loads = {load for load in existing_loads(cursor) if is_complete(cursor, load)}
+        return [*others, *view_statements(loads)]
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         load_files(load_id, **self.table_options(connection)).create(connection)
