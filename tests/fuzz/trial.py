@@ -100,7 +100,7 @@ class _Outcome:
             self._raised.append(f"{what}: {error.kind.name}: {error}")
             if error.kind is DeltaLakeErrorKind.INTERNAL_ERROR:
                 self._raw.append(f"{what}: {error}")
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - that is what is looked for
             self._raw.append(f"{what}: {traceback.format_exc(limit=-12)}")
         return None
 
