@@ -18,11 +18,12 @@ def open_catalog(database: str) -> Iterator[LightCatalog]:
     """A catalog to be read. Raises NOT_FOUND, CATALOG_VERSION, AUTHENTICATION_ERROR, …"""
     from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.catalog.schema_version import check_schema_version
+    from deltalakedb.uri import parse_database
 
-    catalog = LightCatalog(database)
+    catalog = LightCatalog(parse_database(database))
     try:
         [(version,)] = catalog.reader.rows("SELECT version_num FROM dl_schema_version")
-        check_schema_version(version, catalog.reader.url)
+        check_schema_version(version, str(catalog.reader.url))
         yield catalog
     finally:
         catalog.close()

@@ -84,7 +84,7 @@ def import_table(
     if dry_run:
         result = dry_run_of(request, listing, database)
         return replace(result, seconds=time.perf_counter() - started)
-    secret = Secret(database_url(database))
+    secret = database_url(database).secret
     executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
     with Catalog(database, create=True) as catalog:
         lease = _lease(catalog, request.location)

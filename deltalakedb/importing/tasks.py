@@ -29,6 +29,7 @@ from deltalakedb.replay.events import Endings, Events, resolve
 from deltalakedb.replay.state import RangeState
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.uri import parse_database
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ def put_part(spec: LoadSpec, prepared: Prepared) -> Loaded:
 
     A lost connection, a database that restarts or a lock that is held is tried again.
     """
-    dialect = dialect_of(spec.database.reveal())
+    dialect = dialect_of(parse_database(spec.database))
     part = spec.parse.range.index
 
     def attempt(_number: int) -> Loaded:

@@ -405,7 +405,8 @@ def test_a_load_that_is_read_is_left_to_the_next_clean_up(new_catalog: Catalog) 
 _HOLDER = """
 import sys, time
 from deltalakedb.catalog.dialects import dialect_of
-lease = dialect_of(sys.argv[1]).lease(7)
+from deltalakedb.uri import parse_database
+lease = dialect_of(parse_database(sys.argv[1])).lease(7)
 assert lease is not None
 print("held", flush=True)
 time.sleep(60)
@@ -416,7 +417,7 @@ def test_a_lease_is_one_processes_own_and_dies_with_it(database: str) -> None:
     url = parse_database(database)
     dialect = dialect_of(url)
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, url], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _HOLDER, url.reveal()], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

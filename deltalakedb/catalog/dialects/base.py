@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import VIEWS
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
-from deltalakedb.redact import redact
 
 
 class Loader(ABC):
@@ -75,15 +75,15 @@ class Dialect(ABC):
     index_builds: ClassVar[int] = 1
     """How many indexes of a load are built at the same time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self._url = url
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({redact(self._url)!r})"
+        return f"{type(self).__name__}({self.described!r})"
 
     @property
     def described(self) -> str:
-        return redact(self._url)
+        return str(self._url)
 
     def engine(self, **options: Any) -> sa.Engine:
         """A SQLAlchemy engine; `options` are those of a pool (SqlConfig).

@@ -12,7 +12,6 @@ from deltalakedb.catalog.schema_version import check_schema_version
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
 from deltalakedb.log.rows import LIVE
-from deltalakedb.redact import redact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -88,7 +87,7 @@ def is_uuid(text: str) -> bool:
 def no_table(catalog: Readable, reference: str) -> DeltaLakeError:
     return DeltaLakeError(
         DeltaLakeErrorKind.TABLE_NOT_FOUND,
-        f"no table {reference} in {redact(catalog.reader.url)}; `dl tables` lists those there are",
+        f"no table {reference} in {catalog.reader.url}; `dl tables` lists those there are",
         table=reference,
     )
 
@@ -133,7 +132,7 @@ def open_head(
     )
     if not found:
         return None
-    check_schema_version(found[0][0], catalog.reader.url)
+    check_schema_version(found[0][0], str(catalog.reader.url))
     if len(found) > 1 and found[0][3] != "":
         lookup_table(catalog, name)  # raises, naming them
     row = found[0][1:]

@@ -20,6 +20,7 @@ from deltalakedb.catalog.dialects.base import (
     one_line,
     take_idle,
 )
+from deltalakedb.catalog.dialects.postgresql.connection import connect, libpq_uri
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import files
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -36,7 +37,12 @@ class PostgresDialect(Dialect):
     index_builds: ClassVar[int] = 2
 
     def _engine(self, **options: Any) -> sa.Engine:
-        return sa.create_engine(self._url, pool_pre_ping=True, **options)
+        return sa.create_engine(
+            "postgresql+psycopg2://",
+            creator=lambda: connect(self._url),
+            pool_pre_ping=True,
+            **options,
+        )
 
     def exists(self) -> bool:
         return True
@@ -44,8 +50,7 @@ class PostgresDialect(Dialect):
     @property
     def uri(self) -> str:
         """The URL as libpq reads it."""
-        url = sa.make_url(self._url).set(drivername="postgresql")
-        return url.render_as_string(hide_password=False)
+        return libpq_uri(self._url)
 
     def _adbc(self) -> Any:
         from adbc_driver_postgresql import dbapi
@@ -63,7 +68,8 @@ class PostgresDialect(Dialect):
             return self._error(
                 DeltaLakeErrorKind.AUTHENTICATION_ERROR,
                 text,
-                "check user and password in the URL (percent-encode special characters)",
+                "check user and password in the URL (percent-encode special characters); if the "
+                "password was changed, open the table again with the new one",
             )
         if "does not exist" in text and "database" in text:
             return self._error(
