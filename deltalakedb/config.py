@@ -57,7 +57,8 @@ class SqlConfig:
     as a Secret, or as a function that returns the text and is asked anew for each connection
     (for passwords that change); it is held as a Secret. `pool_timeout` and `pool_recycle` are
     seconds (-1: never recycle); `max_overflow` -1 is without limit; `echo` logs the SQL. The pool
-    serves `SqlConnection`, `import_table` and `diff_table`; tables that are only read share one connection a process.
+    serves `SqlConnection`, `import_table` and `diff_table`; tables that are only read share one
+    connection a process.
     """
 
     connection_string: str | Secret | Callable[[], str]
