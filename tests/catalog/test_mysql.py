@@ -293,11 +293,10 @@ def test_a_connection_killed_while_it_loads_loads_once(
 
 def _load_spec(run_key: int, catalog: Catalog) -> tasks.LoadSpec:
     from deltalakedb.log.reader import RangeSpec
-    from deltalakedb.secret import Secret
     from deltalakedb.storage.spec import StoreSpec
 
     parse = tasks.ParseSpec("r", StoreSpec("/"), RangeSpec(0, -1, 0, 0), 1, None)
-    return tasks.LoadSpec(parse, "", run_key, None, (), (), (), Secret(catalog.reader.url))
+    return tasks.LoadSpec(parse, "", run_key, None, (), (), (), catalog.reader.url.secret)
 
 
 def test_two_loaders_of_one_part_take_turns(catalog: Catalog) -> None:
