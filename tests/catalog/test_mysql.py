@@ -281,7 +281,7 @@ def test_a_connection_killed_while_it_loads_loads_once(
                 killed.append(ident)
 
     monkeypatch.setattr(mysql_text, "lines", lines_with_an_accident)
-    loaded = tasks.Loaded(0, rows.num_rows, 0, 0, pa.table({}), ())
+    loaded = tasks.Loaded(0, rows.num_rows, 0, 0, pa.table({}), pa.table({}), ())
     prepared = tasks.Prepared({load_files_name(run.run_key): rows}, loaded)
     spec = _load_spec(run.run_key, catalog)
     assert tasks.put_part(spec, prepared) == loaded

@@ -39,7 +39,7 @@ STATE = {
     "protocol gone": "DELETE FROM dl_protocols WHERE load_id = {load}",
     "transaction": "UPDATE dl_txns SET version = 6 WHERE load_id = {load}",
     "domain": "DELETE FROM dl_domains WHERE load_id = {load}",
-    "totals": "UPDATE dl_tables SET num_files = 4 WHERE live_load = {load}",
+    "totals": "UPDATE dl_heads SET num_files = 4 WHERE live_load = {load}",
     "commit": "UPDATE dl_versions SET log_digest = 'x' WHERE load_id = {load} AND version = 2",
 }
 

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.tables import VIEWS
+from deltalakedb.catalog.views import VIEWS
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
 
@@ -70,6 +70,8 @@ class Dialect(ABC):
 
     parallel_load: ClassVar[bool]
     """Whether workers may load at the same time, each over a connection of its own."""
+    partitions_files: ClassVar[bool] = False
+    """Whether `dl_files` is a partitioned table; else it is a view of all loads' tables."""
     closed_before_fork: ClassVar[bool] = False
     """Whether a child is harmed already by inheriting an open connection."""
     index_builds: ClassVar[int] = 1
@@ -158,9 +160,6 @@ class Dialect(ABC):
     def clear_unfinished(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
         """Remove what a creation of the catalog left that died, where DDL isn't transactional."""
 
-    def create_files_parent(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
-        """Make `dl_files`, as which all loads' files are seen."""
-
     def analyze_load(self, connection: sa.Connection, load_id: int) -> None:
         connection.exec_driver_sql(f"ANALYZE {load_files_name(load_id)}")
 
@@ -169,10 +168,28 @@ class Dialect(ABC):
         table = load_files_name(load_id)
         return [f"CREATE INDEX {table}_{'_'.join(c)} ON {table} ({', '.join(c)})" for c in columns]
 
-    def create_views(self, connection: sa.Connection) -> None:
-        for name, select in VIEWS.items():
-            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-            connection.exec_driver_sql(f"CREATE VIEW {name} AS {select}")
+    def drop_view_statements(self, connection: sa.Connection) -> list[str]:
+        """Before the tables under the views are altered: views that must not stand then."""
+        return [f"DROP VIEW IF EXISTS {name}" for name in reversed(VIEWS)]
+
+    def view_statements(self, connection: sa.Connection) -> list[str]:
+        """Make all views, as this program wants them, of the loads that there are."""
+        return [
+            statement
+            for name, select in VIEWS.items()
+            for statement in (f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {select}")
+        ]
+
+    def hot_table_statements(self, table: str) -> list[str]:
+        """Make a small table bear that its rows are updated all the time."""
+        return []
+
+    def alter_load(
+        self, connection: sa.Connection, load_id: int, statements: Sequence[str]
+    ) -> None:
+        """Bring an existing load to a newer schema, in a transaction of its own."""
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
     @abstractmethod
     def insert_ignoring(self, table: sa.Table) -> sa.Insert | Any:

@@ -22,7 +22,6 @@ from deltalakedb.catalog.dialects.base import (
 )
 from deltalakedb.catalog.dialects.postgresql.connection import connect, libpq_uri
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.tables import files
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 _READERS_SECONDS = 0.5
@@ -34,6 +33,7 @@ _DISK_FULL = "53100"
 
 class PostgresDialect(Dialect):
     parallel_load: ClassVar[bool] = True
+    partitions_files: ClassVar[bool] = True
     index_builds: ClassVar[int] = 2
 
     def _engine(self, **options: Any) -> sa.Engine:
@@ -120,8 +120,12 @@ class PostgresDialect(Dialect):
             "WITH (autovacuum_enabled = false)"
         )
 
-    def create_files_parent(self, connection: sa.Connection) -> None:
-        files.create(connection, checkfirst=True)
+    def hot_table_statements(self, table: str) -> list[str]:
+        # Room for new versions of a row beside the old one: no index is touched, none stays long.
+        return [
+            f"ALTER TABLE {table} SET (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.0, "
+            "autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
+        ]
 
     def prepare_attach(self, load_id: int) -> None:
         """Attach the load, and let those readers end who planned without it.
