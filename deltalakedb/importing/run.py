@@ -10,7 +10,7 @@ from typing import Any
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.base import Lease
 from deltalakedb.catalog.loads import ledger
-from deltalakedb.catalog.loads.swap import TableFacts, lease_key, swap
+from deltalakedb.catalog.loads.swap import TableFacts, location_lease, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.retry import retried
 from deltalakedb.config import SqlConfig, database_url
@@ -28,13 +28,13 @@ from deltalakedb.importing.request import (
     existing_table,
     identified,
     import_request,
-    other_mode,
+    kept_mode,
+    makes_new_load,
 )
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.segments import base_version, with_readable
 from deltalakedb.log.reader import plan_ranges, read_listing
 from deltalakedb.log.segment import LogListing, Segment
-from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 
 
@@ -58,7 +58,8 @@ def import_table(
     `log_dir`: the table or its `_delta_log` (path, file://, s3://); `database`: SQLite path,
     URL or SqlConfig; `table_location`: where the table's data is, if not above the log; `mode`:
     `fast` (the state at the newest checkpoint and the commits after it) or `full-history`, by
-    default the mode that the table has, else `fast`; `table_id`: uuid or name of the table;
+    default the mode that the table has, else `fast` (asked for, `full-history` reads a table anew
+    that lacks its history, while `fast` takes none away); `table_id`: uuid or name of the table;
     `table_name`: `[namespace.]name`, by default the location's last segment; `rebuild`: import
     anew although the table is there; `dry_run`: say what would be read, write nothing; `client`: a
     `distributed.Client` (None: this process does it all).
@@ -87,24 +88,11 @@ def import_table(
     secret = Secret(database_url(database))
     executor: Executor = Here() if client is None else OnDask(client, (secret, *store.secrets()))
     with Catalog(database, create=True) as catalog:
-        lease = _lease(catalog, request.location)
+        lease = location_lease(catalog, request.location)
         try:
             return _import(catalog, request, listing, executor, secret, progress, started, lease)
         finally:
             lease.release()
-
-
-def _lease(catalog: Catalog, location: str) -> Lease:
-    with catalog.dialect.errors():
-        lease = catalog.dialect.lease(lease_key(location))
-    if lease is None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CONCURRENCY_ERROR,
-            f"another import of {redact(location)} is running; wait for it, or stop it and run "
-            "again",
-            location=redact(location),
-        )
-    return lease
 
 
 def _import(
@@ -120,6 +108,8 @@ def _import(
     existing = existing_table(catalog, request)
     ledger.clean_up(catalog, request.location)
     if existing is not None and not request.rebuild:
+        check_agreement(catalog, existing, listing, request.store.open())
+    if existing is not None and not makes_new_load(request, existing):
         return _update(catalog, request, listing, existing, executor, started)
     request = identified(request, existing)
     table_id = str(request.table_id)
@@ -288,7 +278,6 @@ def _update(
     started: float,
 ) -> ImportResult:
     """Catch up with a log that has moved on."""
-    check_agreement(catalog, table, listing, request.store.open())
     outcome = catch_up(catalog, table, listing, request.store, executor)
     seconds = time.perf_counter() - started
-    return replace(outcome, seconds=seconds, warnings=other_mode(request, table))
+    return replace(outcome, seconds=seconds, warnings=kept_mode(request, table))
