@@ -15,10 +15,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 REQUIREMENTS := --constraint constraints.txt --editable '.[dev]'
 
-.PHONY: help venv lock servers check test demo bench clean
+.PHONY: help venv lock servers check test test-system demo bench clean
 
 help: ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
 
 venv: $(STAMP) ## create .venv with the package, `dl` and everything for tests
 
@@ -52,7 +52,7 @@ lock: venv ## renew constraints.txt: the newest versions that fit, for every sup
 	  --extra dev --no-annotate --custom-compile-command "make lock" \
 	  --output-file constraints.txt pyproject.toml
 
-servers: venv ## fetch MariaDB for the tests when this machine has none
+servers: venv ## fetch MariaDB and MySQL for the tests when this machine has none
 	@$(BIN)/python -m tests.servers.fetch
 
 check: venv ## lint, format, types, import contracts
@@ -63,6 +63,9 @@ check: venv ## lint, format, types, import contracts
 
 test: check servers ## all checks and all tests, on real servers
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-system: venv servers ## what takes longer: an installation of its own, Spark as the judge
+	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
 
 demo: venv ## import a real table on a Dask cluster, compare it, show it
 	@$(BIN)/python examples/demo.py

@@ -190,7 +190,7 @@ def files_table(database: str) -> str:
     engine = sqlalchemy.create_engine(parse_database(database))
     try:
         with engine.connect() as connection:
-            query = sqlalchemy.text("SELECT live_load FROM dl_tables")
+            query = sqlalchemy.text("SELECT live_load FROM dl_heads")
             load_id = connection.execute(query).scalar_one()
     finally:
         engine.dispose()

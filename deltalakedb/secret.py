@@ -8,13 +8,12 @@ that worker processes started afterwards inherit it).
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import re
 import secrets
-import threading
 
+from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import HIDDEN
 
@@ -22,7 +21,7 @@ ENVIRONMENT_PREFIX = "DL_SECRET_"
 _REFERENCE = re.compile(r"[0-9A-F]{16}|env:[A-Za-z_][A-Za-z0-9_]*")
 _FROM_ENVIRONMENT = "env:"
 
-_lock = threading.Lock()
+_lock = fork.Lock()
 _value_of: dict[str, str] = {}
 _reference_of: dict[str, str] = {}
 
@@ -151,65 +150,6 @@ def withdraw(secret: Secret) -> None:
     """Undo `export`; what was not exported (or came from the environment) stays as it is."""
     if not secret.reference.startswith(_FROM_ENVIRONMENT):
         os.environ.pop(secret._variable, None)
-
-
-_NONCE = 16
-_TAG = 32
-_BLOCK = 64
-_MAGIC = b"dls1"
-
-
-def seal(value: str, key: bytes) -> bytes:
-    """Encrypt and authenticate `value` with `key` (16 bytes or more, random).
-
-    A stream cipher from keyed BLAKE2b in counter mode with a random nonce, then HMAC-SHA256
-    over the whole. It keeps values out of logs, pickles and dashboards at rest. Whoever has
-    the key has the value, so a key that travels beside it protects nothing on the wire:
-    that is what TLS is for.
-    """
-    encryption, authentication = _derive(key)
-    nonce = secrets.token_bytes(_NONCE)
-    body = _MAGIC + nonce + _apply_stream(_bytes(value), encryption, nonce)
-    return body + hmac.digest(authentication, body, "sha256")
-
-
-def unseal(sealed: bytes, key: bytes) -> str:
-    """The value that `seal` hid. AUTHENTICATION_ERROR for another key or altered bytes."""
-    encryption, authentication = _derive(key)
-    body, tag = sealed[:-_TAG], sealed[-_TAG:]
-    start = len(_MAGIC) + _NONCE
-    if len(body) < start or not hmac.compare_digest(
-        hmac.digest(authentication, body, "sha256"), tag
-    ):
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.AUTHENTICATION_ERROR,
-            "A sealed secret could not be opened: the key is another one, or the bytes were "
-            "altered. Seal it again with the key that the receiver has.",
-        )
-    nonce = body[len(_MAGIC) : start]
-    return _apply_stream(body[start:], encryption, nonce).decode("utf-8", "surrogateescape")
-
-
-def _derive(key: bytes) -> tuple[bytes, bytes]:
-    """Independent keys for the stream and for the tag, 32 bytes each."""
-    if len(key) < 16:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"A sealing key needs at least 16 random bytes, got {len(key)}. "
-            "Use secrets.token_bytes(32).",
-        )
-    return (
-        hmac.digest(key, b"deltalakedb seal: stream", "sha256"),
-        hmac.digest(key, b"deltalakedb seal: tag", "sha256"),
-    )
-
-
-def _apply_stream(data: bytes, key: bytes, nonce: bytes) -> bytes:
-    blocks = range((len(data) + _BLOCK - 1) // _BLOCK)
-    stream = b"".join(
-        hashlib.blake2b(nonce + block.to_bytes(8, "big"), key=key).digest() for block in blocks
-    )
-    return bytes(a ^ b for a, b in zip(data, stream, strict=False))
 
 
 def _bytes(value: str) -> bytes:

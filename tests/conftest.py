@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
-from tests.servers.fetch import ADVICE as MARIADB_ADVICE
+from tests.servers.dask import DaskServer
+from tests.servers.fetch import MARIADB, MYSQL
 from tests.servers.mariadb import MariaDbInstallation, MariaDbServer, mariadb_installation
+from tests.servers.mysql import MySqlServer, mysql_installation
 from tests.servers.postgres import (
     PostgresInstallation,
     PostgresServer,
@@ -53,7 +55,16 @@ def postgres_installation() -> PostgresInstallation:
 
 def mariadb() -> MariaDbInstallation:
     found = mariadb_installation()
-    may_start("mariadb", found, f"run `make servers`, or {MARIADB_ADVICE}")
+    may_start("mariadb", found, f"run `make servers`, or {MARIADB.advice}")
+    assert found is not None
+    return found
+
+
+def mysql() -> MariaDbInstallation:
+    found = mysql_installation()
+    if found is None and not IN_CI:
+        pytest.skip(f"No mysql for the tests: run `make servers`, or {MYSQL.advice}")
+    may_start("mysql", found, f"run `make servers`, or {MYSQL.advice}")
     assert found is not None
     return found
 
@@ -142,6 +153,22 @@ def private_mariadb() -> Iterator[Callable[..., MariaDbServer]]:
         yield start
 
 
+@pytest.fixture(scope="session")
+def mysql_server() -> Iterator[MySqlServer]:
+    """One MySQL for all tests; whoever stops servers starts its own."""
+    server = MySqlServer(mysql())
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def mysql_database(mysql_server: MySqlServer) -> Iterator[str]:
+    """URL of a new, empty MySQL database."""
+    name = mysql_server.create_database()
+    yield mysql_server.url(name)
+    mysql_server.drop_database(name)
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """URL of a SQLite file that doesn't exist yet."""
@@ -152,6 +179,7 @@ _URL_FIXTURES = {
     "sqlite": "sqlite_url",
     "postgresql": "pg_database",
     "mariadb": "mariadb_database",
+    "mysql": "mysql_database",
 }
 
 
@@ -171,7 +199,7 @@ def catalog_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(params=list(_URL_FIXTURES))
 def any_catalog_url(request: pytest.FixtureRequest) -> str:
-    """URL of an empty database; the test runs once on each of the three databases."""
+    """URL of an empty database: SQLite, PostgreSQL, MariaDB and MySQL, a test each."""
     return _url(request)
 
 
@@ -229,6 +257,27 @@ def dask_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """One Dask cluster of two single-threaded processes for all tests."""
     with _dask(tmp_path_factory.mktemp("dask")) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def dask_server() -> Iterator[DaskServer]:
+    """One cluster of `dask scheduler` and two `dask worker`s for all tests."""
+    server = DaskServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def private_dask_server() -> Iterator[Callable[..., DaskServer]]:
+    """`private_dask_server(workers, threads=…, nanny=…)`: a cluster to kill."""
+    with ExitStack() as stack:
+
+        def start(*arguments: Any, **options: Any) -> DaskServer:
+            server = DaskServer(*arguments, **options)
+            stack.callback(server.close)
+            return server
+
+        yield start
 
 
 @pytest.fixture(scope="session")

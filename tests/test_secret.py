@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.secret import Secret, export, register, seal, unseal, withdraw
+from deltalakedb.secret import Secret, export, register, withdraw
 
 VALUE = "postgresql://user:pässwörd@host/db"
 
@@ -130,37 +130,3 @@ def test_a_reference_has_a_form(reference: str) -> None:
     with pytest.raises(DeltaLakeError, match="16 upper-case") as caught:
         register(reference, "value")
     assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
-
-
-@given(st.text(max_size=300), st.binary(min_size=16, max_size=100))
-def test_what_is_sealed_can_be_unsealed(value: str, key: bytes) -> None:
-    sealed = seal(value, key)
-    assert unseal(sealed, key) == value
-    assert seal(value, key) != sealed
-    if len(value) > 4:
-        assert value.encode() not in sealed
-
-
-@given(st.data())
-def test_altered_bytes_and_other_keys_are_refused(data: st.DataObject) -> None:
-    key = b"k" * 32
-    sealed = seal("a value", key)
-    position = data.draw(st.integers(0, len(sealed) - 1))
-    flip = data.draw(st.integers(1, 255))
-    altered = bytearray(sealed)
-    altered[position] ^= flip
-    attempts = [
-        (bytes(altered), key),
-        (sealed, b"l" * 32),
-        (sealed[: data.draw(st.integers(0, len(sealed) - 1))], key),
-        (sealed + b"x", key),
-    ]
-    for bad, bad_key in attempts:
-        with pytest.raises(DeltaLakeError, match="could not be opened") as caught:
-            unseal(bad, bad_key)
-        assert caught.value.kind is DeltaLakeErrorKind.AUTHENTICATION_ERROR
-
-
-def test_a_short_key_is_refused() -> None:
-    with pytest.raises(DeltaLakeError, match="at least 16"):
-        seal("value", b"short")

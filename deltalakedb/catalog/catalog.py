@@ -61,8 +61,13 @@ class Catalog:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A transaction that writes: commits at the end, rolls back on an error."""
+        """A transaction that writes: commits at the end, rolls back on an error.
+
+        Raises CATALOG_VERSION when the catalog was upgraded since it was opened.
+        """
         with self.dialect.errors(), self.dialect.begin(self.engine) as connection:
+            found = connection.exec_driver_sql("SELECT version_num FROM dl_schema_version")
+            check_schema_version(str(found.scalar()), self.dialect.described)
             yield connection
 
     @property

@@ -25,7 +25,7 @@ class TextTest(NamedTuple):
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row of `dl_tables`."""
+    """A row of `dl_tables` with its head."""
 
     table_key: int
     table_id: str
@@ -33,16 +33,18 @@ class TableRow:
     name: str
     location: str
     log_location: str
-    authority: str
     mode: str
-    head_version: int
     known_since: int
-    live_load: int
-    num_files: int
-    total_bytes: int
     skipping: str
     unreadable_features: str
     created_at: int
+    changes_since: int
+    head_version: int
+    epoch: int
+    authority: str
+    live_load: int
+    num_files: int
+    total_bytes: int
     updated_at: int
 
     @property
@@ -51,6 +53,8 @@ class TableRow:
 
 
 TABLE_COLUMNS = tuple(f.name for f in fields(TableRow))
+HEAD_COLUMNS = TABLE_COLUMNS[TABLE_COLUMNS.index("head_version") :]
+"""Those of `dl_heads`."""
 
 
 @dataclass(frozen=True)

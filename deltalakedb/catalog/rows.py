@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deltalakedb.catalog.commit_tables import ADDED, REMOVED
 from deltalakedb.catalog.tables import SLOTS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.keys import SkippingColumn, keys_from_stats
@@ -86,15 +87,20 @@ def _tombstones(closings: pa.Table, schema: pa.Schema, load_id: int) -> pa.Table
 
 
 def partition_rows(state: RangeState) -> pa.Table:
-    """Each distinct partition tuple: id, values, and the count and bytes of its live files."""
+    """Each distinct partition tuple: id, values, and the count and bytes of its live files.
+
+    `emptied_at` is the last version that took a file, also where others are left.
+    """
     files = state.files
-    live = pc.equal(files.column("removed_version"), LIVE)
+    removed = files.column("removed_version")
+    live = pc.equal(removed, LIVE)
     table = pa.table(
         {
             "partition_id": files.column("partition_id"),
             "partition_values": files.column("partition_values"),
             "num_files": live.cast(pa.int64()),
             "total_bytes": pc.if_else(live, pc.fill_null(files.column("size"), 0), 0),
+            "emptied_at": pc.if_else(live, pa.scalar(None, pa.int64()), removed),
         }
     )
     return sum_partitions([table])
@@ -105,7 +111,7 @@ def sum_partitions(tables: list[pa.Table]) -> pa.Table:
     grouped = (
         pa.concat_tables(tables)
         .group_by(["partition_id", "partition_values"], use_threads=False)
-        .aggregate([("num_files", "sum"), ("total_bytes", "sum")])
+        .aggregate([("num_files", "sum"), ("total_bytes", "sum"), ("emptied_at", "max")])
     )
     result = pa.table(
         {
@@ -113,6 +119,7 @@ def sum_partitions(tables: list[pa.Table]) -> pa.Table:
             "partition_values": grouped.column("partition_values"),
             "num_files": grouped.column("num_files_sum"),
             "total_bytes": grouped.column("total_bytes_sum"),
+            "emptied_at": grouped.column("emptied_at_max"),
         }
     )
     if len(pc.unique(result.column("partition_id"))) != result.num_rows:
@@ -121,6 +128,45 @@ def sum_partitions(tables: list[pa.Table]) -> pa.Table:
             "two partitions share a 64-bit id; please report this table",
         )
     return result
+
+
+def change_rows(table_key: int, files: pa.Table, ended: pa.Table) -> pa.Table:
+    """Rows of `dl_changes`: lives that begin, and may end, and the end of lives from before.
+
+    `ended`: (version, path_key, partition_id). What a remove said of dataChange is not known of
+    lives; it is null then.
+    """
+    lives = files.filter(pc.less(files.column("added_version"), files.column("removed_version")))
+    over = lives.filter(pc.less(lives.column("removed_version"), LIVE))
+    names = ("version", "path_key", "partition_id", "data_change", "kind")
+
+    def rows_of(source: pa.Table, version: str, kind: int) -> pa.Table:
+        count = source.num_rows
+        said = source.column("data_change") if kind == ADDED else pa.nulls(count, pa.bool_())
+        columns = [source.column(n) for n in (version, "path_key", "partition_id")]
+        kinds = pa.array(np.full(count, kind, dtype=np.int16))
+        return pa.table([*columns, said, kinds], names=names)
+
+    found = pa.concat_tables(
+        [
+            rows_of(lives, "added_version", ADDED),
+            rows_of(over, "removed_version", REMOVED),
+            rows_of(ended, "version", REMOVED),
+        ]
+    ).sort_by("version")
+    versions = found.column("version").to_numpy()
+    starts = np.searchsorted(versions, versions, "left")
+    position = pa.array((np.arange(len(versions)) - starts).astype(np.int32))
+    key = pa.array(np.full(len(versions), table_key, dtype=np.int64))
+    return found.append_column("position", position).append_column("table_key", key)
+
+
+def settled_partitions(partitions: pa.Table) -> pa.Table:
+    """Rows of `dl_partitions` that count all files: `emptied_at` stands where there are none."""
+    empty = pc.equal(partitions.column("num_files"), 0)
+    settled = pc.if_else(empty, partitions.column("emptied_at"), pa.scalar(None, pa.int64()))
+    place = partitions.column_names.index("emptied_at")
+    return partitions.set_column(place, "emptied_at", settled)
 
 
 def version_rows(

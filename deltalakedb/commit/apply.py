@@ -13,10 +13,18 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.commit_tables import changes, mirror
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms
+from deltalakedb.catalog.loads.totals import (
+    CHANGE_SCHEMA,
+    live_changes,
+    live_totals,
+    sum_changes,
+)
 from deltalakedb.catalog.reading.queries import TableRow
 from deltalakedb.catalog.tables import (
     change_files,
+    heads,
     load_files,
     metadata,
     metadatas,
@@ -78,8 +86,8 @@ def apply_state(catalog: Catalog, table: TableRow, run: Run, state: RangeState |
 
 
 def _lock(catalog: Catalog, connection: sa.Connection, table: TableRow) -> None:
-    query = sa.select(tables.c.head_version, tables.c.live_load).where(
-        tables.c.table_key == table.table_key
+    query = sa.select(heads.c.head_version, heads.c.live_load).where(
+        heads.c.table_key == table.table_key
     )
     found = connection.execute(catalog.dialect.for_update(query)).first()
     if found is None or tuple(found) != (table.head_version, table.live_load):
@@ -88,6 +96,15 @@ def _lock(catalog: Catalog, connection: sa.Connection, table: TableRow) -> None:
             f"table {table.full_name} has moved on meanwhile; run this again",
             table_id=table.table_id,
         )
+
+
+class _Closed(NamedTuple):
+    """A life that the range ends: when, which file's, and what goes with it."""
+
+    version: int
+    path_key: int
+    partition_id: int
+    size: int
 
 
 class _Application:
@@ -106,7 +123,7 @@ class _Application:
     def run(self, run: Run) -> Applied:
         table, state = self._table, self._state
         head = self._current_metadata()
-        changes = [*head, *state.state]
+        small = [*head, *state.state]
         unreadable = self._check_head()
         closed, consumed = self._close_files()
         remaining = pc.invert(
@@ -119,8 +136,9 @@ class _Application:
         new_files = rows.file_rows(rest, table.live_load, self._skipping)
         self._insert(self._files, new_files)
         partition_change = self._count_partitions(closed)
-        self._insert_state(changes)
-        self._insert_versions(changes)
+        self._insert_state()
+        self._insert_versions(small, self._live_changes(closed))
+        self._insert_changes(closed)
         for target, added in ((change_files, state.changes), (other_actions, state.others)):
             self._insert(target, rows.with_load(added, table.live_load))
         num_files = table.num_files + partition_change[0]
@@ -128,18 +146,17 @@ class _Application:
         adds, removes = (
             pc.sum(state.versions.column(n)).as_py() or 0 for n in ("num_adds", "num_removes")
         )
-        values = {
-            "head_version": state.last,
-            "num_files": num_files,
-            "total_bytes": total_bytes,
-            "skipping": self._wider_slots(new_files),
-            "updated_at": now_ms(),
-        }
+        self._move_head(num_files, total_bytes)
+        wide = {}
+        skipping = self._wider_slots(new_files)
+        if skipping is not None:
+            wide["skipping"] = skipping
         if unreadable is not None:
-            values["unreadable_features"] = ",".join(unreadable)
-        self._connection.execute(
-            tables.update().where(tables.c.table_key == table.table_key).values(**values)
-        )
+            wide["unreadable_features"] = ",".join(unreadable)
+        if wide:
+            self._connection.execute(
+                tables.update().where(tables.c.table_key == table.table_key).values(**wide)
+            )
         finish_run(
             self._connection,
             run,
@@ -203,24 +220,24 @@ class _Application:
             offer((path, dv), _Event(version, None, None))
         return first
 
-    def _close_files(self) -> tuple[list[tuple[int, int]], list[int]]:
+    def _close_files(self) -> tuple[list[_Closed], list[int]]:
         """End live rows that the range removes or replaces.
 
-        Returns (partition id, size) of each, and the rows of `closings` that ended one.
+        Returns them, and the rows of `closings` that ended one.
         """
         first = self._first_events()
         wanted = [
             *self._state.closings.column("path_key").to_pylist(),
             *self._state.files.column("path_key").to_pylist(),
         ]
-        closed: list[tuple[int, int]] = []
+        closed: list[_Closed] = []
         consumed: list[int] = []
         updates: list[dict[str, Any]] = []
         for path_key, path, dv, partition, size in self._live_rows(sorted(set(wanted))):
             event = first.get((path, dv))
             if event is None:
                 continue
-            closed.append((partition, size or 0))
+            closed.append(_Closed(event.version, path_key, partition, size or 0))
             if event.closing is not None:
                 consumed.append(event.closing)
             updates.append(
@@ -250,16 +267,60 @@ class _Application:
                 )
             )
 
-    def _count_partitions(self, closed: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    def _live_changes(self, closed: Sequence[_Closed]) -> pa.Table:
+        ends = pa.table(
+            [
+                pa.array([c.version for c in closed], pa.int64()),
+                pa.array([-1] * len(closed), pa.int64()),
+                pa.array([-c.size for c in closed], pa.int64()),
+            ],
+            schema=CHANGE_SCHEMA,
+        )
+        return sum_changes([live_changes(self._state.files), ends])
+
+    def _insert_changes(self, closed: Sequence[_Closed]) -> None:
+        ended = pa.table(
+            {
+                name: pa.array([getattr(c, name) for c in closed], pa.int64())
+                for name in ("version", "path_key", "partition_id")
+            }
+        )
+        self._insert(changes, rows.change_rows(self._table.table_key, self._state.files, ended))
+
+    def _move_head(self, num_files: int, total_bytes: int) -> None:
+        mine = heads.c.table_key == self._table.table_key
+        self._connection.execute(
+            heads.update()
+            .where(mine)
+            .values(
+                head_version=self._state.last,
+                num_files=num_files,
+                total_bytes=total_bytes,
+                updated_at=now_ms(),
+            )
+        )
+        if self._table.authority == "log":
+            self._connection.execute(
+                mirror.update()
+                .where(mirror.c.table_key == self._table.table_key)
+                .values(published_version=self._state.last, durable_version=self._state.last)
+            )
+
+    def _count_partitions(self, closed: Iterable[_Closed]) -> tuple[int, int]:
         """Bring `dl_partitions` up to date; returns the change in files and bytes."""
         change: dict[int, list[int]] = {}
+        emptied: dict[int, int] = {}
         added = rows.partition_rows(self._state)
-        for ident, count, size in _columns(added, "partition_id", "num_files", "total_bytes"):
+        for ident, count, size, at in _columns(
+            added, "partition_id", "num_files", "total_bytes", "emptied_at"
+        ):
             change[ident] = [count, size]
-        for ident, size in closed:
-            entry = change.setdefault(ident, [0, 0])
+            emptied[ident] = at or 0
+        for life in closed:
+            entry = change.setdefault(life.partition_id, [0, 0])
             entry[0] -= 1
-            entry[1] -= size
+            entry[1] -= life.size
+            emptied[life.partition_id] = max(emptied.get(life.partition_id, 0), life.version)
         load = self._table.live_load
         new = [
             {
@@ -277,15 +338,22 @@ class _Application:
             self._connection.execute(
                 partitions.update()
                 .where(partitions.c.load_id == load, partitions.c.partition_id == sa.bindparam("i"))
-                .values(
-                    num_files=partitions.c.num_files + sa.bindparam("n"),
-                    total_bytes=partitions.c.total_bytes + sa.bindparam("b"),
+                .ordered_values(
+                    # First: MySQL counts on with what it has set before.
+                    (
+                        partitions.c.emptied_at,
+                        sa.case(
+                            (partitions.c.num_files + sa.bindparam("n") == 0, sa.bindparam("e"))
+                        ),
+                    ),
+                    (partitions.c.num_files, partitions.c.num_files + sa.bindparam("n")),
+                    (partitions.c.total_bytes, partitions.c.total_bytes + sa.bindparam("b")),
                 ),
-                [{"i": i, "n": n, "b": b} for i, (n, b) in sorted(change.items())],
+                [{"i": i, "n": n, "b": b, "e": emptied[i]} for i, (n, b) in sorted(change.items())],
             )
         return sum(n for n, _ in change.values()), sum(b for _, b in change.values())
 
-    def _insert_state(self, changes: Sequence[Any]) -> None:
+    def _insert_state(self) -> None:
         load = self._table.live_load
         ended: dict[tuple[str, str], int] = {}
         for change in self._state.state:
@@ -300,30 +368,37 @@ class _Application:
         for name, found in rows.state_rows(state_intervals(self._state.state), load).items():
             self._connection.execute(metadata.tables[name].insert(), found)
 
-    def _insert_versions(self, changes: Sequence[Any]) -> None:
+    def _insert_versions(self, small: Sequence[Any], live: pa.Table) -> None:
         load = self._table.live_load
-        before = self._connection.scalar(
+        time_before = self._connection.scalar(
             sa.select(versions.c.commit_time).where(
                 versions.c.load_id == load, versions.c.version == self._table.head_version
             )
         )
         commits = list(_columns(self._state.versions, "version", "file_time", "in_commit_time"))
-        times = commit_times(commits, state_intervals(_as_changes(changes)), before)
+        times = commit_times(commits, state_intervals(_as_changes(small)), time_before)
         found = rows.version_rows(self._state.versions, load, times, [True] * len(commits))
+        before = (self._table.num_files, self._table.total_bytes)
+        totals = list(live_totals(live, [version for version, _, _ in commits], before))
+        for place, name in enumerate(("live_files", "live_bytes")):
+            found = found.append_column(name, pa.array([t[place] for t in totals], pa.int64()))
         self._insert(versions, found)
 
-    def _wider_slots(self, new_files: pa.Table) -> str:
+    def _wider_slots(self, new_files: pa.Table) -> str | None:
+        """`dl_tables.skipping` if it changes."""
         for number, slot in enumerate(self._described):
             low = new_files.column(f"lo{number}").to_pylist()
             high = new_files.column(f"hi{number}").to_pylist()
             for lo, hi in zip(low, high, strict=True):
                 if lo is None or lo <= NEG_INF or hi >= POS_INF or lo > hi:
-                    slot["missing"] += 1
+                    # Whether there are any is enough; a count would change with every commit.
+                    slot["missing"] = max(slot["missing"], 1)
                     continue
                 slot["least"] = min(slot["least"], lo)
                 slot["greatest"] = max(slot["greatest"], hi)
                 slot["width"] = max(slot["width"], hi - lo)
-        return json.dumps(self._described)
+        widened = self._described != json.loads(self._table.skipping)
+        return json.dumps(self._described) if widened else None
 
 
 def _as_changes(changes: Iterable[Any]) -> list[Any]:

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any
 from weakref import WeakSet
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
-
-_ADVICE = "repeat the import: nothing of this run is visible"
 
 
 class OnDask:
-    """Tasks on a `distributed.Client`. Dask repeats what was lost with a worker."""
+    """Tasks on a `distributed.Client`. Dask repeats what was lost with a worker.
 
-    def __init__(self, client: Any, secrets: Sequence[Secret] = ()) -> None:
+    The client need be nobody's default: whatever is asked of Dask is asked of it by name.
+    """
+
+    def __init__(self, client: Any, secrets: Sequence[Secret] = (), *, again: str) -> None:
         self._client = client
-        self.workers = len(client.scheduler_info(n_workers=-1)["workers"])
+        self._again = again
+        _check(client)
+        with cluster_errors(again):
+            workers = client.scheduler_info(n_workers=-1)["workers"]
+        self.workers = len(workers)
+        self.slots = sum(worker.get("nthreads", 1) for worker in workers.values())
         if self.workers == 0:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CLUSTER_ERROR,
-                f"the cluster at {client.scheduler.address} has no worker; start some, then run "
-                "again",
+                f"the cluster at {redact(client.scheduler.address)} has no worker; start some, "
+                "then run again",
             )
         self._submitted: WeakSet[Any] = WeakSet()
         from deltalakedb.executor.secrets import deliver
 
-        deliver(client, secrets)
+        with cluster_errors(again):
+            deliver(client, secrets)
 
     def submit(self, task: Callable[..., Any], *args: Any, near: Any = None) -> Any:
         place: dict[str, Any] = {}
-        with cluster_errors(_ADVICE):
+        with cluster_errors(self._again):
             if near is not None:
                 holders = self._client.who_has([near]).get(near.key, ())
                 if holders:
@@ -42,23 +51,40 @@ class OnDask:
         self._submitted.add(future)
         return future
 
-    def completed(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def completed(
+        self, handles: Iterable[Any], at_once: Callable[[], int] | None = None
+    ) -> Iterator[tuple[int, Any]]:
         from distributed import as_completed
 
-        positions = {handle.key: position for position, handle in enumerate(handles)}
-        with cluster_errors(_ADVICE):
-            for future, value in as_completed(handles, with_results=True):
+        positions: dict[Any, int] = {}
+        # Without the loop it would take that of the process's default client.
+        done = as_completed(loop=self._client.loop, with_results=True)
+        coming = iter(handles)
+        under_way = 0
+        while True:
+            room = None if at_once is None else max(0, at_once() - under_way)
+            for handle in islice(coming, room):
+                positions[handle.key] = len(positions)
+                done.add(handle)
+                under_way += 1
+            if not under_way:
+                return
+            with cluster_errors(self._again):
+                future, value = next(done)
                 # Of what was lost with the scheduler the error comes as if it were the value.
                 if isinstance(value, BaseException):
                     raise value
-                yield positions[future.key], value
+            under_way -= 1
+            yield positions[future.key], value
 
     def release(self, handles: Sequence[Any]) -> None:
         for handle in handles:
             handle.release()
 
     def cancel(self) -> None:
-        self._client.cancel(list(self._submitted))
+        with suppress(Exception):
+            # Of a cluster that has gone nothing has to be cancelled.
+            self._client.cancel(list(self._submitted))
 
     def everywhere(self, task: Callable[..., Any], *args: Any) -> None:
         # Here too: the client itself loads the last part, and all of them where one may write.
@@ -66,12 +92,36 @@ class OnDask:
         self._client.run(task, *args, on_error="ignore")
 
 
-_GONE = frozenset({"CommClosedError", "FutureCancelledError", "CancelledError", "TimeoutError"})
+def _check(client: Any) -> None:
+    """Whether it is a client that can be waited for, and still one."""
+    if getattr(client, "asynchronous", False):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            "the Dask client is asynchronous, and this call waits for its tasks; make it with "
+            "asynchronous=False, and call from a thread of your own (asyncio.to_thread)",
+        )
+    if client.status != "running":
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CLUSTER_ERROR,
+            f"the Dask client is {client.status}; connect a new one, then run again",
+        )
+
+
+_GONE = frozenset(
+    {
+        "CommClosedError",
+        "FutureCancelledError",
+        "FuturesCancelledError",
+        "CancelledError",
+        "ClosedClientError",
+        "TimeoutError",
+    }
+)
 
 
 @contextmanager
-def cluster_errors(advice: str) -> Iterator[None]:
-    """Dask's own failures as CLUSTER_ERROR; `advice`: what to do once the scheduler is back."""
+def cluster_errors(again: str) -> Iterator[None]:
+    """Dask's own failures as CLUSTER_ERROR; `again`: what to do once the scheduler is back."""
     try:
         yield
     except DeltaLakeError:
@@ -87,7 +137,7 @@ def cluster_errors(advice: str) -> Iterator[None]:
         if name in _GONE or _raised_by_transport(error):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CLUSTER_ERROR,
-                f"the Dask scheduler has gone; start it again and {advice}",
+                f"the Dask scheduler has gone; start it again and {again}",
             ) from error
         raise
 

@@ -1,40 +1,56 @@
-"""Everything at once, in this process."""
+"""Tasks in this process, each when its value is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 
+class _Task:
+    """A task whose value isn't known before it is needed, and is kept then."""
+
+    __slots__ = ("_args", "_task", "_value")
+
+    def __init__(self, task: Callable[..., Any], args: Sequence[Any]) -> None:
+        self._task: Callable[..., Any] | None = task
+        self._args = args
+        self._value: Any = None
+
+    def value(self) -> Any:
+        if self._task is not None:
+            self._value = self._task(*map(_value_of, self._args))
+            # What it was made of may go.
+            self._task, self._args = None, ()
+        return self._value
+
+    def release(self) -> None:
+        self._task, self._args, self._value = None, (), None
+
+
+def _value_of(argument: Any) -> Any:
+    if isinstance(argument, list):
+        return [_value_of(one) for one in argument]
+    return argument.value() if isinstance(argument, _Task) else argument
+
+
 class Here:
-    """Everything at once, in this process."""
+    """One task after the other, in this process."""
 
     workers = 0
-
-    class _Value:
-        __slots__ = ("value",)
-
-        def __init__(self, value: Any) -> None:
-            self.value = value
-
-        def result(self) -> Any:
-            return self.value
+    slots = 1
 
     def submit(self, task: Callable[..., Any], *args: Any, near: Any = None) -> Any:
-        return self._Value(task(*[self._of(a) for a in args]))
+        return _Task(task, args)
 
-    def _of(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._of(v) for v in value]
-        return value.value if isinstance(value, self._Value) else value
-
-    def completed(self, handles: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    def completed(
+        self, handles: Iterable[Any], at_once: Callable[[], int] | None = None
+    ) -> Iterator[tuple[int, Any]]:
         for position, handle in enumerate(handles):
-            yield position, handle.value
+            yield position, handle.value()
 
     def release(self, handles: Sequence[Any]) -> None:
         for handle in handles:
-            handle.value = None
+            handle.release()
 
     def cancel(self) -> None:
         return

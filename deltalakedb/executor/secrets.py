@@ -1,41 +1,46 @@
-"""A Dask worker plugin that hands sealed secrets to workers, also to those that come later."""
+"""A Dask worker plugin that hands secrets to workers, also to those that come later."""
 
 from __future__ import annotations
 
 import hashlib
+from base64 import b85decode, b85encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distributed import WorkerPlugin
 
-from deltalakedb.secret import Secret, register, seal, unseal
+from deltalakedb.secret import Secret, register
 
 
 class SecretDelivery(WorkerPlugin):  # type: ignore[misc]  # distributed is untyped
-    """Registers secrets in each worker; `sealed` maps references to sealed values."""
+    """Registers secrets in each worker; `encoded` maps references to encoded values."""
 
     idempotent = True
 
-    def __init__(self, sealed: Mapping[str, bytes]) -> None:
-        self._sealed = dict(sealed)
-        names = "".join(sorted(self._sealed)).encode()
+    def __init__(self, encoded: Mapping[str, bytes]) -> None:
+        self._encoded = dict(encoded)
+        names = "".join(sorted(self._encoded)).encode()
         self.name = f"deltalakedb-secrets-{hashlib.blake2b(names, digest_size=8).hexdigest()}"
 
-    async def setup(self, worker: Any) -> None:
-        identity = await worker.scheduler.identity(n_workers=0)
-        key = str(identity["id"]).encode()
-        for reference, value in self._sealed.items():
-            register(reference, unseal(value, key))
+    def setup(self, worker: Any) -> None:
+        for reference, value in self._encoded.items():
+            register(reference, _decoded(value))
 
 
 def deliver(client: Any, secrets: Sequence[Secret]) -> None:
     """Make secrets known to all present and future workers of a client's cluster.
 
-    What travels is sealed with the scheduler's id, so that no pickle or log shows it; only TLS
-    protects the wire itself.
+    What travels is encoded, so that nobody reads it over a shoulder in a pickle, a log or the
+    dashboard. That is no encryption: whoever listens to the cluster's connections, or may submit
+    tasks to it, can have the values. TLS between its processes protects the former.
     """
-    if not secrets:
-        return
-    key = str(client.scheduler_info(n_workers=0)["id"]).encode()
-    sealed = {s.reference: seal(s.reveal(), key) for s in secrets}
-    client.register_plugin(SecretDelivery(sealed))
+    if secrets:
+        client.register_plugin(SecretDelivery({s.reference: _encoded(s) for s in secrets}))
+
+
+def _encoded(secret: Secret) -> bytes:
+    return b85encode(secret.reveal().encode("utf-8", "surrogateescape"))
+
+
+def _decoded(value: bytes) -> str:
+    return b85decode(value).decode("utf-8", "surrogateescape")

@@ -71,8 +71,9 @@ def local_workers(count: int, folder: str, imports: Sequence[str] = ()) -> Itera
     Together they may use most of the machine's memory; `folder` takes what they spill. They begin
     with importing the modules `imports`.
     """
-    distributed = _distributed("--workers")
     import dask
+    import distributed
+    import distributed.system
 
     memory = int(distributed.system.MEMORY_LIMIT * _MEMORY_SHARE / count)
     # A worker that dies is started again and its part repeated: no news for the terminal.
@@ -154,7 +155,8 @@ def _ctrl_c_for_this_process_alone() -> Iterator[None]:
 @contextmanager
 def running_cluster(address: str) -> Iterator[Client]:
     """A client of the scheduler at `address`. Raises CLUSTER_ERROR when it doesn't answer."""
-    distributed = _distributed("--scheduler")
+    import distributed
+
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         client = distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -185,19 +187,6 @@ def _check_workers(client: Client, address: str) -> None:
             "again",
             address=redact(address),
         )
-
-
-def _distributed(option: str) -> Any:
-    try:
-        import distributed
-        import distributed.system
-    except ModuleNotFoundError as error:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CONFIGURATION_ERROR,
-            f"{option} needs Dask, which is not installed ({error.name}); run "
-            "`pip install 'deltalakedb[dask]'`, or leave the option out",
-        ) from None
-    return distributed
 
 
 def _first_line(error: BaseException) -> str:

@@ -168,15 +168,8 @@ def _original_file(
 
 
 def _deltalake() -> Any:
-    try:
-        import deltalake
-    except ModuleNotFoundError as error:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CONFIGURATION_ERROR,
-            "comparing with the original table needs the package deltalake, which is not "
-            "installed: pip install 'deltalakedb[deltalake]'",
-            package="deltalake",
-        ) from error
+    import deltalake
+
     return deltalake
 
 

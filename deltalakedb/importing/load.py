@@ -14,6 +14,7 @@ from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads.ledger import Part, Run, plan_parts
 from deltalakedb.catalog.loads.swap import index_load
+from deltalakedb.catalog.loads.totals import CHANGE_SCHEMA, sum_changes, write_totals
 from deltalakedb.catalog.tables import metadata as catalog_metadata
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor
@@ -165,6 +166,8 @@ def load(
     loaded = _load_parts(catalog, executor, specs_to_load, endings, parsed, progress, actions)
     executor.release(parsed)
     _put_state(specs_to_load, state_part, loaded, summaries, segment, result, run, database)
+    with catalog.write() as connection:
+        write_totals(connection, run.run_key, sum_changes([x.live_changes for x in loaded]))
     clock.done("load")
     progress("index", 0, 1, actions)
     result.indexed = _clustered(result)
@@ -304,7 +307,7 @@ def _put_state(
     result.versions = len(commits)
     tables: dict[str, pa.Table] = {}
     if loaded:
-        partitions = rows.sum_partitions([x.partitions for x in loaded])
+        partitions = rows.settled_partitions(rows.sum_partitions([x.partitions for x in loaded]))
         tables["dl_partitions"] = rows.with_load(partitions, run.run_key)
     for name, found in rows.state_rows(result.head.intervals, run.run_key).items():
         tables[name] = pa.Table.from_pylist(found, arrow_schema(name))
@@ -349,7 +352,7 @@ def _put_state(
         readable=(),
         database=database,
     )
-    empty = Loaded(part, 0, 0, 0, pa.table({}), ())
+    empty = Loaded(part, 0, 0, 0, pa.table({}), CHANGE_SCHEMA.empty_table(), ())
     tasks.put_part(spec, Prepared({n: t for n, t in tables.items() if t.num_rows}, empty))
 
 

@@ -15,9 +15,7 @@ from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.retry import retried
 from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.executor.dask import OnDask
-from deltalakedb.executor.executor import Executor
-from deltalakedb.executor.here import Here
+from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.importing import tasks
 from deltalakedb.importing.abandon import abandon
 from deltalakedb.importing.catch_up import catch_up, check_agreement
@@ -36,6 +34,8 @@ from deltalakedb.importing.segments import base_version, with_readable
 from deltalakedb.log.reader import plan_ranges, read_listing
 from deltalakedb.log.segment import LogListing, Segment
 from deltalakedb.secret import Secret
+
+_AGAIN = "repeat the import: nothing of this run is visible"
 
 
 def import_table(
@@ -86,7 +86,7 @@ def import_table(
         result = dry_run_of(request, listing, database)
         return replace(result, seconds=time.perf_counter() - started)
     secret = Secret(database_url(database))
-    executor: Executor = Here() if client is None else OnDask(client, (secret, *store.secrets()))
+    executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
     with Catalog(database, create=True) as catalog:
         lease = location_lease(catalog, request.location)
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc
 
+from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.dask import worker_folder
 from deltalakedb.replay.state import RangeState
@@ -37,7 +37,7 @@ class SpillKey:
     digest: str
 
 
-_lock = threading.Lock()
+_lock = fork.Lock()
 _memory: dict[SpillKey, tuple[RangeState, int]] = {}
 _folders: dict[str, Path] = {}
 _ended: set[str] = set()

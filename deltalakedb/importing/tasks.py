@@ -17,6 +17,7 @@ import xxhash
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import close_idle
+from deltalakedb.catalog.loads.totals import live_changes
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.retry import retried
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -104,6 +105,7 @@ class Loaded:
     live_files: int
     live_bytes: int
     partitions: pa.Table
+    live_changes: pa.Table
     slots: tuple[SlotRange, ...]
 
 
@@ -210,6 +212,7 @@ def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
         live_files=pc.sum(partitions.column("num_files")).as_py() or 0,
         live_bytes=pc.sum(partitions.column("total_bytes")).as_py() or 0,
         partitions=partitions,
+        live_changes=live_changes(state.files),
         slots=tuple(_slot_range(files, slot) for slot in range(len(spec.skipping))),
     )
     return Prepared({n: _filled(t) for n, t in tables.items() if t.num_rows}, loaded)

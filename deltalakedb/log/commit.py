@@ -213,6 +213,11 @@ class ActionReader:
         )
 
 
+def file_rows(adds: list[dict[str, Any]], version: int = 0) -> pa.Table:
+    """Bodies of `add` actions as rows of FILE_SCHEMA, live since `version`."""
+    return _built(_file_table, "add", adds, [version] * len(adds), PartitionTexts())
+
+
 def _decode(data: bytes) -> list[dict[str, Any]]:
     """The actions of a commit. One call for the whole file: a line feed separates actions only,
 

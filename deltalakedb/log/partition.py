@@ -32,6 +32,7 @@ _TIMESTAMP = re.compile(
 _ESCAPED_BYTE = re.compile(r"\\u00([0-9A-Fa-f]{2})")
 _WIDE = Context(prec=80)
 _NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
+_NUMBER_NAMES = {python: name for name, python in _NUMBERS.items()}
 
 
 def partition_values_text(values: Mapping[str, str | None]) -> str:
@@ -104,6 +105,40 @@ def parse_partition_value(text: str | None, type: str) -> PartitionValue:
             value=text,
             type=type,
         ) from error
+
+
+def partition_value_text(value: Any) -> str | None:
+    """The text of a partition value, as `add.partitionValues` holds it.
+
+    `value` is as `parse_partition_value` gives it. Instants are ISO 8601 in UTC with six digits;
+    empty text is null (PROTOCOL.md, Partition Value Serialization). Bytes are UTF-8 where they
+    are that and nothing in them looks like an escape, else `\\u00XX` each, as delta-rs writes.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            return value.isoformat(" ", "microseconds")
+        return value.astimezone(UTC).replace(tzinfo=None).isoformat("T", "microseconds") + "Z"
+    if isinstance(value, float):
+        return _NUMBER_NAMES.get(repr(value), repr(value))
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        return _binary_text(value)
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _binary_text(value: bytes) -> str | None:
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = ""
+    if not text or _ESCAPED_BYTE.search(text):
+        text = "".join(f"\\u{byte:04X}" for byte in value)
+    return text or None
 
 
 def _parse(text: str, type: str) -> PartitionValue:

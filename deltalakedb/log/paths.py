@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 _VERSION = r"(?P<version>[0-9]{20})"
 _UUID = r"[^./]{36}"
@@ -164,6 +164,14 @@ def decode_path(raw: str) -> str:
     if "%" not in raw:
         return raw
     return _ESCAPES.sub(lambda run: unquote_to_bytes(run[0]).decode("utf-8", _KEEP), raw)
+
+
+def encode_path(name: str) -> str:
+    """The name of an object as actions hold it: what `decode_path` turns back.
+
+    Everything but what RFC 2396 leaves alone in a path is percent-encoded as UTF-8.
+    """
+    return quote(name, safe="/=-_.!~*'()+,@&$;")
 
 
 def _keep_escapes(error: UnicodeError) -> tuple[str, int]:

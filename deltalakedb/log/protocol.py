@@ -57,9 +57,23 @@ WRITABLE_FEATURES = frozenset(
         "typeWidening-preview",
         "v2Checkpoint",
         "vacuumProtocolCheck",
+        "variantType",
+        "variantType-preview",
     }
 )
 """Features whose duties on the log a commit of ours can meet."""
+
+
+IMPLIED_SINCE = {
+    "appendOnly": 2,
+    "invariants": 2,
+    "checkConstraints": 3,
+    "changeDataFeed": 4,
+    "generatedColumns": 4,
+    "columnMapping": 5,
+    "identityColumns": 6,
+}
+"""Features that writer versions imply from that one on (PROTOCOL.md, Table Features)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,18 @@ class Protocol:
             return frozenset(self.reader_features or ())
         return frozenset({"columnMapping"} if self.min_reader_version == 2 else ())
 
+    def action(self) -> dict[str, Any]:
+        """The body of a `protocol` action; lists only where the versions have them."""
+        found: dict[str, Any] = {
+            "minReaderVersion": self.min_reader_version,
+            "minWriterVersion": self.min_writer_version,
+        }
+        if self.min_reader_version >= READER_FEATURES_VERSION:
+            found["readerFeatures"] = list(self.reader_features or ())
+        if self.min_writer_version >= WRITER_FEATURES_VERSION:
+            found["writerFeatures"] = list(self.writer_features or ())
+        return found
+
     def supports_reader_feature(self, name: str) -> bool:
         return name in self.effective_reader_features
 
@@ -95,18 +121,7 @@ class Protocol:
         """Feature lists count at writer version 7 alone; older versions imply theirs."""
         if self.min_writer_version >= WRITER_FEATURES_VERSION:
             return name in (self.writer_features or ())
-        return self.min_writer_version >= _IMPLIED_SINCE.get(name, WRITER_FEATURES_VERSION)
-
-
-_IMPLIED_SINCE = {
-    "appendOnly": 2,
-    "invariants": 2,
-    "checkConstraints": 3,
-    "changeDataFeed": 4,
-    "generatedColumns": 4,
-    "columnMapping": 5,
-    "identityColumns": 6,
-}
+        return self.min_writer_version >= IMPLIED_SINCE.get(name, WRITER_FEATURES_VERSION)
 
 
 def _version(action: Mapping[str, Any], name: str) -> int:

@@ -23,6 +23,10 @@ COLUMN_ID = "delta.columnMapping.id"
 MAPPING_MODE = "delta.columnMapping.mode"
 COLLATIONS = "__COLLATIONS"
 TYPE_CHANGES = "delta.typeChanges"
+INVARIANTS = "delta.invariants"
+GENERATION = "delta.generationExpression"
+CURRENT_DEFAULT = "CURRENT_DEFAULT"
+IDENTITY_PREFIX = "delta.identity."
 
 _DECIMAL = re.compile(r"decimal(?:\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\))?")
 _STRING = re.compile(r"string(?: collate \S+)?|(?:char|varchar)\(\d+\)")

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading.queries import TableRow, TableState
+from deltalakedb.executor.executor import Executor
 from deltalakedb.parity.buckets import Buckets, bucket_count
 from deltalakedb.parity.catalog_side import CatalogFiles, catalog_state, lost_state
-from deltalakedb.parity.cluster import read_parts
 from deltalakedb.parity.details import FileFacts, compare_facts
 from deltalakedb.parity.diff import Difference, FileDrift, compare_files, compare_states
 from deltalakedb.parity.facts import FILE_RECORD, LOG_RECORD, Records, live_files
 from deltalakedb.parity.log_part import read_files
-from deltalakedb.parity.log_side import Plan, StateReader
+from deltalakedb.parity.log_side import Plan, StateReader, read_parts
 from deltalakedb.parity.report import LIST_LIMIT, FileLists
 from deltalakedb.storage.spec import StoreSpec
 
@@ -49,7 +48,7 @@ class Sides:
     catalog: Catalog
     table: TableRow
     store: StoreSpec
-    client: Any
+    executor: Executor
     progress: Progress
 
 
@@ -64,7 +63,7 @@ def compare(sides: Sides, plan: Plan) -> Outcome:
     reader = StateReader()
     num_files = 0
     with Buckets(count, LOG_RECORD) as log, Buckets(count, FILE_RECORD) as catalog:
-        parts = read_parts(sides.store, plan.ranges, sides.client)
+        parts = read_parts(sides.store, plan.ranges, sides.executor)
         total, actions = len(plan.ranges), 0
         sides.progress("log", 0, total, 0)
         for done, part in enumerate(parts, 1):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from deltalakedb.catalog.records import TableState
 from deltalakedb.catalog.rows import domain_row, metadata_row, protocol_row, txn_row
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, MissingCommitError
+from deltalakedb.executor.executor import Executor
 from deltalakedb.log.commit import StateChange
 from deltalakedb.log.reader import RangeSpec, plan_ranges
 from deltalakedb.log.segment import (
@@ -18,8 +19,9 @@ from deltalakedb.log.segment import (
     full_segment,
     latest_segment,
 )
-from deltalakedb.parity.log_part import LogPart
+from deltalakedb.parity.log_part import LogPart, read_part
 from deltalakedb.replay.intervals import StateInterval, at_version, state_intervals
+from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
 _METADATA = ("name", "description", "format_provider", "created_time", "schema_string")
@@ -93,6 +95,21 @@ def _plan(store: ObjectStore, segment: Segment) -> Plan:
     run = segment.runs[-1]
     ranges = plan_ranges(store, replace(segment, runs=(run,), history_only=()))
     return Plan(run.last, run.base, tuple(ranges))
+
+
+def read_parts(
+    store: StoreSpec, ranges: Sequence[RangeSpec], executor: Executor
+) -> Iterator[LogPart]:
+    """The ranges, read, in any order; a cluster's workers begin with all of them at once."""
+    handles = [executor.submit(read_part, store, part) for part in ranges]
+    try:
+        for position, part in executor.completed(handles):
+            yield part
+            executor.release([handles[position]])
+    except BaseException:
+        # The comparison ends here, or begins again without what couldn't be read.
+        executor.cancel()
+        raise
 
 
 @dataclass

@@ -14,6 +14,7 @@ from deltalakedb.catalog.reading.versions import check_version
 from deltalakedb.catalog.tables import parity_runs
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.executor import executor_of
 from deltalakedb.log.damaged import without_damaged
 from deltalakedb.log.place import log_store
 from deltalakedb.log.reader import read_listing
@@ -73,7 +74,8 @@ def diff_table(
             store = StoreSpec(row.log_location, dict(storage_options or {}))  # type: ignore[arg-type]
         else:
             store = log_store(log_dir, storage_options)
-        diff = _Diff(Sides(catalog, row, store, client, progress))
+        executor = executor_of(client, store.secrets(), again="repeat the diff")
+        diff = _Diff(Sides(catalog, row, store, executor, progress))
         diff.run()
         report = DiffReport(
             table_id=row.table_id,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from deltalakedb import fork
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.queries import file_schema, live_predicate
 from deltalakedb.catalog.records import TableRow, load_files_name
@@ -69,8 +69,8 @@ class FileCache:
         self._too_large: set[tuple[Path, int]] = set()
         self._hits = 0
         self._misses = 0
-        self._lock = threading.Lock()
-        self._building = threading.Lock()
+        self._lock = fork.Lock()
+        self._building = fork.Lock()
 
     def stats(self) -> CacheStats:
         entries = self._entries()

@@ -1,6 +1,7 @@
-"""A scan as a frame of pandas, Polars, DuckDB or Dask. Their packages are optional.
+"""A scan as a frame of pandas, Polars, DuckDB or Dask.
 
-CONFIGURATION_ERROR, with the command to install it, where a package is missing.
+pandas and Polars are optional: CONFIGURATION_ERROR, with the command to install them, where one
+is missing.
 """
 
 from __future__ import annotations
@@ -111,8 +112,9 @@ def to_duckdb(
 
     Without a connection it belongs to DuckDB's default one, as `duckdb.sql` uses it.
     """
-    package = _package("duckdb")
-    relation: duckdb.DuckDBPyRelation = (connection or package).from_arrow(scan_dataset(spec))
+    import duckdb
+
+    relation: duckdb.DuckDBPyRelation = (connection or duckdb).from_arrow(scan_dataset(spec))
     return relation
 
 
@@ -132,7 +134,8 @@ def to_dask(
     Tasks hold the store's spec without credentials: see `deltalakedb.secret`.
     """
     _package("pandas")
-    frames = _package("dask.dataframe", extra="dask")
+    import dask.dataframe as frames
+
     wanted = output_schema(spec.schema, columns)
     files = spec.files
     if predicate is not None:
@@ -197,13 +200,12 @@ def _ipc(files: pa.Table) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _package(name: str, extra: str | None = None) -> Any:
+def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.CONFIGURATION_ERROR,
-            f"This needs {error.name}, which is not installed: pip install "
-            f"'deltalakedb[{extra or name}]'.",
+            f"this needs {error.name}, which is not installed: pip install 'deltalakedb[{name}]'",
             package=error.name,
         ) from error

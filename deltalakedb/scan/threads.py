@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
+
+from deltalakedb import fork
 
 T = TypeVar("T")
 
@@ -70,6 +73,7 @@ def in_order(jobs: Iterable[Callable[[], Iterator[T]]], workers: int) -> Iterato
         for job in jobs:
             yield from job()
         return
+    process = os.getpid()
     stopped = threading.Event()
     waiting = iter(jobs)
     under_way: deque[_Job[T]] = deque()
@@ -86,8 +90,11 @@ def in_order(jobs: Iterable[Callable[[], Iterator[T]]], workers: int) -> Iterato
         for _ in range(workers):
             start_next()
         while under_way:
-            yield from under_way.popleft().results()
+            for result in under_way.popleft().results():
+                yield result
+                fork.check_process(process, "an iteration over rows")
             start_next()
     finally:
-        stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
+        if os.getpid() == process:
+            stopped.set()
+            pool.shutdown(wait=False, cancel_futures=True)

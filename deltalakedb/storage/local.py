@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _TEMPORARY = ".dl-put-"
 _FIRST_READ = 1 << 16
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -99,24 +100,63 @@ class LocalStore(ObjectStore):
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """A hard link to a complete temporary file is what makes it atomic (as in delta-rs)."""
         path = self._path(name)
-        directory = os.path.dirname(path)
         try:
             if os.path.lexists(path):
                 return False
-            changed = _make_directory(directory)
-            temporary = os.path.join(directory, _TEMPORARY + secrets.token_hex(8))
+            temporary = _write_temporary(os.path.dirname(path), data)
             try:
-                with open(temporary, "xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                if not _link(temporary, path):
-                    return False
+                return _link(temporary, path)
             finally:
                 _remove(temporary)
-            for each in changed:
-                _sync_directory(each)
-            return True
+        except OSError as error:
+            raise self._error(error, name) from error
+
+    def put(self, name: str, data: bytes) -> None:
+        path = self._path(name)
+        try:
+            temporary = _write_temporary(os.path.dirname(path), data)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                _remove(temporary)
+                raise
+        except OSError as error:
+            raise self._error(error, name) from error
+
+    def open_output(self, name: str) -> pa.NativeFile:
+        import pyarrow as pa
+
+        path = self._path(name)
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return pa.OSFile(path, "wb")
+        except OSError as error:
+            raise self._error(error, name) from error
+
+    def delete(self, names: Sequence[str]) -> None:
+        name = ""
+        try:
+            for name in names:
+                _remove(self._path(name))
+        except OSError as error:
+            raise self._error(error, name) from error
+
+    def sync(self, names: Sequence[str]) -> None:
+        """fsync of the files, then of their folders up to the store's parent, each once."""
+        folders: set[str] = set()
+        name = ""
+        try:
+            for name in names:
+                path = self._path(name)
+                _sync(path)
+                folder = os.path.dirname(path)
+                while len(folder) >= len(self._root) and folder not in folders:
+                    folders.add(folder)
+                    folder = os.path.dirname(folder)
+            for folder in sorted(folders, reverse=True):
+                _sync(folder)
+            if self._root and names:
+                _sync(os.path.dirname(self._root))
         except OSError as error:
             raise self._error(error, name) from error
 
@@ -213,18 +253,29 @@ def _remove(path: str) -> None:
         return
 
 
-def _make_directory(directory: str) -> list[str]:
-    """Create a directory and its parents; those that get a new entry, by a file to come too."""
-    changed = [directory]
-    while not os.path.isdir(changed[-1]):
-        changed.append(os.path.dirname(changed[-1]))
-    os.makedirs(directory, exist_ok=True)
-    return changed
+def _write_temporary(directory: str, data: bytes) -> str:
+    """A complete file under a name that listings leave out; its directories are made."""
+    temporary = os.path.join(directory, _TEMPORARY + secrets.token_hex(8))
+    try:
+        descriptor = os.open(temporary, _CREATE_FLAGS, 0o666)
+    except FileNotFoundError:
+        os.makedirs(directory, exist_ok=True)
+        descriptor = os.open(temporary, _CREATE_FLAGS, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except BaseException:
+        _remove(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+    return temporary
 
 
-def _sync_directory(directory: str) -> None:
-    """Make a new name durable, not only the bytes behind it."""
-    descriptor = os.open(directory, _READ_FLAGS)
+def _sync(path: str) -> None:
+    """Make a file's bytes, or a directory's names, durable."""
+    descriptor = os.open(path, _READ_FLAGS)
     try:
         os.fsync(descriptor)
     finally:

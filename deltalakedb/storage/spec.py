@@ -65,21 +65,10 @@ class StoreSpec:
         return tuple(value for value in self.options.values() if isinstance(value, Secret))
 
     def open(self) -> ObjectStore:
-        """Connect. No object is touched yet: a missing place is noticed by the first call.
-
-        CONFIGURATION_ERROR where the packages for S3 are not installed.
-        """
+        """Connect. No object is touched yet: a missing place is noticed by the first call."""
         if self.is_s3:
-            try:
-                from deltalakedb.storage.s3.store import S3Store
-            except ModuleNotFoundError as error:
-                package = str(error.name).partition(".")[0]
-                raise DeltaLakeError(
-                    DeltaLakeErrorKind.CONFIGURATION_ERROR,
-                    f"{redact(self.url)!r} needs the package {package}, which is not "
-                    "installed. Run: pip install 'deltalakedb[s3]'.",
-                    package=package,
-                ) from None
+            from deltalakedb.storage.s3.store import S3Store
+
             return S3Store(self)
         from deltalakedb.storage.local import LocalStore
 

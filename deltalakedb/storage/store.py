@@ -85,9 +85,26 @@ class ObjectStore(ABC):
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Create an object with `data`, or return False when the name exists.
 
-        Of concurrent callers exactly one gets True. The object is seen whole or not at all,
-        and is durable when True is returned.
+        Of concurrent callers exactly one gets True. The object is seen whole or not at all;
+        `sync` makes it durable where a store does not do so itself. False may mean the caller's
+        own bytes, where the answer of a repeated request was lost: who must know compares them.
         """
+
+    @abstractmethod
+    def put(self, name: str, data: bytes) -> None:
+        """Create or replace an object: readers see the old one or the new one, whole."""
+
+    @abstractmethod
+    def open_output(self, name: str) -> pa.NativeFile:
+        """A file to write to in order, of any length; the object is whole once it is closed."""
+
+    @abstractmethod
+    def delete(self, names: Sequence[str]) -> None:
+        """Remove objects; those that are not there are none the less removed."""
+
+    @abstractmethod
+    def sync(self, names: Sequence[str]) -> None:
+        """Make objects and their names survive a power cut; S3 has done so when it answers."""
 
     @abstractmethod
     def exists(self, name: str) -> bool:
@@ -133,7 +150,7 @@ class ObjectStore(ABC):
 
 
 def open_store(spec: StoreSpec) -> ObjectStore:
-    """The store of a spec (same as `spec.open()`). Only S3 imports fsspec and s3fs."""
+    """The store of a spec (same as `spec.open()`). Only S3 imports obstore."""
     return spec.open()
 
 

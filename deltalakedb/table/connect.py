@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Mapping
 from typing import Any
 
+from deltalakedb import fork
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.config import CacheConfig, SqlConfig
 from deltalakedb.secret import Secret
 from deltalakedb.table.table import Table
 from deltalakedb.uri import TableUri, parse_table_uri
 
-_catalogs: dict[tuple[int, str], LightCatalog] = {}
-_lock = threading.Lock()
+_catalogs: dict[str, LightCatalog] = {}
+_lock = fork.Lock()
 
 
 def connect_to_table(
@@ -45,18 +44,8 @@ def connect_to_table(
 
 
 def _catalog(database: str) -> LightCatalog:
-    """The catalog of a database. A forked process has its own: a connection has one user."""
-    key = (os.getpid(), database)
     with _lock:
-        catalog = _catalogs.get(key)
+        catalog = _catalogs.get(database)
         if catalog is None or not catalog.reader.is_current():
-            catalog = _catalogs[key] = LightCatalog(database)
+            catalog = _catalogs[database] = LightCatalog(database)
     return catalog
-
-
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()  # the one of the parent may be held for ever
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -13,12 +13,21 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.loads.ledger import now_ms, remove_unless_read
+from deltalakedb.catalog.commit_tables import (
+    changes,
+    commits,
+    mirror,
+    outbox,
+    properties,
+    rollback_points,
+    staged_files,
+)
+from deltalakedb.catalog.loads.ledger import remove_unless_read
 from deltalakedb.catalog.loads.swap import location_lease
 from deltalakedb.catalog.reading import queries
-from deltalakedb.catalog.records import TABLE_COLUMNS, TableRow
+from deltalakedb.catalog.records import HEAD_COLUMNS, TABLE_COLUMNS, TableRow
 from deltalakedb.catalog.table_name import parse_table_name
-from deltalakedb.catalog.tables import tables
+from deltalakedb.catalog.tables import heads, tables
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
@@ -54,7 +63,7 @@ def drop_table(table: str, *, database: str | SqlConfig) -> DroppedTable:
     """Take a table out of the catalog. Its data and its log stay, its name is free again.
 
     `table`: uuid, name or `namespace.name`. Records of its imports and diffs are kept. Raises
-    TABLE_NOT_FOUND, CONCURRENCY_ERROR (an import of it runs), MIRROR_CONFLICT (its log may lack
+    TABLE_NOT_FOUND, CONCURRENCY_ERROR (an import of it runs), MIRROR_CONFLICT (its log lacks
     commits).
     """
     with Catalog(database) as catalog:
@@ -62,8 +71,8 @@ def drop_table(table: str, *, database: str | SqlConfig) -> DroppedTable:
         with _leased(catalog, row.location):
             with catalog.write() as connection:
                 row = _locked(catalog, connection, row)
-                _require_published(row)
-                connection.execute(tables.delete().where(tables.c.table_key == row.table_key))
+                _require_published(connection, row)
+                _forget(connection, row.table_key)
             # Past this point it is dropped; what can't be removed now is garbage of `dl gc`.
             removed = remove_unless_read(catalog, row.live_load)
     return DroppedTable(row.table_id, row.full_name, row.location, row.log_location, removed)
@@ -137,20 +146,25 @@ def _leased(catalog: Catalog, *locations: str) -> Iterator[None]:
 
 def _update(catalog: Catalog, row: TableRow, taken: str, **values: object) -> MovedTable:
     """Change a table's own row. Raises TABLE_EXISTS, saying `taken`, for another table's values."""
-    update = tables.update().where(tables.c.table_id == row.table_id)
+    update = tables.update().where(tables.c.table_key == row.table_key).values(**values)
     with catalog.write() as connection:
-        _require_published(_locked(catalog, connection, row))
+        _require_published(connection, _locked(catalog, connection, row))
         try:
-            connection.execute(update.values(**values, updated_at=now_ms()))
+            connection.execute(update)
         except sa.exc.IntegrityError:
             raise DeltaLakeError(DeltaLakeErrorKind.TABLE_EXISTS, taken) from None
-        after = _read(connection, catalog, row)
+        after = _read(catalog, connection, row)
     return MovedTable(after.table_id, after.full_name, after.location, after.log_location)
 
 
 def _locked(catalog: Catalog, connection: sa.Connection, row: TableRow) -> TableRow:
-    """The table's row, locked. Raises CONCURRENCY_ERROR when the table isn't where it was."""
-    locked = _read(connection, catalog, row)
+    """The table's row while its head is locked, which whoever changes the table takes first.
+
+    Raises TABLE_NOT_FOUND when it is gone, CONCURRENCY_ERROR when it isn't where it was.
+    """
+    head = sa.select(heads.c.table_key).where(heads.c.table_key == row.table_key)
+    connection.execute(catalog.dialect.for_update(head))
+    locked = _read(catalog, connection, row)
     if (locked.location, locked.log_location) != (row.location, row.log_location):
         raise DeltaLakeError(
             DeltaLakeErrorKind.CONCURRENCY_ERROR,
@@ -160,24 +174,43 @@ def _locked(catalog: Catalog, connection: sa.Connection, row: TableRow) -> Table
     return locked
 
 
-def _read(connection: sa.Connection, catalog: Catalog, row: TableRow) -> TableRow:
-    columns = [tables.c[name] for name in TABLE_COLUMNS]
-    query = sa.select(*columns).where(tables.c.table_id == row.table_id)
-    found = connection.execute(catalog.dialect.for_update(query)).first()
-    if found is None:
+def _read(catalog: Catalog, connection: sa.Connection, row: TableRow) -> TableRow:
+    columns = [heads.c[n] if n in HEAD_COLUMNS else tables.c[n] for n in TABLE_COLUMNS]
+    joined = tables.join(heads, heads.c.table_key == tables.c.table_key)
+    query = sa.select(*columns).select_from(joined).where(tables.c.table_id == row.table_id)
+    values = connection.execute(query).first()
+    if values is None:
         raise queries.no_table(catalog, row.full_name)
-    return TableRow(*found)
+    return TableRow(*values)
 
 
-def _require_published(row: TableRow) -> None:
-    """Raise MIRROR_CONFLICT when the log may lack commits that the catalog has acknowledged."""
-    if row.authority != "log":
+def _require_published(connection: sa.Connection, row: TableRow) -> None:
+    """Raise MIRROR_CONFLICT when the log lacks commits that the catalog has acknowledged."""
+    waiting = sa.select(sa.func.count(), sa.func.min(outbox.c.version)).where(
+        outbox.c.table_key == row.table_key
+    )
+    count, first = connection.execute(waiting).one()
+    if count:
         raise DeltaLakeError(
             DeltaLakeErrorKind.MIRROR_CONFLICT,
-            f"the catalog decides over table {row.full_name} (authority {row.authority}), so its "
-            "log may lack commits; give the authority back to the log first",
+            f"{count} commit{'s' if count > 1 else ''} of table {row.full_name} from version "
+            f"{first} on aren't in its log yet; publish them first",
             table=row.full_name,
+            version=first,
         )
+
+
+def _forget(connection: sa.Connection, table_key: int) -> None:
+    """Remove what the catalog says of a table, but for its load and the records of what was done.
+
+    Nothing may keep the key, as SQLite gives it to the next table. Files that a write has left
+    behind are still to be reaped.
+    """
+    connection.execute(
+        staged_files.update().where(staged_files.c.table_key == table_key).values(table_key=None)
+    )
+    for table in (properties, mirror, commits, changes, rollback_points, heads, tables):
+        connection.execute(table.delete().where(table.c.table_key == table_key))
 
 
 def _places(

@@ -1,4 +1,4 @@
-"""The MySQL dialect, on MariaDB: what only this database could get wrong."""
+"""The MySQL dialect, on MariaDB and MySQL: what only these databases could get wrong."""
 
 from __future__ import annotations
 
@@ -36,18 +36,32 @@ from tests.servers.mariadb import PASSWORD, MariaDbServer
 from tests.tables import compare, samples
 
 
-@pytest.fixture(scope="module")
-def catalog(mariadb_server: MariaDbServer) -> Iterator[Catalog]:
-    """One for the tests that make loads of their own; no table is ever made live in it."""
-    name = mariadb_server.create_database()
-    with Catalog(mariadb_server.url(name), create=True) as found:
-        yield found
-    mariadb_server.drop_database(name)
+@pytest.fixture(scope="module", params=["mariadb", "mysql"])
+def server(request: pytest.FixtureRequest) -> MariaDbServer:
+    found: MariaDbServer = request.getfixturevalue(f"{request.param}_server")
+    return found
 
 
 @pytest.fixture
-def new_catalog(mariadb_database: str) -> Iterator[Catalog]:
-    with Catalog(mariadb_database, create=True) as found:
+def database(server: MariaDbServer) -> Iterator[str]:
+    """URL of a new, empty database."""
+    name = server.create_database()
+    yield server.url(name)
+    server.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def catalog(server: MariaDbServer) -> Iterator[Catalog]:
+    """One for the tests that make loads of their own; no table is ever made live in it."""
+    name = server.create_database()
+    with Catalog(server.url(name), create=True) as found:
+        yield found
+    server.drop_database(name)
+
+
+@pytest.fixture
+def new_catalog(database: str) -> Iterator[Catalog]:
+    with Catalog(database, create=True) as found:
         yield found
 
 
@@ -55,7 +69,7 @@ def new_catalog(mariadb_database: str) -> Iterator[Catalog]:
 def loading_catalog(
     request: pytest.FixtureRequest,
     catalog: Catalog,
-    mariadb_server: MariaDbServer,
+    server: MariaDbServer,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Catalog]:
     """A catalog on a server that takes LOAD DATA LOCAL INFILE, and on one that doesn't."""
@@ -63,13 +77,13 @@ def loading_catalog(
     if request.param == "LOAD DATA":
         yield catalog
         return
-    mariadb_server.sql("SET GLOBAL local_infile = OFF")
+    server.sql("SET GLOBAL local_infile = OFF")
     try:
         with pytest.warns(RuntimeWarning, match="SET GLOBAL local_infile = ON") as warned:
             yield catalog
         assert len(warned) == 1
     finally:
-        mariadb_server.sql("SET GLOBAL local_infile = ON")
+        server.sql("SET GLOBAL local_infile = ON")
 
 
 @pytest.mark.parametrize(
@@ -80,10 +94,10 @@ def loading_catalog(
         "rs-table-with-domain-metadata",
     ],
 )
-def test_sample_tables_are_as_expected_at_every_version(mariadb_database: str, name: str) -> None:
+def test_sample_tables_are_as_expected_at_every_version(database: str, name: str) -> None:
     log = str(samples.path(name) / "_delta_log")
-    result = import_table(log, database=mariadb_database, mode="full-history")
-    with Catalog(mariadb_database) as catalog:
+    result = import_table(log, database=database, mode="full-history")
+    with Catalog(database) as catalog:
         table = queries.find_table(catalog, result.table_id)
         checked = 0
         for version in samples.versions(name):
@@ -117,15 +131,15 @@ def test_sample_tables_are_as_expected_at_every_version(mariadb_database: str, n
         assert checked
 
 
-def test_new_commits_are_caught_up(mariadb_database: str, tmp_path: Path) -> None:
+def test_new_commits_are_caught_up(database: str, tmp_path: Path) -> None:
     name = "golden-basic-with-inserts-updates"
     log = samples.copy(name, tmp_path) / "_delta_log"
     last = sorted(log.glob("*.json"))[-1]
     commit = last.read_bytes()
     last.unlink()
-    first = import_table(str(log), database=mariadb_database, mode="full-history")
+    first = import_table(str(log), database=database, mode="full-history")
     last.write_bytes(commit)
-    second = import_table(str(log), database=mariadb_database)
+    second = import_table(str(log), database=database)
     assert (second.status, second.from_version) == ("caught_up", first.to_version + 1)
     facts = samples.expected(name)["versions"][str(second.to_version)]
     assert second.live_files == facts["num_files"]
@@ -205,7 +219,7 @@ def test_a_row_of_several_packets_comes_back(catalog: Catalog) -> None:
 
 
 def test_a_stream_whose_connection_is_killed_says_so(
-    catalog: Catalog, mariadb_server: MariaDbServer
+    catalog: Catalog, server: MariaDbServer
 ) -> None:
     run = loads.new_run(catalog)
     rows = loads.file_rows(run.run_key, ["p"] * 2_000, ["s" * 2_000] * 2_000)
@@ -213,10 +227,10 @@ def test_a_stream_whose_connection_is_killed_says_so(
     sql = f"SELECT a.stats FROM {load_files_name(run.run_key)} a, {load_files_name(run.run_key)} b"
     stream = catalog.dialect.stream(sql, pa.schema([("stats", pa.string())]), batch_rows=10)
     next(stream)
-    [(ident,)] = mariadb_server.sql(
+    [(ident,)] = server.sql(
         "SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT a.stats%'"
     )
-    mariadb_server.sql(f"KILL {ident}")
+    server.sql(f"KILL {ident}")
     with pytest.raises(DeltaLakeError) as caught, catalog.dialect.errors():
         list(stream)
     assert caught.value.kind is DeltaLakeErrorKind.DATABASE_ERROR
@@ -249,7 +263,7 @@ def test_the_server_gets_no_file_of_ours(catalog: Catalog, tmp_path: Path) -> No
 
 
 def test_a_connection_killed_while_it_loads_loads_once(
-    catalog: Catalog, mariadb_server: MariaDbServer, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, server: MariaDbServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = loads.new_run(catalog)
     rows = loads.file_rows(run.run_key, [f"p{i}" for i in range(5_000)], ["s" * 3_000] * 5_000)
@@ -260,14 +274,14 @@ def test_a_connection_killed_while_it_loads_loads_once(
         for number, data in enumerate(lines(table)):
             yield data
             if number == 0 and not killed:
-                [(ident,)] = mariadb_server.sql(
+                [(ident,)] = server.sql(
                     "SELECT id FROM information_schema.processlist WHERE info LIKE 'LOAD DATA%'"
                 )
-                mariadb_server.sql(f"KILL {ident}")
+                server.sql(f"KILL {ident}")
                 killed.append(ident)
 
     monkeypatch.setattr(mysql_text, "lines", lines_with_an_accident)
-    loaded = tasks.Loaded(0, rows.num_rows, 0, 0, pa.table({}), ())
+    loaded = tasks.Loaded(0, rows.num_rows, 0, 0, pa.table({}), pa.table({}), ())
     prepared = tasks.Prepared({load_files_name(run.run_key): rows}, loaded)
     spec = _load_spec(run.run_key, catalog)
     assert tasks.put_part(spec, prepared) == loaded
@@ -398,8 +412,8 @@ time.sleep(60)
 """
 
 
-def test_a_lease_is_one_processes_own_and_dies_with_it(mariadb_database: str) -> None:
-    url = parse_database(mariadb_database)
+def test_a_lease_is_one_processes_own_and_dies_with_it(database: str) -> None:
+    url = parse_database(database)
     dialect = dialect_of(url)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLDER, url], stdout=subprocess.PIPE, text=True
@@ -424,24 +438,22 @@ def _soon(ask: Callable[[], Any]) -> Any:
     raise AssertionError("not within 5 s")
 
 
-def test_a_lease_is_of_one_database(mariadb_server: MariaDbServer) -> None:
-    names = [mariadb_server.create_database() for _ in range(2)]
-    leases = [dialect_of(parse_database(mariadb_server.url(n))).lease(7) for n in names]
+def test_a_lease_is_of_one_database(server: MariaDbServer) -> None:
+    names = [server.create_database() for _ in range(2)]
+    leases = [dialect_of(parse_database(server.url(n))).lease(7) for n in names]
     assert None not in leases
     for name, lease in zip(names, leases, strict=True):
         lease.release()  # type: ignore[union-attr]
-        mariadb_server.drop_database(name)
+        server.drop_database(name)
 
 
-def test_a_lease_is_renewed_unless_another_took_it(
-    mariadb_database: str, mariadb_server: MariaDbServer
-) -> None:
-    dialect = dialect_of(parse_database(mariadb_database))
+def test_a_lease_is_renewed_unless_another_took_it(database: str, server: MariaDbServer) -> None:
+    dialect = dialect_of(parse_database(database))
     lease = dialect.lease(7)
     assert lease is not None
-    _kill_all(mariadb_server, mariadb_database)
+    _kill_all(server, database)
     assert lease.held()
-    _kill_all(mariadb_server, mariadb_database)
+    _kill_all(server, database)
     taken = _soon(lambda: dialect.lease(7))
     assert not lease.held()
     taken.release()
@@ -464,21 +476,19 @@ def _kind_of(url: str) -> DeltaLakeErrorKind:
     return caught.value.kind
 
 
-def test_connections_that_fail_say_why(
-    mariadb_server: MariaDbServer, mariadb_database: str
-) -> None:
-    name = mariadb_database.rpartition("/")[2]
-    wrong = mariadb_server.url(name, password="wrong-pass")
+def test_connections_that_fail_say_why(server: MariaDbServer, database: str) -> None:
+    name = database.rpartition("/")[2]
+    wrong = server.url(name, password="wrong-pass")
     assert _kind_of(wrong) is DeltaLakeErrorKind.AUTHENTICATION_ERROR
-    assert _kind_of(mariadb_server.url("nowhere")) is DeltaLakeErrorKind.NOT_FOUND
-    closed = mariadb_database.replace(str(mariadb_server.port), "1")
+    assert _kind_of(server.url("nowhere")) is DeltaLakeErrorKind.NOT_FOUND
+    closed = database.replace(str(server.port), "1")
     assert _kind_of(closed) is DeltaLakeErrorKind.DATABASE_ERROR
-    assert _kind_of(mariadb_database) is DeltaLakeErrorKind.NOT_FOUND
+    assert _kind_of(database) is DeltaLakeErrorKind.NOT_FOUND
 
 
 @pytest.mark.parametrize("scheme", ["mysql", "mariadb"])
-def test_both_names_of_the_database_work(mariadb_database: str, scheme: str) -> None:
-    url = scheme + mariadb_database.removeprefix("mysql")
+def test_both_names_of_the_database_work(database: str, scheme: str) -> None:
+    url = scheme + database.removeprefix("mysql")
     with Catalog(SqlConfig(url, pool_size=2, pool_recycle=60), create=True) as catalog:
         assert queries.all_tables(catalog) == []
         with catalog.read() as connection:
@@ -487,7 +497,9 @@ def test_both_names_of_the_database_work(mariadb_database: str, scheme: str) -> 
                 "table_schema = DATABASE() AND table_name = 'dl_txns' "
                 "AND collation_name IS NOT NULL"
             )
-            assert collations.scalars().all() == ["utf8mb4_nopad_bin"]
+            version = str(connection.exec_driver_sql("SELECT version()").scalar())
+            by_bytes = "utf8mb4_nopad_bin" if "MariaDB" in version else "utf8mb4_0900_bin"
+            assert collations.scalars().all() == [by_bytes]
 
 
 def test_a_deadlock_can_be_tried_again(catalog: Catalog) -> None:
@@ -527,27 +539,27 @@ def _error_kind(dialect: Dialect, act: Callable[[], Any]) -> DeltaLakeErrorKind 
 
 
 def test_a_catalog_whose_creation_died_is_created_anew(
-    mariadb_database: str, mariadb_server: MariaDbServer
+    database: str, server: MariaDbServer
 ) -> None:
-    name = mariadb_database.rpartition("/")[2]
-    Catalog(mariadb_database, create=True).close()
-    mariadb_server.sql("DELETE FROM dl_schema_version", database=name)
-    mariadb_server.sql("DROP TABLE dl_versions", database=name)
-    with Catalog(mariadb_database, create=True) as catalog:
+    name = database.rpartition("/")[2]
+    Catalog(database, create=True).close()
+    server.sql("DELETE FROM dl_schema_version", database=name)
+    server.sql("DROP TABLE dl_versions", database=name)
+    with Catalog(database, create=True) as catalog:
         assert queries.all_tables(catalog) == []
         assert _paths(catalog, "dl_live_files") == []
 
 
 def test_a_catalog_that_lost_its_version_is_not_overwritten(
-    new_catalog: Catalog, mariadb_database: str, mariadb_server: MariaDbServer
+    new_catalog: Catalog, database: str, server: MariaDbServer
 ) -> None:
     run = loads.new_run(new_catalog)
     loads.put(new_catalog, run, loads.file_rows(run.run_key, ["p"], ["s"]))
     loads.finish(new_catalog, run, "t1")
-    name = mariadb_database.rpartition("/")[2]
-    mariadb_server.sql("DELETE FROM dl_schema_version", database=name)
+    name = database.rpartition("/")[2]
+    server.sql("DELETE FROM dl_schema_version", database=name)
     with pytest.raises(DeltaLakeError, match="restore the database"):
-        Catalog(mariadb_database, create=True)
+        Catalog(database, create=True)
     assert [t.name for t in queries.all_tables(new_catalog)] == ["t1"]
 
 

@@ -44,7 +44,16 @@ def error_of(*arguments: object, **environment: str) -> str:
 
 def process(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the installed script and wait for its end."""
-    command = [str(DL), *(str(a) for a in arguments)]
+    return _run(DL, *arguments, **options)
+
+
+def python(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the interpreter in a process of its own and wait for its end."""
+    return _run(sys.executable, *arguments, **options)
+
+
+def _run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [str(a) for a in arguments]
     environment = {**os.environ, **options.pop("env", {})}
     return subprocess.run(
         command, capture_output=True, text=True, timeout=120, env=environment, **options

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.catalog.revisions import filled
 from tests.cli.commands import DL, dl, dl_json, dl_lines, error_of, process
 from tests.servers.s3 import S3Bucket
 from tests.tables import samples
@@ -333,6 +334,17 @@ def test_upgrade(database: Path) -> None:
     for command in ("upgrade", "tables"):
         assert "newer" in error_of(command)
     assert "newer" in error_of("import", "--log-dir", log(TABLE))
+
+
+def test_what_an_upgrade_would_do(database: Path) -> None:
+    filled.make(str(database), "0001")
+    before = database.read_bytes()
+    assert "0001" in dl("upgrade", "--check", code=4).stdout
+    assert "CREATE TABLE dl_heads" in dl("upgrade", "--sql").stdout
+    assert database.read_bytes() == before
+    assert "0001 to" in dl("upgrade").stdout
+    assert "already" in dl("upgrade", "--check").stdout
+    assert dl("upgrade", "--sql").stdout == ""
 
 
 def test_older_catalog_says_how_to_upgrade(database: Path) -> None:

@@ -53,14 +53,24 @@ def select(connection: sa.Connection, sql: str, **values: Any) -> list[Row]:
 
 def table_row(database: str, name: str) -> Row:
     with reading(database) as connection:
-        [row] = select(connection, "SELECT * FROM dl_tables WHERE name = :n", n=name)
+        return _table_row(connection, name)
+
+
+def _table_row(connection: sa.Connection, name: str) -> Row:
+    [row] = select(
+        connection,
+        "SELECT t.*, h.head_version, h.epoch, h.authority, h.live_load, h.num_files, "
+        "h.total_bytes, h.updated_at FROM dl_tables t "
+        "JOIN dl_heads h ON h.table_key = t.table_key WHERE t.name = :n",
+        n=name,
+    )
     return row
 
 
 def content(database: str, name: str) -> dict[str, Any]:
     """All that a catalogued table consists of, in an order of its own and without its keys."""
     with reading(database) as connection:
-        [row] = select(connection, "SELECT * FROM dl_tables WHERE name = :n", n=name)
+        row = _table_row(connection, name)
         load = row["live_load"]
         found: dict[str, Any] = {"table": _without_own(row)}
         for table in (files, *LOAD_TABLES):
@@ -79,7 +89,8 @@ def files_at(database: str, name: str, version: int) -> dict[Key, tuple[int, str
         rows = select(
             connection,
             "SELECT f.path, f.dv_id, f.size, p.partition_values "
-            "FROM dl_tables t JOIN dl_files f ON f.load_id = t.live_load "
+            "FROM dl_tables t JOIN dl_heads h ON h.table_key = t.table_key "
+            "JOIN dl_files f ON f.load_id = h.live_load "
             "JOIN dl_partitions p ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
             "WHERE t.name = :n AND f.added_version <= :v AND f.removed_version > :v",
             n=name,
@@ -115,7 +126,7 @@ def everything(database: str) -> dict[str, list[Row]]:
 def left_over(database: str) -> dict[str, Sequence[int]]:
     """Loads that no table shows and that still have rows or a table, by where."""
     with reading(database) as connection:
-        live = set(connection.scalars(sa.text("SELECT live_load FROM dl_tables")))
+        live = set(connection.scalars(sa.text("SELECT live_load FROM dl_heads")))
         found: dict[str, Sequence[int]] = {}
         columns = [(t.name, "load_id") for t in LOAD_TABLES] + [(import_parts.name, "run_key")]
         for name, column in columns:

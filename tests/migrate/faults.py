@@ -63,7 +63,12 @@ Digest = dict[str, tuple[int, int]]
 def digest(database: str, name: str) -> Digest:
     """Count and hash of the rows of a catalogued table, by catalog table, on any database."""
     with reading(database) as connection:
-        [row] = select(connection, "SELECT live_load FROM dl_tables WHERE name = :n", n=name)
+        [row] = select(
+            connection,
+            "SELECT h.live_load FROM dl_tables t JOIN dl_heads h ON h.table_key = t.table_key "
+            "WHERE t.name = :n",
+            n=name,
+        )
         found: Digest = {}
         for table in (files, *LOAD_TABLES):
             names = ", ".join(c.name for c in table.columns if c.name != "load_id")

@@ -27,9 +27,10 @@ from tests.replay.generated import Log, add, table_commit
 OLD: Log = [table_commit(), [add(f"old{i}", value=str(i)) for i in range(7)]]
 NEW: Log = [table_commit(), [add(f"new{i}", value=str(i)) for i in range(50)]]
 LIVE = (
-    "SELECT t.num_files, count(f.path) FROM dl_tables t "
+    "SELECT h.num_files, count(f.path) FROM dl_tables t "
+    "JOIN dl_heads h ON h.table_key = t.table_key "
     "LEFT JOIN dl_live_files f ON f.table_name = t.name AND f.namespace = t.namespace "
-    "WHERE t.name = 'orders' GROUP BY t.num_files"
+    "WHERE t.name = 'orders' GROUP BY h.num_files"
 )
 
 
@@ -90,7 +91,7 @@ def test_readers_see_the_old_state_or_the_new_never_a_mixture(
 
 def test_a_catching_up_is_seen_whole_or_not_at_all(table: Path, catalog_url: str) -> None:
     import_(table, catalog_url)
-    query = LIVE.replace("t.num_files", "t.head_version, t.num_files")
+    query = LIVE.replace("h.num_files", "h.head_version, h.num_files")
     log = [*OLD]
     with polling(catalog_url, query) as seen:
         for step in range(5):

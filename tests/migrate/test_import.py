@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.commit_tables import metadata
 from deltalakedb.catalog.migrations import VERSION_TABLE
-from deltalakedb.catalog.tables import VIEWS, metadata
+from deltalakedb.catalog.views import VIEWS
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import load, run
@@ -505,7 +506,7 @@ def test_a_name_can_be_taken_once(table: Path, sqlite_url: str, tmp_path: Path) 
     import_(other, sqlite_url, table_name="second.orders")
     import_(other, sqlite_url, table_name="second.orders")
     with reading(sqlite_url) as connection:
-        found = select(connection, "SELECT namespace, num_files FROM dl_tables ORDER BY 1")
+        found = select(connection, "SELECT namespace, name FROM dl_tables ORDER BY 1")
     assert [r["namespace"] for r in found] == ["", "second"]
 
 

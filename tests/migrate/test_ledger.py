@@ -16,7 +16,7 @@ from deltalakedb.catalog.loads.ledger import Part, Run
 from deltalakedb.catalog.loads.swap import TableFacts, swap
 from deltalakedb.catalog.tables import partitions
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.executor.dask import OnDask
+from deltalakedb.executor.executor import executor_of
 from deltalakedb.importing import tasks
 from deltalakedb.importing.run import import_table
 from tests.migrate.catalogs import engine, left_over, runs, table_row, write_log
@@ -162,7 +162,7 @@ def test_a_cluster_without_workers_is_refused() -> None:
         Client(cluster) as client,
     ):
         with pytest.raises(DeltaLakeError) as caught:
-            OnDask(client)
+            executor_of(client, again="…")
         assert caught.value.kind is DeltaLakeErrorKind.CLUSTER_ERROR
         assert "no worker" in caught.value.message
 

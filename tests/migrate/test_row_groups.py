@@ -34,6 +34,7 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "whole"
 
 
+@pytest.mark.parametrize("any_catalog_url", ["sqlite", "postgresql", "mysql"], indirect=True)
 def test_its_parts_are_the_whole(
     table: Path,
     tmp_path: Path,

@@ -39,7 +39,7 @@ STATE = {
     "protocol gone": "DELETE FROM dl_protocols WHERE load_id = {load}",
     "transaction": "UPDATE dl_txns SET version = 6 WHERE load_id = {load}",
     "domain": "DELETE FROM dl_domains WHERE load_id = {load}",
-    "totals": "UPDATE dl_tables SET num_files = 4 WHERE live_load = {load}",
+    "totals": "UPDATE dl_heads SET num_files = 4 WHERE live_load = {load}",
     "commit": "UPDATE dl_versions SET log_digest = 'x' WHERE load_id = {load} AND version = 2",
 }
 
@@ -93,7 +93,7 @@ def test_rows_of_state(kind: str, source: Log, database: str) -> None:
     assert report.protocol_drift == kind.startswith("protocol")
 
 
-@pytest.mark.parametrize("any_catalog_url", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("any_catalog_url", ["postgresql", "mariadb", "mysql"], indirect=True)
 def test_rows_on_servers(source: Log, any_catalog_url: str) -> None:
     """Their types are their own; so a bit of everything."""
     table = _imported(source, any_catalog_url, "many")

@@ -108,7 +108,7 @@ def test_an_unreadable_new_commit_is_an_error(log: Log, table: str, database: st
 def test_a_catalog_that_is_ahead_of_its_mirror(log: Log, table: str, database: str) -> None:
     """Where the catalog ratifies commits, what the log lacks is not published yet."""
     with Catalog(database) as catalog, catalog.write() as connection:
-        connection.exec_driver_sql("UPDATE dl_tables SET authority = 'sql'")
+        connection.exec_driver_sql("UPDATE dl_heads SET authority = 'sql'")
         connection.exec_driver_sql(
             f"UPDATE dl_versions SET commit_time = {_now_ms() - HOUR_MS} WHERE version = 3"
         )

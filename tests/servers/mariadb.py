@@ -23,12 +23,6 @@ PASSWORD = "of-the-tests-only"
 UNPACKED = Path(__file__).parents[2] / ".servers" / "mariadb"
 
 _NOT_DURABLE = {"innodb-flush-log-at-trx-commit": "0", "innodb-doublewrite": "0"}
-_SETTINGS = {
-    "bind-address": "127.0.0.1",
-    "local-infile": "ON",
-    "innodb-log-file-size": "64M",
-    "character-set-server": "utf8mb4",
-}
 
 
 @dataclass(frozen=True)
@@ -38,6 +32,8 @@ class MariaDbInstallation:
     server: Path
     share: Path
     libraries: Path | None = None
+    loader: tuple[str | Path, ...] = ()
+    """What starts the server, where it needs another C library than the machine's."""
 
     @property
     def env(self) -> dict[str, str]:
@@ -72,6 +68,14 @@ class MariaDbServer:
     `durable` keeps the log flushed at commit, for measurements; `settings` are server options.
     """
 
+    name = "mariadb"
+    settings: Mapping[str, str] = {
+        "bind-address": "127.0.0.1",
+        "local-infile": "ON",
+        "innodb-log-file-size": "64M",
+        "character-set-server": "utf8mb4",
+    }
+
     def __init__(
         self,
         installation: MariaDbInstallation,
@@ -80,12 +84,12 @@ class MariaDbServer:
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self._installation = installation
-        self._folder = ServerFolder("mariadb")
+        self._folder = ServerFolder(self.name)
         self._data = self._folder.path / "data"
         self._data.mkdir()
-        self._settings = {**_SETTINGS, **({} if durable else _NOT_DURABLE), **(settings or {})}
+        self._settings = {**self.settings, **({} if durable else _NOT_DURABLE), **(settings or {})}
         self.port = free_port()
-        self._process = ServerProcess(self._folder, "mariadb", last_signal=signal.SIGKILL)
+        self._process = ServerProcess(self._folder, self.name, last_signal=signal.SIGKILL)
         self._make_system_tables()
         self.start()
 

@@ -14,6 +14,8 @@ from tests.servers.process import ServerFolder, ServerProcess, free_port
 KEY = "key-of-the-tests"
 SECRET = "secret-of-the-tests"
 REGION = "us-east-1"
+PAGE = 100
+"""Objects in a page of a listing (AWS: 1,000), so that few objects make several pages."""
 
 
 class S3Server:
@@ -37,6 +39,7 @@ class S3Server:
         self._process.start(
             [sys.executable, "-m", "moto.server", "--host=127.0.0.1", f"--port={self.port}"],
             lambda: urllib.request.urlopen(f"{self.endpoint_url}/moto-api/", timeout=5).read(),
+            env={"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
         )
 
     def stop(self) -> None:

@@ -108,6 +108,12 @@ def test_postgres_keeps_data_over_a_restart(
         psycopg2.connect(url)
 
 
+def test_mysql_is_no_mariadb(mysql_database: str) -> None:
+    version = str(ask_mariadb(mysql_database, "SELECT version()"))
+    assert int(version.partition(".")[0]) in (8, 9)
+    assert "MariaDB" not in version
+
+
 def test_mariadb_answers_and_loads_local_files(mariadb_database: str, tmp_path: Path) -> None:
     assert "MariaDB" in str(ask_mariadb(mariadb_database, "SELECT version()"))
     lines = tmp_path / "lines.tsv"

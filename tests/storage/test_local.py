@@ -299,3 +299,20 @@ def test_many_small_files_cost_little_more_than_their_system_calls(
     bare_reading = seconds(lambda: [(tmp_path / name).read_bytes() for name in names])
     assert listing < 4 * bare_listing + 0.05
     assert reading < 1.5 * bare_reading + 0.05
+
+
+def test_put_replaces_delete_removes_and_sync_takes_them(store: ObjectStore) -> None:
+    store.put("new/x", b"1")
+    store.put("new/x", b"22")
+    with store.open_output("new/deep/y") as file:
+        file.write(b"abc")
+    store.sync(["new/x", "new/deep/y"])
+    assert [(each.name, each.size) for each in store.list(recursive=True)] == [
+        ("new/deep/y", 3),
+        ("new/x", 2),
+    ]
+    store.delete(["new/x", "new/none"])
+    assert not store.exists("new/x")
+    with pytest.raises(DeltaLakeError) as caught:
+        store.sync(["new/x"])
+    assert caught.value.kind is DeltaLakeErrorKind.NOT_FOUND

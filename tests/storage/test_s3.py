@@ -16,11 +16,11 @@ import pytest
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
-from tests.servers.s3 import S3Bucket
+from tests.servers.s3 import PAGE, S3Bucket
 
 ODD_NAMES = [
     "a b", "100%25", "%41", "x#y", "q?v", "q?versionId=3", "st*r", "[x]", "p+q", "ünï✓", "a'\"b",
-    "k=v%2F1/part-0.parquet", "a:b/c", "x&y=z", "semi;colon", "double//slash",
+    "k=v%2F1/part-0.parquet", "a:b/c", "x&y=z", "semi;colon",
 ]  # fmt: skip
 
 
@@ -69,24 +69,44 @@ def test_list(store: ObjectStore, s3: S3Bucket) -> None:
 
 
 def test_list_of_more_than_a_page(store: ObjectStore, s3: S3Bucket) -> None:
-    # A small page instead of 1,001 objects: the server counts the same either way.
-    for number in range(25):
+    count = 2 * PAGE + 5
+    for number in range(count):
         s3.put(f"table/log/{number:020d}.json", b"x")
-    calls: list[dict[str, object]] = []
-    filesystem: Any = store._s3  # type: ignore[attr-defined]
-    call = filesystem._call_s3
+    s3.put("table/log/_sidecars/x", b"x")
+    names = [each.name for each in store.list("log/", f"log/{2:020d}.json")]
+    assert names == [f"log/{number:020d}.json" for number in range(3, count)]
+    assert len(store.list("log/")) == count
+    assert [each.name for each in store.list(f"log/{150:019d}")] == []
+    assert [each.name for each in store.list(f"log/{15:019d}")] == [
+        f"log/{number:020d}.json" for number in range(150, 160)
+    ]
 
-    async def in_small_pages(method: str, *positional: object, **arguments: object) -> object:
-        calls.append(arguments)
-        return await call(method, *positional, **{"MaxKeys": 10, **arguments})
 
-    filesystem._call_s3 = in_small_pages
-    try:
-        names = [each.name for each in store.list("log/", f"log/{2:020d}.json")]
-    finally:
-        del filesystem._call_s3
-    assert names == [f"log/{number:020d}.json" for number in range(3, 25)]
-    assert len(calls) == 3
+def test_names_with_an_empty_segment_are_refused(store: ObjectStore) -> None:
+    for attempt in (lambda: store.read("a//b"), lambda: store.put("a//b", b"")):
+        with pytest.raises(DeltaLakeError, match="empty segment") as caught:
+            attempt()
+        assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+
+
+def test_put_replaces_and_delete_removes(store: ObjectStore) -> None:
+    store.put("a/x", b"1")
+    store.put("a/x", b"2")
+    assert store.read("a/x") == b"2"
+    store.sync(["a/x"])
+    store.delete(["a/x", "a/none"])
+    assert not store.exists("a/x")
+
+
+def test_open_output_writes_any_length(store: ObjectStore) -> None:
+    block = bytes(range(256)) * 4096
+    with store.open_output("large") as file:
+        for _ in range(15):
+            file.write(block)
+    with store.open_output("small") as file:
+        file.write(b"abc")
+    assert store.read("large") == block * 15
+    assert store.read("small") == b"abc"
 
 
 def test_read_range(store: ObjectStore) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import sys
 from pathlib import Path
 
 import pytest
@@ -98,13 +97,3 @@ def test_unusable_places_are_refused(url: str) -> None:
         StoreSpec(url)
     assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
     assert PASSWORD not in caught.value.message
-
-
-def test_s3_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [n for n in sys.modules if n.startswith("deltalakedb.storage.s3")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    with pytest.raises(DeltaLakeError, match=r"pip install 'deltalakedb\[s3\]'") as caught:
-        StoreSpec("s3://bucket/table").open()
-    assert caught.value.kind is DeltaLakeErrorKind.CONFIGURATION_ERROR
-    assert caught.value.facts["package"] == "s3fs"

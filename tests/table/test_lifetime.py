@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 import deltalakedb
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.commit_tables import commits, outbox, properties
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.loads.swap import location_lease
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -311,14 +312,40 @@ def test_a_folder_whose_name_no_table_can_have_is_told(
     assert done.table_name == "plain"
 
 
-def test_the_log_may_only_be_left_behind_when_it_has_all(tmp_path: Path, sqlite_url: str) -> None:
-    """Once the catalog decides over a table, its log may lack commits."""
-    made(tmp_path, sqlite_url)
+def test_a_table_whose_log_lacks_commits_stays(tmp_path: Path, catalog: str) -> None:
+    made(tmp_path, catalog)
+    key = table_row(catalog, NAME)["table_key"]
+    unpublished = outbox.insert().values(
+        table_key=key, version=3, epoch=1, size=1, digest="d", created_at=0
+    )
+    with engine(catalog).begin() as connection:
+        connection.execute(unpublished)
+    before = everything(catalog)
+    there = str(tmp_path / NAME)
+    for change in (
+        lambda: deltalakedb.drop_table(NAME, database=catalog),
+        lambda: deltalakedb.rename_table(NAME, "other", database=catalog),
+        lambda: deltalakedb.relocate_table(NAME, database=catalog, log_dir=there),
+    ):
+        with raised(DeltaLakeErrorKind.MIRROR_CONFLICT, "from version 3 on"):
+            change()
+    assert everything(catalog) == before
+
+
+def test_nothing_of_a_dropped_table_is_left_to_the_next_one(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    """SQLite gives the next table the same key."""
+    table = made(tmp_path, sqlite_url)
+    key = table_row(sqlite_url, NAME)["table_key"]
     with engine(sqlite_url).begin() as connection:
-        connection.execute(sa.text("UPDATE dl_tables SET authority = 'sql'"))
-    before = everything(sqlite_url)
-    with raised(DeltaLakeErrorKind.MIRROR_CONFLICT, "authority sql"):
-        deltalakedb.drop_table(NAME, database=sqlite_url)
-    with raised(DeltaLakeErrorKind.MIRROR_CONFLICT, "authority sql"):
-        deltalakedb.rename_table(NAME, "other", database=sqlite_url)
-    assert everything(sqlite_url) == before
+        connection.execute(properties.insert().values(table_key=key, name="p", value="1"))
+        connection.execute(
+            commits.insert().values(table_key=key, token="t", version=2, epoch=1, committed_at=0)
+        )
+    deltalakedb.drop_table(NAME, database=sqlite_url)
+    records = {"dl_import_runs", "dl_parity_runs", "dl_catalog", "dl_schema_version"}
+    kept = {name for name, rows in everything(sqlite_url).items() if rows}
+    assert kept <= records
+    table.imported()
+    assert table_row(sqlite_url, NAME)["table_key"] == key

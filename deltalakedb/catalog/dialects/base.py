@@ -6,7 +6,8 @@ the physical table of a load, leases, errors. Nothing else asks for a dialect's 
 
 from __future__ import annotations
 
-import threading
+import os
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,8 +16,9 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import sqlalchemy as sa
 
+from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.tables import VIEWS
+from deltalakedb.catalog.views import VIEWS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
 from deltalakedb.redact import redact
 
@@ -68,6 +70,10 @@ class Dialect(ABC):
 
     parallel_load: ClassVar[bool]
     """Whether workers may load at the same time, each over a connection of its own."""
+    partitions_files: ClassVar[bool] = False
+    """Whether `dl_files` is a partitioned table; else it is a view of all loads' tables."""
+    closed_before_fork: ClassVar[bool] = False
+    """Whether a child is harmed already by inheriting an open connection."""
     index_builds: ClassVar[int] = 1
     """How many indexes of a load are built at the same time."""
 
@@ -81,9 +87,17 @@ class Dialect(ABC):
     def described(self) -> str:
         return redact(self._url)
 
-    @abstractmethod
     def engine(self, **options: Any) -> sa.Engine:
-        """A SQLAlchemy engine; `options` are those of a pool (SqlConfig)."""
+        """A SQLAlchemy engine; `options` are those of a pool (SqlConfig).
+
+        A forked process starts with an empty pool.
+        """
+        engine = self._engine(**options)
+        _Pooled.of(engine, self.closed_before_fork)
+        return engine
+
+    @abstractmethod
+    def _engine(self, **options: Any) -> sa.Engine: ...
 
     @abstractmethod
     def exists(self) -> bool:
@@ -100,15 +114,22 @@ class Dialect(ABC):
     @abstractmethod
     def loader(self) -> Loader: ...
 
-    @abstractmethod
     def stream(
         self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
     ) -> Iterator[pa.RecordBatch]:
         """Rows of a query as Arrow batches of `schema`, with a memory of one batch.
 
         The schema gives the query's columns in order. Databases tell types of their own, or
-        none (SQLite); batches that differ in them would be of no use.
+        none (SQLite); batches that differ in them would be of no use. Raises INVALID_ARGUMENT
+        when it is gone on with in a forked process.
         """
+        process = os.getpid()
+        for batch in self._stream(sql, schema, batch_rows):
+            yield batch
+            fork.check_process(process, "an answer in batches")
+
+    @abstractmethod
+    def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]: ...
 
     @abstractmethod
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
@@ -139,9 +160,6 @@ class Dialect(ABC):
     def clear_unfinished(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
         """Remove what a creation of the catalog left that died, where DDL isn't transactional."""
 
-    def create_files_parent(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
-        """Make `dl_files`, as which all loads' files are seen."""
-
     def analyze_load(self, connection: sa.Connection, load_id: int) -> None:
         connection.exec_driver_sql(f"ANALYZE {load_files_name(load_id)}")
 
@@ -150,10 +168,28 @@ class Dialect(ABC):
         table = load_files_name(load_id)
         return [f"CREATE INDEX {table}_{'_'.join(c)} ON {table} ({', '.join(c)})" for c in columns]
 
-    def create_views(self, connection: sa.Connection) -> None:
-        for name, select in VIEWS.items():
-            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-            connection.exec_driver_sql(f"CREATE VIEW {name} AS {select}")
+    def drop_view_statements(self, connection: sa.Connection) -> list[str]:
+        """Before the tables under the views are altered: views that must not stand then."""
+        return [f"DROP VIEW IF EXISTS {name}" for name in reversed(VIEWS)]
+
+    def view_statements(self, connection: sa.Connection) -> list[str]:
+        """Make all views, as this program wants them, of the loads that there are."""
+        return [
+            statement
+            for name, select in VIEWS.items()
+            for statement in (f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {select}")
+        ]
+
+    def hot_table_statements(self, table: str) -> list[str]:
+        """Make a small table bear that its rows are updated all the time."""
+        return []
+
+    def alter_load(
+        self, connection: sa.Connection, load_id: int, statements: Sequence[str]
+    ) -> None:
+        """Bring an existing load to a newer schema, in a transaction of its own."""
+        for statement in statements:
+            connection.exec_driver_sql(statement)
 
     @abstractmethod
     def insert_ignoring(self, table: sa.Table) -> sa.Insert | Any:
@@ -193,29 +229,80 @@ class Dialect(ABC):
         return type_(kind, f"{self.described}: {what}; {advice}", database=self.described)
 
 
-_idle: dict[str, list[Any]] = {}
-_idle_lock = threading.Lock()
+class _Pooled:
+    """Keeps an engine's pooled connections in the process that made them."""
+
+    _all: ClassVar[weakref.WeakKeyDictionary[sa.Engine, _Pooled]] = weakref.WeakKeyDictionary()
+
+    def __init__(self, engine: sa.Engine, close_before: bool) -> None:
+        self._engine = weakref.ref(engine)
+        self._close_before = close_before
+
+    @classmethod
+    def of(cls, engine: sa.Engine, close_before: bool) -> None:
+        """Watch `engine` as long as it lives."""
+        cls._all[engine] = pooled = cls(engine, close_before)
+        fork.watch(pooled)
+
+    def before_fork(self) -> None:
+        engine = self._engine()
+        if engine is not None and self._close_before:
+            engine.dispose()
+
+    def after_fork(self) -> None:
+        engine = self._engine()
+        if engine is not None:
+            fork.leave(engine.pool)
+            engine.dispose(close=False)
+
+
+class _Idle:
+    """Bulk connections of this process, by URL, that wait for the next load."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Any]] = {}
+        self._lock = fork.Lock()
+        fork.watch(self)
+
+    def take(self, url: str) -> Any | None:
+        with self._lock:
+            kept = self._kept.get(url)
+            return kept.pop() if kept else None
+
+    def keep(self, url: str, connection: Any) -> None:
+        with self._lock:
+            self._kept.setdefault(url, []).append(connection)
+
+    def clear(self) -> list[Any]:
+        with self._lock:
+            kept = [connection for many in self._kept.values() for connection in many]
+            self._kept.clear()
+        return kept
+
+    def before_fork(self) -> None:
+        """Nothing: the parent goes on with them."""
+
+    def after_fork(self) -> None:
+        kept, self._kept = self._kept, {}
+        fork.leave(kept)
+
+
+_idle = _Idle()
 
 
 def take_idle(url: str) -> Any | None:
     """A bulk connection of this process that was kept, if there is one."""
-    with _idle_lock:
-        kept = _idle.get(url)
-        return kept.pop() if kept else None
+    return _idle.take(url)
 
 
 def keep_idle(url: str, connection: Any) -> None:
     """Keep a bulk connection, with no transaction open, for the next load."""
-    with _idle_lock:
-        _idle.setdefault(url, []).append(connection)
+    _idle.keep(url, connection)
 
 
 def close_idle() -> None:
     """Close what was kept; an import calls it at its end in every process that loaded."""
-    with _idle_lock:
-        kept = [connection for many in _idle.values() for connection in many]
-        _idle.clear()
-    for connection in kept:
+    for connection in _idle.clear():
         connection.close()
 
 

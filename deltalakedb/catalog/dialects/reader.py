@@ -6,12 +6,12 @@ memory to be paid by every process that opens a table.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Reader(ABC):
     """One connection for reading; each statement is a transaction of its own.
 
     May be used from several threads (they take turns). A connection that was lost is opened
-    again once: a question can be asked twice.
+    again once: a question can be asked twice. A forked process opens a connection of its own.
     """
 
     paramstyle = "?"
@@ -30,7 +30,8 @@ class Reader(ABC):
     def __init__(self, url: str) -> None:
         self.url = url
         self._connection: Any = None
-        self._lock = threading.Lock()
+        self._lock = fork.Lock()
+        fork.watch(self)
 
     @cached_property
     def dialect(self) -> Dialect:
@@ -89,6 +90,14 @@ class Reader(ABC):
     def close(self) -> None:
         with self._lock:
             self._drop()
+
+    def before_fork(self) -> None:  # noqa: B027 - optional
+        """Nothing: the parent goes on with its connection."""
+
+    def after_fork(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            fork.leave(connection)
 
     @abstractmethod
     def _connect(self) -> Any: ...

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.tables import LOAD_TABLES, import_parts, import_runs, tables
+from deltalakedb.catalog.tables import LOAD_TABLES, heads, import_parts, import_runs, tables
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 
@@ -166,7 +166,7 @@ def dead_loads(catalog: Catalog, ended: Collection[int] = ()) -> list[int]:
         # In this order: a run that begins or swaps between two of these questions is kept.
         running = sa.select(import_runs.c.run_key).where(import_runs.c.status == "running")
         kept = set(connection.scalars(running)) - set(ended)
-        kept |= set(connection.scalars(sa.select(tables.c.live_load)))
+        kept |= set(connection.scalars(sa.select(heads.c.live_load)))
     return sorted(found - kept)
 
 
@@ -188,7 +188,11 @@ def remove_load(catalog: Catalog, load_id: int) -> None:
     to them, so that whoever still asks for them fails rather than finds fewer.
     """
     with catalog.write() as connection:
-        live = sa.select(tables.c.table_id).where(tables.c.live_load == load_id)
+        live = (
+            sa.select(tables.c.table_id)
+            .join(heads, heads.c.table_key == tables.c.table_key)
+            .where(heads.c.live_load == load_id)
+        )
         if (table_id := connection.scalar(live)) is not None:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,

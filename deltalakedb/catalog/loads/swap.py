@@ -11,17 +11,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.commit_tables import mirror
 from deltalakedb.catalog.dialects.base import Lease
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms, unloaded_parts
 from deltalakedb.catalog.table_name import full_name
-from deltalakedb.catalog.tables import tables
+from deltalakedb.catalog.tables import heads, tables
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
 
 
 @dataclass(frozen=True)
 class TableFacts:
-    """The `dl_tables` row that a load brings."""
+    """What a load brings to `dl_tables` and `dl_heads`."""
 
     table_id: str
     namespace: str
@@ -107,11 +108,10 @@ def swap(
                 run_id=run.run_id,
             )
         finish_run(connection, run, load_id=run.run_key, **summary)
+        key = sa.select(tables.c.table_key).where(tables.c.table_id == facts.table_id)
         current = connection.execute(
             catalog.dialect.for_update(
-                sa.select(tables.c.table_key, tables.c.live_load).where(
-                    tables.c.table_id == facts.table_id
-                )
+                sa.select(heads).where(heads.c.table_key == connection.scalar(key))
             )
         ).first()
         if (current.live_load if current else None) != expected_load:
@@ -122,15 +122,12 @@ def swap(
                 table_id=facts.table_id,
             )
         catalog.dialect.attach_load(connection, run.run_key)
-        values = _values(facts) | {"live_load": run.run_key}
+        head = _head(facts) | {"live_load": run.run_key}
         try:
             if current is None:
-                values |= {"created_at": now_ms(), "authority": "log"}
-                connection.execute(tables.insert().values(**values))
+                _insert(connection, facts, head)
             else:
-                connection.execute(
-                    tables.update().where(tables.c.table_key == current.table_key).values(**values)
-                )
+                _update(connection, facts, head, current.table_key)
         except sa.exc.IntegrityError:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.TABLE_EXISTS,
@@ -139,6 +136,29 @@ def swap(
                 table=facts.full_name,
             ) from None
     return (time.perf_counter() - started) * 1000
+
+
+def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> None:
+    values = _values(facts) | {"created_at": now_ms(), "changes_since": facts.head_version}
+    key = connection.execute(tables.insert().values(**values)).inserted_primary_key
+    assert key is not None
+    connection.execute(heads.insert().values(table_key=key[0], epoch=1, authority="log", **head))
+    connection.execute(
+        mirror.insert().values(
+            table_key=key[0],
+            published_version=facts.head_version,
+            durable_version=facts.head_version,
+        )
+    )
+
+
+def _update(
+    connection: sa.Connection, facts: TableFacts, head: dict[str, Any], table_key: int
+) -> None:
+    connection.execute(
+        tables.update().where(tables.c.table_key == table_key).values(**_values(facts))
+    )
+    connection.execute(heads.update().where(heads.c.table_key == table_key).values(**head))
 
 
 def _values(facts: TableFacts) -> dict[str, Any]:
@@ -150,11 +170,16 @@ def _values(facts: TableFacts) -> dict[str, Any]:
         "location_hash": location_hash(facts.location),
         "log_location": facts.log_location,
         "mode": facts.mode,
-        "head_version": facts.head_version,
         "known_since": facts.known_since,
-        "num_files": facts.num_files,
-        "total_bytes": facts.total_bytes,
         "skipping": facts.skipping,
         "unreadable_features": facts.unreadable_features,
+    }
+
+
+def _head(facts: TableFacts) -> dict[str, Any]:
+    return {
+        "head_version": facts.head_version,
+        "num_files": facts.num_files,
+        "total_bytes": facts.total_bytes,
         "updated_at": now_ms(),
     }

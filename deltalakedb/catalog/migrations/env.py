@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
+from deltalakedb.catalog.commit_tables import metadata
 from deltalakedb.catalog.migrations import VERSION_TABLE
-from deltalakedb.catalog.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

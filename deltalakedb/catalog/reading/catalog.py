@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import NamedTuple, NoReturn
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.reader import Reader, reader_of
 from deltalakedb.catalog.records import TextTest
 from deltalakedb.uri import parse_database
@@ -49,7 +49,7 @@ class LightCatalog:
         self._catalog_id: str | None = None
         self._partitions: tuple[tuple[int, int], PartitionSet] | None = None
         self._sifted: int | None = None
-        self._lock = threading.Lock()
+        self._lock = fork.Lock()
 
     def __repr__(self) -> str:
         return f"LightCatalog({self.reader.dialect.described!r})"

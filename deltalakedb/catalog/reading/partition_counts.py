@@ -17,8 +17,8 @@ def partition_counts(
         # In one statement: the head may move, and the counts with it.
         found = catalog.reader.rows(
             "SELECT p.partition_values, p.num_files, p.total_bytes FROM dl_partitions p "
-            "JOIN dl_tables t ON t.live_load = p.load_id "
-            "WHERE p.load_id = ? AND t.head_version = ? AND p.num_files > 0",
+            "JOIN dl_heads h ON h.live_load = p.load_id "
+            "WHERE p.load_id = ? AND h.head_version = ? AND p.num_files > 0",
             (table.live_load, version),
         )
         if found or not table.num_files:

@@ -7,7 +7,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from deltalakedb.catalog.records import TABLE_COLUMNS, TableRow, TableState, load_files_name
+from deltalakedb.catalog.records import (
+    HEAD_COLUMNS,
+    TABLE_COLUMNS,
+    TableRow,
+    TableState,
+    load_files_name,
+)
 from deltalakedb.catalog.schema_version import check_schema_version
 from deltalakedb.catalog.table_name import is_uuid, may_be_stored
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -30,7 +36,8 @@ class Readable(Protocol):
     def reader(self) -> Reader: ...
 
 
-_ROW = ", ".join(f"t.{name}" for name in TABLE_COLUMNS)
+_ROW = ", ".join(f"{'h' if name in HEAD_COLUMNS else 't'}.{name}" for name in TABLE_COLUMNS)
+_TABLES = "dl_tables t JOIN dl_heads h ON h.table_key = t.table_key"
 _METADATA = (
     "metadata_id",
     "name",
@@ -46,7 +53,7 @@ _PROTOCOL = ("min_reader_version", "min_writer_version", "reader_features", "wri
 
 def all_tables(catalog: Readable) -> list[TableRow]:
     """Every table of the catalog, by name."""
-    found = catalog.reader.rows(f"SELECT {_ROW} FROM dl_tables t ORDER BY t.namespace, t.name")
+    found = catalog.reader.rows(f"SELECT {_ROW} FROM {_TABLES} ORDER BY t.namespace, t.name")
     return [TableRow(*row) for row in found]
 
 
@@ -58,7 +65,7 @@ def lookup_table(catalog: Readable, reference: str) -> TableRow | None:
     if not may_be_stored(reference):
         return None
     reader = catalog.reader
-    select = f"SELECT {_ROW} FROM dl_tables t WHERE"
+    select = f"SELECT {_ROW} FROM {_TABLES} WHERE"
     if is_uuid(reference):
         found = reader.rows(f"{select} t.table_id = ?", (str(uuid.UUID(reference)),))
         return TableRow(*found[0]) if found else None
@@ -118,7 +125,7 @@ def check_name_is_free(
 def table_at(catalog: Readable, location: str) -> TableRow | None:
     """The table of a location, whatever its name."""
     found = catalog.reader.rows(
-        f"SELECT {_ROW} FROM dl_tables t WHERE t.location_hash = ?", (location_hash(location),)
+        f"SELECT {_ROW} FROM {_TABLES} WHERE t.location_hash = ?", (location_hash(location),)
     )
     return TableRow(*found[0]) if found else None
 
@@ -141,9 +148,9 @@ def open_head(
         params.append(namespace)
     found = catalog.reader.rows(
         f"SELECT s.version_num, {_ROW}, {metadata}, {protocol} FROM dl_schema_version s "
-        "CROSS JOIN dl_tables t "
-        f"LEFT JOIN dl_metadata m ON m.load_id = t.live_load AND m.removed_version = {LIVE} "
-        f"LEFT JOIN dl_protocols p ON p.load_id = t.live_load AND p.removed_version = {LIVE} "
+        f"CROSS JOIN {_TABLES} "
+        f"LEFT JOIN dl_metadata m ON m.load_id = h.live_load AND m.removed_version = {LIVE} "
+        f"LEFT JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
         f"WHERE {where} ORDER BY t.namespace",
         params,
     )
@@ -337,6 +344,8 @@ HISTORY = (
     "bytes_added",
     "log_bytes",
     "log_digest",
+    "live_files",
+    "live_bytes",
 )
 _BOOLEANS = ("readable", "is_blind_append")
 

@@ -6,16 +6,31 @@ import click
 
 from deltalakedb.cli import options, output
 
+_PENDING = 4
+
 
 @click.command()
 @options.database
+@click.option("--check", is_flag=True, help="Change nothing; exit code 4 if something is pending.")
+@click.option("--sql", is_flag=True, help="Change nothing; print the statements.")
 @options.debug
-def command(database: str) -> None:
+def command(database: str, check: bool, sql: bool) -> int:
     """Bring the catalog's schema up to this program's."""
-    from deltalakedb.catalog.upgrade import upgrade_catalog
+    from deltalakedb.catalog import upgrade
 
-    before, after = upgrade_catalog(database)
-    if before == after:
-        output.say(f"The catalog has schema {after} already, the newest")
+    if check and sql:
+        raise click.UsageError("--check and --sql exclude each other")
+    if sql:
+        click.echo(upgrade.upgrade_statements(database), nl=False)
+        return 0
+    found = upgrade.pending_upgrade(database) if check else upgrade.upgrade_catalog(database)
+    if not found.pending:
+        output.say(f"The catalog has schema {found.before} already, the newest")
+    elif not check:
+        output.say(f"Upgraded the catalog from schema {found.before} to {found.after}")
     else:
-        output.say(f"Upgraded the catalog from schema {before} to {after}")
+        output.say(
+            f"The catalog has schema {found.before}; `dl upgrade` brings it to {found.after}"
+        )
+        return _PENDING
+    return 0

@@ -68,7 +68,7 @@ def choose_skipping_columns(
         if leaf.path[0].lower() not in partitions
     ]
     wanted = [leaf for path in clustering for leaf in leaves if path in (leaf.physical, leaf.path)]
-    indexed = _indexed(leaves, configuration)
+    indexed = indexed_leaves(leaves, configuration)
     wanted += [leaf for leaf in indexed if not _is_boolean(leaf)]
     wanted += [leaf for leaf in indexed if _is_boolean(leaf)]
     chosen: dict[tuple[str, ...], SkippingColumn] = {}
@@ -79,12 +79,17 @@ def choose_skipping_columns(
     return tuple(chosen.values())[:MAX_SKIPPING_COLUMNS]
 
 
-def _indexed(leaves: list[Leaf], configuration: Mapping[str, str | None]) -> list[Leaf]:
+def indexed_leaves(leaves: Sequence[Leaf], configuration: Mapping[str, str | None]) -> list[Leaf]:
+    """Those of a table's leaves (without partition columns) that its files have statistics of.
+
+    Those of `delta.dataSkippingStatsColumns`, else the first `delta.dataSkippingNumIndexedCols`
+    (default 32, -1 all); a malformed property is as good as none.
+    """
     paths = parse_column_list(configuration.get(STATS_COLUMNS) or "")
     if paths is not None:
         return [leaf for path in paths for leaf in leaves if _starts_with(leaf, path)]
     count = _integer(configuration.get(NUM_INDEXED_COLUMNS), _DEFAULT_INDEXED_COLUMNS)
-    return leaves if count < 0 else leaves[:count]
+    return list(leaves if count < 0 else leaves[:count])
 
 
 def _starts_with(leaf: Leaf, path: tuple[str, ...]) -> bool:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import obstore
 import pyarrow as pa
-from pyarrow.fs import FileInfo, FileSelector, FileType, FSSpecHandler, PyFileSystem
+from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType, PyFileSystem
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.s3.error import translate
 from deltalakedb.storage.s3.store import S3Store
 from deltalakedb.storage.spec import StoreSpec
 
@@ -73,16 +75,57 @@ def open_input(store: S3Store, name: str) -> pa.NativeFile:
     return pa.PythonFile(RangeInput(store, name), mode="r")
 
 
-def filesystem(bucket: S3Store, s3: Any) -> PyFileSystem:
+def open_output(store: S3Store, name: str) -> pa.NativeFile:
+    """Small objects by one PUT, larger ones in parts; aborted uploads leave nothing to be seen."""
+    return pa.PythonFile(PartsOutput(store, name), mode="w")
+
+
+class PartsOutput(io.RawIOBase):
+    """An object that is written in order."""
+
+    def __init__(self, store: S3Store, name: str) -> None:
+        super().__init__()
+        self._place = store.describe(name)
+        self._position = 0
+        try:
+            self._file = obstore.open_writer(store._s3, store._key(name))
+        except Exception as error:
+            raise translate(error, self._place) from error
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def write(self, data: Any, /) -> int:
+        try:
+            written = self._file.write(memoryview(data).cast("B"))
+        except Exception as error:
+            raise translate(error, self._place) from error
+        self._position += written
+        return written
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        super().close()
+        try:
+            self._file.close()
+        except Exception as error:
+            raise translate(error, self._place) from error
+
+
+def filesystem(bucket: S3Store) -> PyFileSystem:
     """The filesystem of a bucket; paths are `bucket/key`."""
-    return PyFileSystem(S3Handler(bucket, s3))
+    return PyFileSystem(S3Handler(bucket))
 
 
-class S3Handler(FSSpecHandler):  # type: ignore[misc]  # pyarrow is untyped
-    """Reads through the store; writing is s3fs's."""
+class S3Handler(FileSystemHandler):  # type: ignore[misc]  # pyarrow is untyped
+    """Reads and writes through the store. S3 has no directories: making one does nothing."""
 
-    def __init__(self, bucket: S3Store, s3: Any) -> None:
-        super().__init__(s3)
+    def __init__(self, bucket: S3Store) -> None:
+        super().__init__()
         self._bucket = bucket
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -97,12 +140,54 @@ class S3Handler(FSSpecHandler):  # type: ignore[misc]  # pyarrow is untyped
     def get_type_name(self) -> str:
         return "deltalakedb+s3"
 
+    def normalize_path(self, path: str) -> str:
+        return path
+
     def open_input_file(self, path: str) -> pa.NativeFile:
         store, name = self._find(path)
         return store.open_input(name)
 
     def open_input_stream(self, path: str) -> pa.NativeFile:
         return self.open_input_file(path)
+
+    def open_output_stream(self, path: str, metadata: Any) -> pa.NativeFile:
+        store, name = self._find(path)
+        return store.open_output(name)
+
+    def open_append_stream(self, path: str, metadata: Any) -> pa.NativeFile:
+        raise NotImplementedError("an object of S3 can't be appended to")
+
+    def create_dir(self, path: str, recursive: bool) -> None:
+        """Nothing: a directory is there when an object is below it."""
+
+    def delete_dir(self, path: str) -> None:
+        self.delete_dir_contents(path, missing_dir_ok=True)
+
+    def delete_dir_contents(self, path: str, missing_dir_ok: bool = False) -> None:
+        store, name = self._find(path)
+        try:
+            below = store.list(name.rstrip("/") + "/" if name else "", recursive=True)
+        except DeltaLakeError as error:
+            if error.kind is DeltaLakeErrorKind.NOT_FOUND and missing_dir_ok:
+                return
+            raise
+        store.delete([each.name for each in below])
+
+    def delete_root_dir_contents(self) -> None:
+        raise NotImplementedError("all buckets are not deleted at once")
+
+    def delete_file(self, path: str) -> None:
+        store, name = self._find(path)
+        store.delete([name])
+
+    def move(self, source: str, target: str) -> None:
+        self.copy_file(source, target)
+        self.delete_file(source)
+
+    def copy_file(self, source: str, target: str) -> None:
+        store, name = self._find(source)
+        destination, new_name = self._find(target)
+        destination.put(new_name, store.read(name))
 
     def get_file_info(self, paths: list[str]) -> list[FileInfo]:
         return [self._file_info(path) for path in paths]
@@ -151,5 +236,4 @@ class S3Handler(FSSpecHandler):  # type: ignore[misc]  # pyarrow is untyped
 
 
 def _reopen(spec: StoreSpec) -> S3Handler:
-    bucket = S3Store(spec)
-    return S3Handler(bucket, bucket._s3)
+    return S3Handler(S3Store(spec))

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import os
-import threading
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
-from s3fs import S3FileSystem
+from obstore.store import S3Store
 
+from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.storage.options import normalise_options
+from deltalakedb.storage.s3.error import no_credentials
 from deltalakedb.storage.spec import StoreSpec
 
+if TYPE_CHECKING:
+    from obstore.store import S3Credential
+
 MAX_CONNECTIONS = 64
-"""Open connections of one client; botocore's own limit of 10 would throttle `read_many`."""
+"""Connections of one client that are kept open between requests."""
+
+_BUCKET = re.compile(r"[a-z0-9A-Z][a-zA-Z0-9._-]{1,254}|arn:.*")
 
 # What botocore does not read itself, or not under all the names that delta-rs accepts.
 _FROM_ENVIRONMENT = {
@@ -26,29 +35,38 @@ _FROM_ENVIRONMENT = {
     "virtual_hosted_style_request": ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST",),
 }
 
+_CREDENTIALS = {
+    "key": "AWS_ACCESS_KEY_ID",
+    "secret": "AWS_SECRET_ACCESS_KEY",
+    "token": "AWS_SESSION_TOKEN",
+}
+_REFRESH = timedelta(minutes=5)
+_DEFAULT_REGION = "us-east-1"
+_DEFAULT_ATTEMPTS = 6
+
 _Settings = tuple[object, ...]
-_lock = threading.Lock()
-_connected: dict[_Settings, S3FileSystem] = {}
+_lock = fork.Lock()
+_connected: dict[_Settings, S3Store] = {}
 
 
-def connect(spec: StoreSpec) -> S3FileSystem:
-    """The client for a spec's options; no request is made yet.
+def connect(spec: StoreSpec, bucket: str) -> S3Store:
+    """The client of a bucket for a spec's options; no request is made yet.
 
     Options come first, then the environment: what delta-rs reads (AWS_ENDPOINT_URL,
-    AWS_REGION, AWS_SKIP_SIGNATURE, AWS_ALLOW_HTTP, …), and botocore's chain of credentials
-    (AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.aws, web identity, instance roles). A client takes
-    0.1 s to build and holds the connections, so it is shared by all stores and threads of a
-    process that have the same settings.
+    AWS_REGION, AWS_SKIP_SIGNATURE, AWS_ALLOW_HTTP, …), and credentials (AWS_ACCESS_KEY_ID), then
+    botocore's chain of them (AWS_PROFILE, ~/.aws, SSO, web identity, instance roles). A client
+    holds connections, so it is shared by all stores and threads of a process that have the same
+    settings. A forked process can't use its parent's client, nor obstore at all after the parent
+    did: start processes by spawn or forkserver.
     """
     options = _with_environment(spec.options, os.environ)
     surroundings = tuple(sorted(i for i in os.environ.items() if i[0].startswith("AWS_")))
-    # The process id, because neither sockets nor the event loop survive a fork.
-    settings: _Settings = (os.getpid(), tuple(sorted(options.items())), surroundings)
+    settings: _Settings = (os.getpid(), bucket, tuple(sorted(options.items())), surroundings)
     with _lock:
-        filesystem = _connected.get(settings)
-        if filesystem is None:
-            filesystem = _connected[settings] = _build(options)
-        return filesystem
+        store = _connected.get(settings)
+        if store is None:
+            store = _connected[settings] = _build(bucket, options)
+        return store
 
 
 def _with_environment(
@@ -66,23 +84,115 @@ def _with_environment(
     return known
 
 
-def _build(options: Mapping[str, str]) -> S3FileSystem:
-    config: dict[str, object] = {"max_pool_connections": MAX_CONNECTIONS}
-    if options.get("virtual_hosted_style_request") == "true":
-        config["s3"] = {"addressing_style": "virtual"}
-    session = {"profile": options["profile"]} if "profile" in options else {}
-    return S3FileSystem(
-        key=options.get("key"),
-        secret=options.get("secret"),
-        token=options.get("token"),
-        anon=options.get("anon") == "true",
-        endpoint_url=_endpoint(options),
-        client_kwargs={"region_name": options["region"]} if "region" in options else {},
-        config_kwargs=config,
-        use_listings_cache=False,
-        skip_instance_cache=True,
-        **session,
+def _build(bucket: str, options: Mapping[str, str]) -> S3Store:
+    if not _BUCKET.fullmatch(bucket):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"{'s3://' + redact(bucket)!r} is not a valid S3 address. Write s3://bucket/prefix; a "
+            "bucket's name has lower-case letters, digits, dots and hyphens.",
+        )
+    endpoint = _endpoint(options)
+    settings: dict[str, Any] = {
+        # Without an endpoint of one's own, buckets are reached by their host names.
+        "virtual_hosted_style_request": options.get("virtual_hosted_style_request") == "true"
+        or (endpoint is None and "virtual_hosted_style_request" not in options),
+    }
+    if settings["virtual_hosted_style_request"] and endpoint is not None:
+        # The library wants the bucket in the endpoint itself.
+        scheme, _, host = endpoint.partition("://")
+        endpoint = f"{scheme}://{bucket}.{host}"
+    region = options.get("region")
+    if options.get("anon") == "true":
+        settings["skip_signature"] = True
+    else:
+        credentials = _Credentials(bucket, options)
+        settings["credential_provider"] = credentials
+        region = region or credentials.region()
+    if endpoint is not None:
+        settings["endpoint"] = endpoint
+    attempts = os.environ.get("AWS_MAX_ATTEMPTS", "")
+    return S3Store(
+        bucket,
+        region=region or _DEFAULT_REGION,
+        client_options={
+            "allow_http": True,
+            "pool_max_idle_per_host": str(MAX_CONNECTIONS),
+            "connect_timeout": timedelta(seconds=10),
+            "timeout": timedelta(seconds=60),
+        },
+        retry_config={
+            "max_retries": max(0, int(attempts) - 1) if attempts.isdigit() else _DEFAULT_ATTEMPTS,
+            "retry_timeout": timedelta(seconds=60),
+        },
+        **settings,
     )
+
+
+class _Credentials:
+    """Keys of the options, of the environment, or of botocore's chain, asked for when needed."""
+
+    def __init__(self, bucket: str, options: Mapping[str, str]) -> None:
+        self._place = f"s3://{bucket}"
+        self._options = options
+        self._session: Any = None
+
+    def __call__(self) -> S3Credential:
+        options = self._options
+        if "key" in options or "secret" in options:
+            return self._fixed({name: options.get(name) for name in _CREDENTIALS})
+        if "profile" not in options and not os.environ.get("AWS_PROFILE"):
+            found = {name: os.environ.get(variable) for name, variable in _CREDENTIALS.items()}
+            if found["key"]:
+                return self._fixed(found)
+        return self._chain()
+
+    def region(self) -> str | None:
+        """What the profile says, where the options and the environment say nothing."""
+        if "profile" not in self._options and "AWS_PROFILE" not in os.environ:
+            return None
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            region: str | None = self._botocore().get_config_variable("region")
+        except BotoCoreError:
+            return None  # the profile is not there, which the first request says
+        return region
+
+    def _fixed(self, keys: Mapping[str, str | None]) -> S3Credential:
+        key, secret = keys["key"], keys["secret"]
+        if not key or not secret:
+            raise no_credentials(self._place, "the key or the secret is missing")
+        return {
+            "access_key_id": key,
+            "secret_access_key": secret,
+            "token": keys["token"],
+            "expires_at": None,
+        }
+
+    def _botocore(self) -> Any:
+        if self._session is None:
+            import botocore.session
+
+            self._session = botocore.session.Session(profile=self._options.get("profile"))
+        return self._session
+
+    def _chain(self) -> S3Credential:
+        try:
+            credentials = self._botocore().get_credentials()
+            if credentials is None:
+                raise no_credentials(self._place, "none were found")
+            frozen = credentials.get_frozen_credentials()
+        except DeltaLakeError:
+            raise
+        except Exception as error:
+            raise no_credentials(self._place, str(error)) from error
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            # botocore renews what expires; ask it again often enough.
+            "expires_at": datetime.now(UTC) + _REFRESH,
+        }
 
 
 def _endpoint(options: Mapping[str, str]) -> str | None:

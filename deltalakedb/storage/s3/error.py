@@ -1,10 +1,10 @@
-"""What S3's error codes and botocore's exceptions mean for a user."""
+"""What S3's error codes and obstore's exceptions mean for a user."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 
-from botocore import exceptions as botocore
+from obstore.exceptions import BaseError
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
@@ -32,34 +32,50 @@ _WRONG_REGION = frozenset(
     {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
     | {"PermanentRedirect"}
 )
-_NO_CREDENTIALS = (
-    botocore.NoCredentialsError,
-    botocore.PartialCredentialsError,
-    botocore.CredentialRetrievalError,
-    botocore.ProfileNotFound,
-    botocore.SSOError,
-    botocore.NoAuthTokenError,
-)
-_UNREACHABLE = (
-    botocore.ConnectionError,
-    botocore.HTTPClientError,
-    OSError,
-    TimeoutError,
-)
+_CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
+_STATUS = re.compile(r"status code: (\d{3})")
+# `no_credentials` as it comes back through the library.
+_INCOMPLETE = re.compile(r"There are no complete credentials for '[^']*' \((.*?)\)\. Set", re.S)
+_UNREACHABLE = re.compile(r"HTTP error|error sending request|onnect|timed out|timeout", re.I)
+_REDIRECTED = re.compile(r"without LOCATION|edirect")
 
 
 def error_code(error: BaseException) -> str:
-    """S3's error code (`NoSuchKey`, `412`, …) behind an exception of s3fs, or ""."""
-    for each in _chain(error):
-        if isinstance(each, botocore.ClientError):
-            return str(each.response.get("Error", {}).get("Code", ""))
-    return ""
+    """S3's error code (`NoSuchKey`, …), else the answer's status (`412`), else ""."""
+    text = str(error)
+    found = _CODE.search(text) or _STATUS.search(text)
+    if found is not None:
+        return found.group(1)
+    if isinstance(error, FileNotFoundError):
+        return "404"
+    return "PermanentRedirect" if _REDIRECTED.search(text) else ""
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether an object is not there (a missing bucket is an error, where S3 says so)."""
+    return error_code(error) in _NOT_FOUND
+
+
+def no_credentials(place: str, reason: str) -> DeltaLakeError:
+    """The error for incomplete credentials, or for none."""
+    return DeltaLakeError(
+        DeltaLakeErrorKind.AUTHENTICATION_ERROR,
+        f"There are no complete credentials for {redact(place)!r} ({redact(reason)}). Set "
+        "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (storage options or environment), or "
+        "anon=true for a public bucket.",
+        url=redact(place),
+    )
 
 
 def translate(error: Exception, place: str) -> DeltaLakeError:
     """The error for a user, naming `place` (an s3:// URL), what is wrong and what to do."""
     if isinstance(error, DeltaLakeError):
         return error
+    if isinstance(error.__cause__, DeltaLakeError):
+        return error.__cause__
+    incomplete = _INCOMPLETE.search(str(error))
+    if incomplete is not None:
+        return no_credentials(place, incomplete.group(1))
     code = error_code(error)
     kind, message = _explain(error, code, place)
     return DeltaLakeError(kind, message, url=redact(place), code=code)
@@ -68,6 +84,7 @@ def translate(error: Exception, place: str) -> DeltaLakeError:
 def _explain(error: Exception, code: str, place: str) -> tuple[DeltaLakeErrorKind, str]:
     kinds = DeltaLakeErrorKind
     where = repr(redact(place))
+    reason = _reason(error)
     if code == "NoSuchBucket":
         bucket = place.removeprefix("s3://").partition("/")[0]
         return kinds.NOT_FOUND, (
@@ -79,36 +96,24 @@ def _explain(error: Exception, code: str, place: str) -> tuple[DeltaLakeErrorKin
     if code in _DENIED:
         return kinds.AUTHENTICATION_ERROR, (
             f"Access to {where} is denied ({code}). Give these credentials s3:GetObject and "
-            "s3:ListBucket there (and s3:PutObject to write), or use others."
+            "s3:ListBucket there (and s3:PutObject and s3:DeleteObject to write), or use others."
         )
     if code in _BAD_CREDENTIALS:
         return kinds.AUTHENTICATION_ERROR, (
             f"The credentials for {where} are not valid ({code}). Check AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (storage options or environment)."
         )
-    if any(isinstance(each, _NO_CREDENTIALS) for each in _chain(error)):
-        return kinds.AUTHENTICATION_ERROR, (
-            f"There are no complete credentials for {where} ({redact(str(error))}). Set "
-            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (storage options or environment), or "
-            "anon=true for a public bucket."
-        )
     if code in _WRONG_REGION:
         return kinds.STORAGE_ERROR, (
-            f"{where} is in another region ({code}: {redact(str(error))}). "
+            f"{where} is in another region ({code}: {reason}). "
             "Set AWS_REGION (storage option or environment)."
         )
     if code == "NotImplemented" or code == "501":
         return kinds.STORAGE_ERROR, (
-            f"The server of {where} does not support this request: {redact(str(error))}. "
+            f"The server of {where} does not support this request: {reason}. "
             "Creating files safely needs conditional writes (If-None-Match)."
         )
-    if isinstance(error, botocore.ParamValidationError):
-        return kinds.INVALID_ARGUMENT, (
-            f"{where} is not a valid S3 address. Write s3://bucket/prefix; a bucket's name has "
-            "lower-case letters, digits, dots and hyphens."
-        )
-    reason = redact(str(error)) or type(error).__name__
-    if not code and any(isinstance(each, _UNREACHABLE) for each in _chain(error)):
+    if not code and _UNREACHABLE.search(reason):
         return kinds.STORAGE_ERROR, (
             f"{where} cannot be reached: {reason}. Check AWS_ENDPOINT_URL (storage option or "
             "environment) and the network."
@@ -119,10 +124,11 @@ def _explain(error: Exception, code: str, place: str) -> tuple[DeltaLakeErrorKin
     )
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        seen.add(id(current))
-        yield current
-        current = current.__cause__ or current.__context__
+def _reason(error: Exception) -> str:
+    """The library's message without its dump of Rust values."""
+    text = (
+        str(error).partition("\n\nDebug source")[0]
+        if isinstance(error, BaseError | OSError)
+        else str(error)
+    )
+    return redact(" ".join(text.split()))[:500] or type(error).__name__

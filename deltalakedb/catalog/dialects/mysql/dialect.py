@@ -16,6 +16,8 @@ import pymysql
 import sqlalchemy as sa
 from sqlalchemy.dialects.mysql import insert
 
+from deltalakedb import fork
+from deltalakedb.catalog.commit_tables import metadata
 from deltalakedb.catalog.dialects.base import Dialect, Lease, Loader
 from deltalakedb.catalog.dialects.mysql.connection import MySqlConnection, connect, lock_name
 from deltalakedb.catalog.dialects.mysql.error import (
@@ -30,9 +32,11 @@ from deltalakedb.catalog.dialects.mysql.views import (
     existing_loads,
     is_complete,
     replace_views,
+    view_statements,
 )
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.tables import VIEWS, load_files, metadata, tables
+from deltalakedb.catalog.tables import load_files, tables
+from deltalakedb.catalog.views import VIEWS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 _BATCH_BYTES = 32 << 20
@@ -44,7 +48,7 @@ _VIEWS_PATIENCE_SECONDS = 600.0
 class MySqlDialect(Dialect):
     parallel_load: ClassVar[bool] = True
 
-    def engine(self, **options: Any) -> sa.Engine:
+    def _engine(self, **options: Any) -> sa.Engine:
         engine = sa.create_engine(
             "mysql+pymysql://", creator=lambda: connect(self._url), pool_pre_ping=True, **options
         )
@@ -81,11 +85,8 @@ class MySqlDialect(Dialect):
     def loader(self) -> Loader:
         return MySqlLoader(self.connect(local_infile=True), self.described)
 
-    def stream(
-        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
-    ) -> Iterator[pa.RecordBatch]:
-        connection = self.connect()
-        try:
+    def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        with fork.closing_own(self.connect(), "abandon") as connection:
             connection.query(sql, unbuffered=True)
             payloads: list[bytes] = []
             size = 0
@@ -97,8 +98,6 @@ class MySqlDialect(Dialect):
                     payloads, size = [], 0
             if payloads:
                 yield decode_rows(payloads, schema)
-        finally:
-            connection.abandon()
 
     def table_options(self, connection: sa.Connection) -> dict[str, Any]:
         mariadb = getattr(connection.dialect, "is_mariadb", False)
@@ -122,13 +121,18 @@ class MySqlDialect(Dialect):
         for name in found & set(metadata.tables):
             connection.exec_driver_sql(f"DROP TABLE {name}")
 
-    def create_files_parent(self, connection: sa.Connection) -> None:
-        replace_views(connection.connection.cursor(), ())
+    def drop_view_statements(self, connection: sa.Connection) -> list[str]:
+        return []  # They are replaced, and bear that columns are missing until then.
 
-    def create_views(self, connection: sa.Connection) -> None:
-        for name, select in VIEWS.items():
-            if name != "dl_live_files":
-                connection.exec_driver_sql(f"CREATE OR REPLACE VIEW {name} AS {select}")
+    def view_statements(self, connection: sa.Connection) -> list[str]:
+        others = [
+            f"CREATE OR REPLACE VIEW {name} AS {select}"
+            for name, select in VIEWS.items()
+            if name != "dl_live_files"
+        ]
+        cursor = connection.connection.cursor()
+        loads = {load for load in existing_loads(cursor) if is_complete(cursor, load)}
+        return [*others, *view_statements(loads)]
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         load_files(load_id, **self.table_options(connection)).create(connection)

@@ -1,7 +1,7 @@
 """`dl_files` and `dl_live_files` on MySQL and MariaDB: views over the tables of live loads.
 
 DDL ends a transaction there, so the swap can't carry it. The views hold a load's table before it
-is live, under a condition that the swap makes true: `dl_tables.live_load` says so. A table comes
+is live, under a condition that the swap makes true: `dl_heads.live_load` says so. A table comes
 into the views only when it is loaded and indexed, because DDL waits for transactions that have
 read it, through a view too. All changes are made under a lock of the server, GET_LOCK.
 """
@@ -22,7 +22,7 @@ from deltalakedb.catalog.dialects.union_view import (
     union_views,
 )
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.tables import LIVE_FILES_COLUMNS, live_files_select
+from deltalakedb.catalog.views import LIVE_FILES_COLUMNS, live_files_select
 
 _WIDTH = 20
 """Branches in a view: MySQL's manual allows 61 tables, and a branch has up to three."""
@@ -31,7 +31,7 @@ _LAYER = "_layer_"
 
 def attachable_loads(cursor: Any) -> set[int]:
     """Loads that are live, and those of running imports that are complete."""
-    cursor.execute("SELECT live_load FROM dl_tables")
+    cursor.execute("SELECT live_load FROM dl_heads")
     loads = {load for (load,) in cursor.fetchall()} & existing_loads(cursor)
     cursor.execute("SELECT run_key FROM dl_import_runs WHERE status = 'running'")
     return loads | {run for (run,) in cursor.fetchall() if is_complete(cursor, run)}
@@ -58,28 +58,37 @@ def is_complete(cursor: Any, load_id: int) -> bool:
 
 def replace_views(cursor: Any, loads: Collection[int]) -> None:
     """Make the views show `loads`, as far as they are live."""
-    ids = sorted(loads)
     # New names for the layers, so that a reader never sees two generations mixed.
     generation = secrets.token_hex(4)
-    for name, columns, selects in (
-        ("dl_files", COLUMNS, _files(ids)),
-        ("dl_live_files", ", ".join(LIVE_FILES_COLUMNS), _live_files(ids)),
-    ):
-        layer = f"{name}{_LAYER}{generation}_"
-        for view, select in union_views(name, columns, selects, _WIDTH, layer):
-            cursor.execute(f"CREATE OR REPLACE VIEW {view} AS {select}")
+    for statement in view_statements(loads, generation):
+        cursor.execute(statement)
     _drop_layers(cursor, generation)
 
 
+def view_statements(loads: Collection[int], generation: str = "0") -> list[str]:
+    """The views of files anew; `generation` is part of the names of their layers."""
+    ids = sorted(loads)
+    return [
+        f"CREATE OR REPLACE VIEW {view} AS {select}"
+        for name, columns, selects in (
+            ("dl_files", COLUMNS, _files(ids)),
+            ("dl_live_files", ", ".join(LIVE_FILES_COLUMNS), _live_files(ids)),
+        )
+        for view, select in union_views(
+            name, columns, selects, _WIDTH, f"{name}{_LAYER}{generation}_"
+        )
+    ]
+
+
 def _files(ids: list[int]) -> list[str]:
-    live = "WHERE EXISTS (SELECT 1 FROM dl_tables t WHERE t.live_load = {})"
+    live = "WHERE EXISTS (SELECT 1 FROM dl_heads h WHERE h.live_load = {})"
     selects = [f"{files_select(i)} {live.format(i)}" for i in ids]
     return selects or [no_files_select("FROM dl_tables WHERE FALSE")]
 
 
 def _live_files(ids: list[int]) -> list[str]:
     # Not over dl_files: the server would gather all files of all tables before it joins.
-    selects = [f"{live_files_select(load_files_name(i))} AND t.live_load = {i}" for i in ids]
+    selects = [f"{live_files_select(load_files_name(i))} AND h.live_load = {i}" for i in ids]
     return selects or [live_files_select("dl_files")]
 
 

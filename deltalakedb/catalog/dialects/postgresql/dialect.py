@@ -10,6 +10,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.base import (
     Dialect,
     Lease,
@@ -20,7 +21,6 @@ from deltalakedb.catalog.dialects.base import (
     take_idle,
 )
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.tables import files
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 _READERS_SECONDS = 0.5
@@ -32,9 +32,10 @@ _DISK_FULL = "53100"
 
 class PostgresDialect(Dialect):
     parallel_load: ClassVar[bool] = True
+    partitions_files: ClassVar[bool] = True
     index_builds: ClassVar[int] = 2
 
-    def engine(self, **options: Any) -> sa.Engine:
+    def _engine(self, **options: Any) -> sa.Engine:
         return sa.create_engine(self._url, pool_pre_ping=True, **options)
 
     def exists(self) -> bool:
@@ -94,10 +95,11 @@ class PostgresDialect(Dialect):
     def loader(self) -> Loader:
         return _CopyLoader(self)
 
-    def stream(
-        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
-    ) -> Iterator[pa.RecordBatch]:
-        with self._adbc() as connection, connection.cursor() as cursor:
+    def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        with (
+            fork.closing_own(self._adbc()) as connection,
+            fork.closing_own(connection.cursor()) as cursor,
+        ):
             cursor.execute(sql)
             for batch in cursor.fetch_record_batch():
                 columns = [c.cast(f.type) for c, f in zip(batch.columns, schema, strict=True)]
@@ -112,8 +114,12 @@ class PostgresDialect(Dialect):
             "WITH (autovacuum_enabled = false)"
         )
 
-    def create_files_parent(self, connection: sa.Connection) -> None:
-        files.create(connection, checkfirst=True)
+    def hot_table_statements(self, table: str) -> list[str]:
+        # Room for new versions of a row beside the old one: no index is touched, none stays long.
+        return [
+            f"ALTER TABLE {table} SET (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.0, "
+            "autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0)"
+        ]
 
     def prepare_attach(self, load_id: int) -> None:
         """Attach the load, and let those readers end who planned without it.

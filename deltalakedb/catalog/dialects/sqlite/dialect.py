@@ -13,6 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.base import (
     Dialect,
     Lease,
@@ -49,6 +50,7 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 class SqliteDialect(Dialect):
     parallel_load: ClassVar[bool] = False
+    closed_before_fork: ClassVar[bool] = True
 
     @property
     def path(self) -> str:
@@ -57,7 +59,7 @@ class SqliteDialect(Dialect):
     def exists(self) -> bool:
         return os.path.exists(self.path)
 
-    def engine(self, **options: Any) -> sa.Engine:
+    def _engine(self, **options: Any) -> sa.Engine:
         connect_args = {"timeout": BUSY_SECONDS, "check_same_thread": False}
         if not self.path:
             # A database in memory has one connection, and no pool.
@@ -82,9 +84,6 @@ class SqliteDialect(Dialect):
 
     def begin(self, engine: sa.Engine) -> AbstractContextManager[sa.Connection]:
         return engine.execution_options(dl_write=True).begin()
-
-    def create_files_parent(self, connection: sa.Connection) -> None:
-        self._refresh_union(connection)
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
@@ -124,41 +123,41 @@ class SqliteDialect(Dialect):
     def loader(self) -> Loader:
         return _SqliteLoader(self)
 
-    def stream(
-        self, sql: str, schema: pa.Schema, batch_rows: int = 65_536
-    ) -> Iterator[pa.RecordBatch]:
-        connection = self._connect()
-        try:
+    def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        with fork.closing_own(self._connect()) as connection:
             cursor = connection.execute(sql)
             while rows := cursor.fetchmany(batch_rows):
                 yield typed_batch(zip(*rows, strict=True), schema)
-        finally:
-            connection.close()
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         load_files(load_id).create(connection)
 
     def attach_load(self, connection: sa.Connection, load_id: int) -> None:
-        self._refresh_union(connection)
+        self._refresh_views(connection)
 
-    def _refresh_union(self, connection: sa.Connection) -> None:
-        for name in ("dl_live_files", "dl_files"):
-            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+    def drop_view_statements(self, connection: sa.Connection) -> list[str]:
+        return [*super().drop_view_statements(connection), "DROP VIEW IF EXISTS dl_files"]
+
+    def view_statements(self, connection: sa.Connection) -> list[str]:
+        statements = self.drop_view_statements(connection)
         selects = [files_select(i) for i in self.load_ids(connection)]
         branches = selects or [no_files_select("WHERE 0")]
         for name, select in union_views("dl_files", COLUMNS, branches, _UNION, "dl_files_layer"):
-            connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
-            connection.exec_driver_sql(f"CREATE VIEW {name} AS {select}")
-        self.create_views(connection)
+            statements += [f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {select}"]
+        return statements + super().view_statements(connection)
+
+    def _refresh_views(self, connection: sa.Connection) -> None:
+        for statement in self.view_statements(connection):
+            connection.exec_driver_sql(statement)
 
     def drop_load(self, engine: sa.Engine, load_id: int) -> None:
         with self.begin(engine) as connection:
             if load_id not in self.load_ids(connection):
                 return
-            for name in ("dl_live_files", "dl_files"):
-                connection.exec_driver_sql(f"DROP VIEW IF EXISTS {name}")
+            for statement in self.drop_view_statements(connection):
+                connection.exec_driver_sql(statement)
             connection.exec_driver_sql(f"DROP TABLE {load_files_name(load_id)}")
-            self._refresh_union(connection)
+            self._refresh_views(connection)
 
     def load_ids(self, connection: sa.Connection) -> list[int]:
         found = connection.exec_driver_sql(

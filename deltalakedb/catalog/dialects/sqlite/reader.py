@@ -36,6 +36,15 @@ class SqliteReader(Reader):
         connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         return connection
 
+    def before_fork(self) -> None:
+        # What SQLite knows of a file's locks is the process's: a child that inherits it believes
+        # that it holds locks which the system has not given it, whatever it opens anew.
+        if self._lock.acquire(_BUSY_SECONDS):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
+
     def _query(
         self, connection: Any, statement: str, params: Sequence[Any]
     ) -> list[tuple[Any, ...]]:

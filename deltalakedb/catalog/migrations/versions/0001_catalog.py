@@ -22,10 +22,63 @@ def _long() -> sa.types.TypeEngine[str]:
     return sa.Text().with_variant(sa.Text(length=2**32 - 1), "mysql", "mariadb")
 
 
+def _file_columns() -> list[sa.Column[object]]:
+    """Of `dl_files`, and of the table of each load."""
+    plain: list[sa.Column[object]] = [
+        sa.Column("load_id", sa.BigInteger(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("dv_id", _long()),
+        sa.Column("partition_id", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger()),
+        sa.Column("modification_time", sa.BigInteger()),
+        sa.Column("data_change", sa.Boolean()),
+        sa.Column("num_records", sa.BigInteger()),
+        sa.Column("stats", _long()),
+        sa.Column("tags", _long()),
+        sa.Column("dv", _long()),
+        sa.Column("base_row_id", sa.BigInteger()),
+        sa.Column("default_row_commit_version", sa.BigInteger()),
+        sa.Column("clustering_provider", sa.Text()),
+        sa.Column("extra", _long()),
+        sa.Column("added_version", sa.BigInteger(), nullable=False),
+        sa.Column("removed_version", sa.BigInteger(), nullable=False),
+        sa.Column("removed_at", sa.BigInteger()),
+        sa.Column("path_key", sa.BigInteger(), nullable=False),
+    ]
+    for slot in range(8):
+        plain += [sa.Column(f"lo{slot}", sa.BigInteger()), sa.Column(f"hi{slot}", sa.BigInteger())]
+    return plain
+
+
+_VIEWS = {
+    "dl_history": """
+SELECT t.namespace, t.name AS table_name, v.version, v.commit_time, v.operation,
+       v.operation_parameters, v.operation_metrics, v.engine_info, v.num_adds, v.num_removes,
+       v.bytes_added, v.readable
+FROM dl_tables t JOIN dl_versions v ON v.load_id = t.live_load
+""",
+    "dl_table_summary": """
+SELECT t.table_id, t.namespace, t.name AS table_name, t.location, t.authority, t.head_version,
+       t.known_since, t.num_files, t.total_bytes,
+       (SELECT count(*) FROM dl_partitions p
+        WHERE p.load_id = t.live_load AND p.num_files > 0) AS num_partitions,
+       t.updated_at
+FROM dl_tables t
+""",
+    "dl_live_files": f"""
+SELECT t.namespace, t.name AS table_name, f.path, f.size, f.modification_time, f.num_records,
+       p.partition_values, f.dv_id, f.added_version, f.stats
+FROM dl_tables t
+JOIN dl_files f ON f.load_id = t.live_load
+JOIN dl_partitions p ON p.load_id = f.load_id AND p.partition_id = f.partition_id
+WHERE f.removed_version = {2**63 - 1}
+""",
+}
+
+
 def upgrade() -> None:
-    connection = op.get_bind()
     dialect = context.config.attributes["dialect"]
-    options = dialect.table_options(connection)
+    options = dialect.table_options(context.config.attributes["connection"])
     op.create_table(
         "dl_catalog",
         sa.Column("catalog_id", sa.String(length=36), nullable=False),
@@ -248,8 +301,13 @@ def upgrade() -> None:
         sa.table("dl_catalog", sa.column("catalog_id"), sa.column("created_at")),
         [{"catalog_id": str(uuid.uuid4()), "created_at": time.time_ns() // 1_000_000}],
     )
-    dialect.create_files_parent(connection)
-    dialect.create_views(connection)
+    if dialect.partitions_files:
+        op.create_table("dl_files", *_file_columns(), postgresql_partition_by="LIST (load_id)")
+    else:
+        nulls = ", ".join(f"NULL AS {column.name}" for column in _file_columns())
+        op.execute(f"CREATE VIEW dl_files AS SELECT {nulls} FROM dl_tables WHERE 1 = 0")
+    for name, select in _VIEWS.items():
+        op.execute(f"CREATE VIEW {name} AS {select}")
 
 
 def downgrade() -> None:

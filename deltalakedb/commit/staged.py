@@ -1,0 +1,183 @@
+"""What a commit is to do, before it is decided: one value a table, no database and no store.
+
+PROTOCOL.md, "Delta Log Entries". Everything that costs time is made here: the lines of the commit,
+the rows of its files. What only the lock can tell (version, timestamps) is the first line's, and
+the rows' version columns.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.commit_writer import CommitInfo, add_lines, commit_body, remove_lines
+from deltalakedb.log.rows import FILE_SCHEMA
+from deltalakedb.predicate.tree import Expr
+
+Isolation = Literal["WriteSerializable", "Serializable", "SnapshotIsolation"]
+ISOLATIONS: tuple[Isolation, ...] = ("WriteSerializable", "Serializable", "SnapshotIsolation")
+
+
+def no_files() -> pa.Table:
+    """An empty table of files."""
+    return FILE_SCHEMA.empty_table()
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a commit's rows depend on.
+
+    `predicates`: conditions whose rows were looked for, in logical names; a file that a winner
+    added and that may hold such a row is a phantom. `paths`: raw paths of the files that were
+    read; whoever removed one of them meanwhile has taken rows away that were counted on.
+    """
+
+    predicates: tuple[Expr, ...] = ()
+    paths: frozenset[str] = frozenset()
+    whole_table: bool = False
+
+    def __bool__(self) -> bool:
+        return self.whole_table or bool(self.predicates) or bool(self.paths)
+
+
+@dataclass(frozen=True)
+class VectorClash:
+    """A file whose deletion vector both sides changed; rows of `log.rows.FILE_SCHEMA`.
+
+    `base` is the life that was read, `head` the one at the head now, `ours` the one to be added.
+    """
+
+    base: Mapping[str, Any]
+    head: Mapping[str, Any]
+    ours: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedTable:
+    """A commit of one table.
+
+    `table` is the row that was read; its location, load, epoch and authority have to hold under
+    the lock. `read_version` is the version that the commit is based on, -1 for a table that it
+    makes. `adds` and `removes` are FILE_SCHEMA tables: files that begin, and lives that end, as
+    the catalog has them. `metadata` and `protocol` are bodies of actions. `rebase` makes the same
+    commit again where vectors clash, with the lives at the head; without it they are a conflict.
+    """
+
+    table: TableRow
+    read_version: int
+    info: CommitInfo
+    reads: Reads = Reads()
+    adds: pa.Table = field(default_factory=no_files)
+    removes: pa.Table = field(default_factory=no_files)
+    removes_change_data: bool = True
+    protocol: Mapping[str, Any] | None = None
+    metadata: Mapping[str, Any] | None = None
+    txns: tuple[Mapping[str, Any], ...] = ()
+    domains: tuple[Mapping[str, Any], ...] = ()
+    changes: tuple[Mapping[str, Any], ...] = ()
+    others: tuple[tuple[str, Mapping[str, Any]], ...] = ()
+    if_version: int | None = None
+    deletion_time: int = 0
+    rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
+        default=None, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        paths = self.adds.column("path").to_pylist()
+        ended = self.removes.column("path").to_pylist()
+        for which, names in (("added", paths), ("removed", ended)):
+            if len(set(names)) != len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.INTERNAL_ERROR,
+                    f"a commit of {self.table.full_name} has {which} {twice} twice; please report "
+                    "this",
+                )
+
+    @property
+    def is_blind_append(self) -> bool:
+        """Nothing was read, and files are only added."""
+        return not self.reads and self.removes.num_rows == 0
+
+    @property
+    def changes_data(self) -> bool:
+        """Whether rows come or go: not where files are only arranged anew."""
+        if self.removes.num_rows and self.removes_change_data:
+            return True
+        added = self.adds.column("data_change")
+        return any(value is not False for value in added.unique().to_pylist())
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to commit."""
+        return not (
+            self.adds.num_rows
+            or self.removes.num_rows
+            or self.metadata
+            or self.protocol
+            or self.txns
+            or self.domains
+            or self.changes
+            or self.others
+        )
+
+    @cached_property
+    def body(self) -> bytes:
+        """All lines but the first one."""
+        small = [
+            *([{"protocol": self.protocol}] if self.protocol else []),
+            *([{"metaData": self.metadata}] if self.metadata else []),
+            *({"txn": body} for body in self.txns),
+            *({"domainMetadata": body} for body in self.domains),
+            *({kind: body} for kind, body in self.others),
+        ]
+        return b"".join(
+            [
+                commit_body(small),
+                *remove_lines(
+                    self.removes, self.deletion_time, data_change=self.removes_change_data
+                ),
+                *add_lines(self.adds),
+                commit_body({"cdc": body} for body in self.changes),
+            ]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedCommit:
+    """Commits of 1..n tables of one catalog, decided together.
+
+    `token` names the commit: a retry with the same one finds what became of it. It is the
+    `txnId` of each commitInfo.
+    """
+
+    tables: tuple[StagedTable, ...]
+    isolation: Isolation = "WriteSerializable"
+    token: str = field(default_factory=lambda: str(uuid.uuid4()))
+    group_id: str | None = None
+
+    def __post_init__(self) -> None:
+        keys = [staged.table.table_key for staged in self.tables]
+        if not keys or len(set(keys)) != len(keys):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                "a commit names each of its tables once, and at least one; put several operations "
+                "on a table into one commit of it",
+            )
+        if len(self.token) > 64:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"a commit's token has {len(self.token)} characters; use at most 64",
+            )
+        if self.isolation not in ISOLATIONS:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"no isolation level {self.isolation!r}; use {', '.join(ISOLATIONS)}",
+            )

@@ -1,0 +1,322 @@
+"""Rows to Parquet data files, in bounded memory.
+
+PROTOCOL.md, "Data Files" and "Add File and Remove File". A file's rows are of one partition. Rows
+wait in memory until they make a row group; where many partitions wait for little each, they are
+put aside on disk, so that the number of files follows the partitions and not the input's order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.commit import file_rows
+from deltalakedb.log.commit_writer import add_body
+from deltalakedb.log.paths import encode_path
+from deltalakedb.storage.store import ObjectStore
+from deltalakedb.write.input import batches_of, slices
+from deltalakedb.write.layout import Values, file_name
+from deltalakedb.write.properties import WriterProperties
+from deltalakedb.write.schema import RowConverter
+from deltalakedb.write.spill import Spill
+from deltalakedb.write.target import FileTarget
+
+ROW_GROUP_BYTES = 64 << 20
+"""Arrow bytes that are written as one row group at most."""
+BUFFERED_BYTES = 192 << 20
+"""Arrow bytes that may wait, over all partitions."""
+WORTH_A_ROW_GROUP = 8 << 20
+"""Arrow bytes of a partition that are rather written than put aside."""
+OPEN_FILES = 32
+_SMALLEST_CHUNK = 1 << 16
+
+
+@dataclass
+class WrittenFiles:
+    """The data files of a write: bodies of `add` actions, and the names of the objects."""
+
+    adds: list[dict[str, Any]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    num_rows: int = 0
+    num_bytes: int = 0
+
+    def rows(self, version: int = 0) -> pa.Table:
+        """The adds as rows of `log.rows.FILE_SCHEMA`, live since `version`."""
+        return file_rows(self.adds, version)
+
+
+class _File:
+    """A data file that is open."""
+
+    def __init__(
+        self, store: ObjectStore, name: str, target: FileTarget, arguments: Mapping[str, Any]
+    ) -> None:
+        self.name = name
+        self.rows = 0
+        self._target = target
+        self._statistics = target.collector()
+        self._sink = store.open_output(name)
+        self._writer = pq.ParquetWriter(
+            self._sink,
+            target.file_schema,
+            version="2.6",
+            store_schema=False,
+            store_decimal_as_integer=True,
+            **arguments,
+        )
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        found: int = self._sink.tell()
+        return found
+
+    def write(self, rows: pa.Table) -> None:
+        """Add a row group."""
+        self._statistics.add(rows)
+        batches = [self._target.in_file(batch) for batch in rows.to_batches()]
+        self._writer.write_table(
+            pa.Table.from_batches(batches, self._target.file_schema), row_group_size=rows.num_rows
+        )
+        self.rows += rows.num_rows
+
+    def finish(self) -> tuple[int, str]:
+        """Size in bytes, and statistics."""
+        self._writer.close()
+        size = self.size
+        self._sink.close()
+        tight = True if self._target.tight_bounds else None
+        return size, self._statistics.text(tight_bounds=tight)
+
+    def give_up(self) -> None:
+        # What fails here is told by the error that led here.
+        with contextlib.suppress(OSError, pa.ArrowException, DeltaLakeError):
+            self._writer.close()
+        with contextlib.suppress(OSError, pa.ArrowException, DeltaLakeError):
+            self._sink.close()
+
+
+class _Waiting:
+    """The rows of a partition that are not in a file yet."""
+
+    def __init__(self) -> None:
+        self.batches: list[pa.RecordBatch] = []
+        self.bytes = 0
+        self.rows = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self.batches.append(batch)
+        self.bytes += batch.nbytes
+        self.rows += batch.num_rows
+
+    def take(self) -> list[pa.RecordBatch]:
+        found, self.batches, self.bytes, self.rows = self.batches, [], 0, 0
+        return found
+
+
+class FileWriter:
+    """Writes rows of a table (as `write.schema.RowConverter` makes them) to data files.
+
+    `write_id` names the write in all its files, `task` the writer among those that share it.
+    `register` is called with an object's name before the object is begun. A context manager:
+    left by an exception, or without `finish`, the files it made are removed.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        target: FileTarget,
+        write_id: str,
+        *,
+        task: int = 0,
+        target_file_size: int | None = None,
+        properties: WriterProperties | None = None,
+        data_change: bool = True,
+        tags: Mapping[str, str] | None = None,
+        register: Callable[[str], None] | None = None,
+        spill_directory: str | None = None,
+        buffered_bytes: int = BUFFERED_BYTES,
+    ) -> None:
+        self._store = store
+        self._target = target
+        self._write_id = write_id
+        self._task = task
+        self._size = target_file_size or target.target_file_size
+        self._properties = properties or WriterProperties()
+        self._arguments = self._properties.arguments(target.file_schema, target.physical_names)
+        self._data_change = data_change
+        self._tags = tags
+        self._register = register
+        self._buffered_bytes = buffered_bytes
+        self._chunk = max(min(ROW_GROUP_BYTES, self._size), _SMALLEST_CHUNK)
+        self._partitioning = target.partitioning
+        self._waiting: dict[Values, _Waiting] = {}
+        self._open: dict[Values, _File] = {}
+        self._bytes = 0
+        self._spill = Spill(spill_directory)
+        self._started: list[str] = []
+        self._written = WrittenFiles()
+        self._finished = False
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Take rows; those that make a row group are written."""
+        for values, rows in self._partitioning.split(batch):
+            waiting = self._waiting.get(values)
+            if waiting is None:
+                waiting = self._waiting[values] = _Waiting()
+            waiting.add(rows)
+            self._bytes += rows.nbytes
+            if waiting.bytes >= self._chunk or waiting.rows >= self._properties.row_group_rows:
+                self._flush(values, waiting)
+        if self._bytes > self._buffered_bytes:
+            self._relieve()
+
+    def _relieve(self) -> None:
+        """Write the partitions that have much, put aside those that have little."""
+        for values, waiting in list(self._waiting.items()):
+            if waiting.bytes >= min(WORTH_A_ROW_GROUP, self._chunk):
+                self._flush(values, waiting)
+        if self._bytes <= self._buffered_bytes // 2:
+            return
+        rows = {v: w.take() for v, w in self._waiting.items() if w.batches}
+        self._spill.put(rows, next(iter(rows.values()))[0].schema)
+        self._bytes = 0
+        self._waiting = {v: w for v, w in self._waiting.items() if v in self._open}
+
+    def _flush(self, values: Values, waiting: _Waiting) -> None:
+        self._bytes -= waiting.bytes
+        self._put(values, waiting.take())
+
+    def _put(self, values: Values, batches: list[pa.RecordBatch]) -> None:
+        rows = pa.Table.from_batches(batches)
+        pieces = max(
+            math.ceil(rows.nbytes / self._chunk),
+            math.ceil(rows.num_rows / self._properties.row_group_rows),
+        )
+        step = max(math.ceil(rows.num_rows / max(pieces, 1)), 1)
+        for start in range(0, rows.num_rows, step):
+            file = self._file(values)
+            file.write(rows.slice(start, step))
+            if file.size >= self._size:
+                self._close(values)
+
+    def _file(self, values: Values) -> _File:
+        file = self._open.pop(values, None)
+        if file is None:
+            while len(self._open) >= OPEN_FILES:
+                self._close(next(iter(self._open)))
+            name = self._partitioning.directory(values) + file_name(
+                self._write_id, self._task, len(self._started), self._properties.codec
+            )
+            if self._register is not None:
+                self._register(name)
+            self._started.append(name)
+            file = _File(self._store, name, self._target, self._arguments)
+        # The one used last is the last to be closed.
+        self._open[values] = file
+        return file
+
+    def _close(self, values: Values) -> None:
+        file = self._open.pop(values)
+        try:
+            size, stats = file.finish()
+        except BaseException:
+            file.give_up()
+            raise
+        self._written.names.append(file.name)
+        self._written.num_rows += file.rows
+        self._written.num_bytes += size
+        self._written.adds.append(
+            add_body(
+                encode_path(file.name),
+                self._partitioning.partition_values(values),
+                size,
+                time.time_ns() // 1_000_000,
+                data_change=self._data_change,
+                stats=stats,
+                tags=self._tags,
+            )
+        )
+
+    def finish(self) -> WrittenFiles:
+        """Write what waits, close all files, and tell of them."""
+        for values, waiting in self._waiting.items():
+            batches = self._spill.take(values) + waiting.take()
+            if batches:
+                self._put(values, batches)
+            if values in self._open:
+                self._close(values)
+        self._waiting.clear()
+        for values in self._spill.partitions:
+            self._put(values, self._spill.take(values))
+            if values in self._open:
+                self._close(values)
+        for values in list(self._open):
+            self._close(values)
+        self._spill.close()
+        self._finished = True
+        return self._written
+
+    def abort(self) -> None:
+        """Remove every object that this writer began, and no other."""
+        for file in self._open.values():
+            file.give_up()
+        self._open.clear()
+        self._waiting.clear()
+        self._spill.close()
+        with contextlib.suppress(DeltaLakeError):
+            self._store.delete(self._started)
+
+    def __enter__(self) -> FileWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._finished:
+            self.abort()
+
+
+def write_files(
+    store: ObjectStore,
+    target: FileTarget,
+    data: Any,
+    write_id: str,
+    *,
+    check: Callable[[pa.RecordBatch, frozenset[str]], pa.RecordBatch] | None = None,
+    progress: Callable[[int], None] | None = None,
+    **options: Any,
+) -> WrittenFiles:
+    """Write all rows of `data` (see `write.input.batches_of`) as data files of a table.
+
+    `check` gets rows and the names of columns that the input lacks, and returns the rows to be
+    written or refuses them. `progress` is told the rows taken so far. `options` are FileWriter's.
+    Raises SCHEMA_MISMATCH before anything is written where columns don't fit. On any error the
+    files made so far are removed.
+    """
+    reader = batches_of(data)
+    converter = RowConverter(reader.schema, target.schema)
+    taken = 0
+    with FileWriter(store, target, write_id, **options) as writer:
+        for batch in reader:
+            for piece in slices(batch):
+                rows = converter.convert(piece)
+                if check is not None:
+                    rows = check(rows, converter.missing)
+                writer.write(rows)
+                taken += piece.num_rows
+                if progress is not None:
+                    progress(taken)
+        return writer.finish()
