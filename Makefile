@@ -62,7 +62,7 @@ check: venv ## lint, format, types, import contracts
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
 
 test: check servers ## all checks and all tests, on real servers
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 test-system: venv servers ## what takes longer: an installation of its own, Spark as the judge
 	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)

@@ -261,8 +261,8 @@ def dask_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def dask_server() -> Iterator[DaskServer]:
-    """One cluster of `dask scheduler` and two `dask worker`s for all tests."""
-    server = DaskServer()
+    """One cluster of `dask scheduler` and two `dask worker`s of six threads for all tests."""
+    server = DaskServer(2, threads=6)
     yield server
     server.close()
 

@@ -36,7 +36,7 @@ def add_actions(files: pa.Table, metadata: Metadata, *, mapped: bool, flatten: b
         if leaf.path[0] not in partition_columns
     ]
     statistics = typed_statistics(files.column("stats"), leaves)
-    groups = {_PREFIXES[key]: found for key, found in statistics.items()}
+    groups = {_PREFIXES[key]: found for key, found in statistics.items() if key in _PREFIXES}
     groups["partition"] = _partitions(files, metadata, mapped=mapped)
     for prefix, members in groups.items():
         if flatten:

@@ -30,6 +30,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import tasks
 from deltalakedb.importing.run import import_table
 from deltalakedb.log.paths import decode_path
+from deltalakedb.secret import Secret
 from deltalakedb.uri import parse_database
 from tests.catalog import mysql_loads as loads
 from tests.servers.mariadb import PASSWORD, MariaDbServer
@@ -283,21 +284,12 @@ def test_a_connection_killed_while_it_loads_loads_once(
     monkeypatch.setattr(mysql_text, "lines", lines_with_an_accident)
     loaded = tasks.Loaded(0, rows.num_rows, 0, 0, pa.table({}), pa.table({}), ())
     prepared = tasks.Prepared({load_files_name(run.run_key): rows}, loaded)
-    spec = _load_spec(run.run_key, catalog)
-    assert tasks.put_part(spec, prepared) == loaded
+    database = Secret(catalog.reader.url)
+    tasks.put_part(database, run.run_key, prepared)
     assert killed
     assert loads.read(catalog, run.run_key).num_rows == rows.num_rows
-    tasks.put_part(spec, prepared)
+    tasks.put_part(database, run.run_key, prepared)
     assert loads.read(catalog, run.run_key).num_rows == rows.num_rows
-
-
-def _load_spec(run_key: int, catalog: Catalog) -> tasks.LoadSpec:
-    from deltalakedb.log.reader import RangeSpec
-    from deltalakedb.secret import Secret
-    from deltalakedb.storage.spec import StoreSpec
-
-    parse = tasks.ParseSpec("r", StoreSpec("/"), RangeSpec(0, -1, 0, 0), 1, None)
-    return tasks.LoadSpec(parse, "", run_key, None, (), (), (), Secret(catalog.reader.url))
 
 
 def test_two_loaders_of_one_part_take_turns(catalog: Catalog) -> None:

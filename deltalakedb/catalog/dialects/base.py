@@ -9,18 +9,24 @@ from __future__ import annotations
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.retry import passes, retried
 from deltalakedb.catalog.views import VIEWS
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
+from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
+
+T = TypeVar("T")
+
+_CONNECT_ATTEMPTS = 10
+"""With the pauses between them about half a minute."""
 
 
 class Loader(ABC):
@@ -66,7 +72,7 @@ class Lease(ABC):
 
 
 class Dialect(ABC):
-    """One database. Instances are stateless apart from the URL."""
+    """One database. Instances know its URL, and whether it has been reached."""
 
     parallel_load: ClassVar[bool]
     """Whether workers may load at the same time, each over a connection of its own."""
@@ -79,6 +85,7 @@ class Dialect(ABC):
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._reached = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({redact(self._url)!r})"
@@ -222,10 +229,31 @@ class Dialect(ABC):
         """A transaction that will write."""
         return engine.begin()
 
+    def _patiently(self, connect: Callable[[], T]) -> T:
+        """A new connection, for which is waited while the database has none to give.
+
+        One that was reached before may be refusing because it restarts; of another one an error
+        in its URL is told at once.
+        """
+
+        def attempt(_number: int) -> T:
+            with self.errors():
+                return connect()
+
+        def waits(error: DeltaLakeError) -> bool:
+            return isinstance(error, DatabaseBusyError) or (self._reached and passes(error))
+
+        connection = retried(attempt, waits, _CONNECT_ATTEMPTS)
+        self._reached = True
+        return connection
+
     def _error(
-        self, kind: DeltaLakeErrorKind, what: str, advice: str, *, permanent: bool = False
+        self,
+        kind: DeltaLakeErrorKind,
+        what: str,
+        advice: str,
+        type_: type[DeltaLakeError] = DeltaLakeError,
     ) -> DeltaLakeError:
-        type_ = PermanentDatabaseError if permanent else DeltaLakeError
         return type_(kind, f"{self.described}: {what}; {advice}", database=self.described)
 
 

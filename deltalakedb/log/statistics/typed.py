@@ -22,6 +22,10 @@ from deltalakedb.log.schema import Leaf, PrimitiveType, arrow_type, is_string
 Columns = dict[str, pa.Array | pa.ChunkedArray]
 
 NULL_COUNT, MIN, MAX = "nullCount", "minValues", "maxValues"
+WHOLE_FILE = ""
+"""The key of `typed_statistics` for what a file has as a whole."""
+NUM_RECORDS, TIGHT_BOUNDS = "numRecords", "tightBounds"
+_OF_FILE = {NUM_RECORDS: pa.int64(), TIGHT_BOUNDS: pa.bool_()}
 _AS_TEXT = {"date", "timestamp", "timestamp_ntz"}
 _WITHOUT_BOUNDS = {"binary", "variant", "void"}
 _ROWS_AT_ONCE = 65_536
@@ -31,20 +35,22 @@ _BLOCK = 64 << 20
 def typed_statistics(stats: pa.ChunkedArray, leaves: Sequence[Leaf]) -> dict[str, Columns]:
     """By NULL_COUNT, MIN and MAX: dotted logical name -> a value a file.
 
+    By WHOLE_FILE: NUM_RECORDS and TIGHT_BOUNDS.
     `stats`: JSON texts. What is missing, no JSON object, or not of its column's type is null.
     Columns that have no order (arrays, maps, binary, variant) have null counts alone.
     """
     wanted = {
         NULL_COUNT: list(leaves),
-        MIN: [leaf for leaf in leaves if _has_bounds(leaf)],
-        MAX: [leaf for leaf in leaves if _has_bounds(leaf)],
+        MIN: [leaf for leaf in leaves if has_bounds(leaf)],
+        MAX: [leaf for leaf in leaves if has_bounds(leaf)],
     }
     wanted = {key: found for key, found in wanted.items() if found}
     read = _read_at_once(stats, wanted) if len(stats) else None
     return _read_one_by_one(stats, wanted) if read is None else read
 
 
-def _has_bounds(leaf: Leaf) -> bool:
+def has_bounds(leaf: Leaf) -> bool:
+    """Whether statistics may have least and greatest values of a column."""
     return isinstance(leaf.type, PrimitiveType) and leaf.type.name not in _WITHOUT_BOUNDS
 
 
@@ -63,7 +69,9 @@ def _type_name(leaf: Leaf) -> str:
 def _read_at_once(
     stats: pa.ChunkedArray, wanted: dict[str, list[Leaf]]
 ) -> dict[str, Columns] | None:
-    schema = pa.schema([(key, _struct(leaves, key)) for key, leaves in wanted.items()])
+    schema = pa.schema(
+        [*_OF_FILE.items(), *((key, _struct(leaves, key)) for key, leaves in wanted.items())]
+    )
     options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     pieces = []
     try:
@@ -77,10 +85,11 @@ def _read_at_once(
                     return None
                 pieces.append(read)
         table = pa.concat_tables(pieces)
-        return {
+        found = {
             key: {_name(leaf): _column(table, key, leaf) for leaf in leaves}
             for key, leaves in wanted.items()
         }
+        return found | {WHOLE_FILE: {name: table.column(name) for name in _OF_FILE}}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
 
@@ -127,10 +136,17 @@ def _read_one_by_one(stats: pa.ChunkedArray, wanted: dict[str, list[Leaf]]) -> d
     leaves = [leaf for found in wanted.values() for leaf in found]
     exact = any(isinstance(x.type, PrimitiveType) and _is_decimal(x.type.name) for x in leaves)
     entries = [_parsed(text, _exactly if exact else orjson.loads) for text in stats.to_pylist()]
-    return {
+    columns: dict[str, Columns] = {
         key: {_name(leaf): _values(entries, key, leaf) for leaf in found}
         for key, found in wanted.items()
     }
+    for name, kind in _OF_FILE.items():
+        accepted: type = bool if name == TIGHT_BOUNDS else int
+        values = [None if e is None else e.get(name) for e in entries]
+        columns.setdefault(WHOLE_FILE, {})[name] = pa.array(
+            [v if type(v) is accepted and _fits(v, kind) else None for v in values], kind
+        )
+    return columns
 
 
 def _parsed(text: str | None, parse: Callable[[str], Any]) -> dict[str, Any] | None:

@@ -47,6 +47,22 @@ class MySqlConnection(_PymysqlConnection):  # type: ignore[misc]
     """A connection whose LOAD DATA LOCAL INFILE is fed with `feed`."""
 
     feed: Iterable[memoryview] | None = None
+    _read_timeout: float | None
+
+    def connect(self, sock: Any = None) -> None:
+        """Connect; also a server that takes the connection has to say something in time."""
+        patience: float | None = self._read_timeout
+        self._read_timeout = self.connect_timeout
+        try:
+            super().connect(sock)
+        except pymysql.OperationalError as error:
+            if not isinstance(error.__context__, TimeoutError):
+                raise
+            raise pymysql.OperationalError(
+                2003, f"no answer from {self.host!r} within {self.connect_timeout} s"
+            ) from None
+        finally:
+            self._read_timeout = patience
 
     def row_packets(self) -> Iterator[bytes]:
         """The rows of an unbuffered query as they come, each as its packet's payload.

@@ -1,0 +1,187 @@
+"""`python -m benchmarks.appender KIND TARGET --seconds S --rows N`: one process that appends.
+
+It prints `ready`, waits for a line on standard input, appends until the time is over, and prints
+one JSON object: acknowledged appends, failures by their text, and the seconds of each append.
+KIND is `ours`, `bare` (the floor), `delta-rs` or `ducklake`; TARGET is what that kind is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+Append = Callable[[int], None]
+
+
+def rows_of(number: int, count: int) -> pa.Table:
+    """`count` rows whose ids nobody else writes."""
+    first = (os.getpid() << 32) + number * count
+    return pa.table(
+        {
+            "id": pa.array(range(first, first + count), pa.int64()),
+            "day": pa.array(["2024-05-01"] * count),
+            "value": pa.array([float(i) for i in range(count)]),
+        }
+    )
+
+
+def ours(target: str, count: int) -> Append:
+    """Appends by our commit path; TARGET is a `deltasql://` URI."""
+    import deltalakedb
+
+    table = deltalakedb.connect_to_table(target)
+    return lambda number: table.append(rows_of(number, count)) and None
+
+
+def delta_rs(target: str, count: int) -> Append:
+    """Appends by delta-rs with its defaults; TARGET is a folder."""
+    from deltalake import DeltaTable, write_deltalake
+
+    table = DeltaTable(target)
+    return lambda number: write_deltalake(table, rows_of(number, count), mode="append")
+
+
+def lake(target: str) -> Any:
+    """A connection of DuckDB with a lake attached as `lake`; see `benchmarks.ducklake`."""
+    import duckdb
+
+    given = json.loads(target)
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": "1"})
+    for extension in given["extensions"]:
+        connection.execute(f"LOAD '{extension}'")
+    connection.execute(
+        f"ATTACH 'ducklake:postgres:{given['metadata']}' AS lake "
+        f"(DATA_PATH '{given['data']}', DATA_INLINING_ROW_LIMIT 0)"
+    )
+    return connection
+
+
+def ducklake(target: str, count: int) -> Append:
+    """Appends by DuckLake; TARGET is JSON with `metadata`, `data`, `table`, `extensions`."""
+    connection = lake(target)
+    table = json.loads(target)["table"]
+
+    def append(number: int) -> None:
+        connection.register("rows", rows_of(number, count))
+        connection.execute(f"INSERT INTO lake.{table} SELECT * FROM rows")
+
+    return append
+
+
+def bare(target: str, count: int) -> Append:
+    """The floor: a Parquet file, one transaction with nothing checked, a link into the log.
+
+    TARGET is JSON with `database` (a libpq URL), `folder` and `table` (a number).
+    """
+    import psycopg2
+
+    given = json.loads(target)
+    folder = Path(given["folder"])
+    log = folder / "_delta_log"
+    connection = psycopg2.connect(given["database"])
+    connection.autocommit = True  # BEGIN and COMMIT stand in the statements
+    cursor = connection.cursor()
+    table = given["table"]
+
+    def append(number: int) -> None:
+        name = f"part-{uuid.uuid4()}.parquet"
+        pq.write_table(rows_of(number, count), folder / name)
+        size = (folder / name).stat().st_size
+        stats = json.dumps({"numRecords": count, "minValues": {}, "maxValues": {}})
+        cursor.execute("BEGIN; SELECT head FROM heads WHERE id = %s FOR UPDATE", (table,))
+        version = cursor.fetchone()[0] + 1
+        add = {"path": name, "partitionValues": {}, "size": size, "modificationTime": 0}
+        lines = [
+            json.dumps(
+                {"commitInfo": {"timestamp": int(time.time() * 1000), "operation": "WRITE"}}
+            ),
+            json.dumps({"add": {**add, "dataChange": True, "stats": stats}}),
+        ]
+        body = "\n".join(lines).encode() + b"\n"
+        cursor.execute(
+            "INSERT INTO files VALUES (%s, %s, %s, %s, %s);"
+            "INSERT INTO versions VALUES (%s, %s, 1);"
+            "INSERT INTO outbox VALUES (%s, %s, %s);"
+            "UPDATE heads SET head = %s WHERE id = %s; COMMIT",
+            (
+                table,
+                version,
+                name,
+                size,
+                stats,
+                table,
+                version,
+                table,
+                version,
+                body,
+                version,
+                table,
+            ),
+        )
+        temporary = log / f".{name}.tmp"
+        temporary.write_bytes(body)
+        os.link(temporary, log / f"{version:020}.json")
+        temporary.unlink()
+
+    return append
+
+
+BARE_SCHEMA = (
+    "CREATE TABLE heads (id int PRIMARY KEY, head bigint) WITH (fillfactor = 20);"
+    "CREATE TABLE files (id int, version bigint, path text, size bigint, stats text);"
+    "CREATE INDEX ON files (id, version);"
+    "CREATE TABLE versions (id int, version bigint, files bigint, PRIMARY KEY (id, version));"
+    "CREATE TABLE outbox (id int, version bigint, bytes bytea, PRIMARY KEY (id, version))"
+)
+
+KINDS: dict[str, Callable[[str, int], Append]] = {
+    "ours": ours,
+    "delta-rs": delta_rs,
+    "ducklake": ducklake,
+    "bare": bare,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=KINDS)
+    parser.add_argument("target")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rows", type=int, default=10)
+    given = parser.parse_args()
+    append = KINDS[given.kind](given.target, given.rows)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    end = time.monotonic() + given.seconds
+    taken: list[float] = []
+    failures: Counter[str] = Counter()
+    number = 0
+    while (begun := time.monotonic()) < end:
+        number += 1
+        try:
+            append(number)
+        except Exception as error:  # noqa: BLE001 - peers fail; how often is the figure
+            failures[_short(error)] += 1
+        else:
+            taken.append(time.monotonic() - begun)
+    result: dict[str, Any] = {"seconds": taken, "failures": dict(failures)}
+    print(json.dumps(result), flush=True)
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:100] if str(error) else ''}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,401 @@
+"""Checkpoints, written as their rows come: memory holds some ten thousand files at a time.
+
+PROTOCOL.md, "Checkpoints", "V2 Spec", "V1 Spec", "Checkpoint Schema", "Sidecar Files" and "Action
+Reconciliation". Pure but for the files that the caller opens.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from deltalakedb.log import checkpoint_schema as schemas
+from deltalakedb.log.checkpoint_schema import AddColumns, text_map
+from deltalakedb.log.checksum import last_checkpoint
+from deltalakedb.log.commit_writer import metadata_body
+from deltalakedb.log.metadata import Metadata
+from deltalakedb.log.protocol import Protocol
+from deltalakedb.log.table_properties import (
+    CHECKPOINT_POLICY,
+    DELETED_FILE_RETENTION,
+    TRANSACTION_RETENTION,
+    duration_ms,
+)
+
+ROWS_AT_A_TIME = 32_768
+"""Files that become one row group."""
+SIDECAR_ROWS = 524_288
+"""Files of a sidecar."""
+
+Policy = Literal["classic", "v2"]
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """What a checkpoint holds beside files: the table at `version`.
+
+    `txns` and `domains` are bodies of the live actions.
+    """
+
+    version: int
+    protocol: Protocol
+    metadata: Metadata
+    txns: Sequence[Mapping[str, Any]] = ()
+    domains: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def policy(self) -> Policy:
+        """V2 where the table's property asks for it and its protocol has the feature."""
+        asked = (self.metadata.configuration.get(CHECKPOINT_POLICY) or "").lower() == "v2"
+        return (
+            "v2" if asked and self.protocol.supports_reader_feature("v2Checkpoint") else "classic"
+        )
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A sidecar of a V2 checkpoint: its name in `_sidecars`, bytes, and the files in it."""
+
+    name: str
+    size: int
+    modification_time: int
+    num_adds: int
+    num_removes: int
+
+    def body(self) -> dict[str, Any]:
+        """The `sidecar` action (PROTOCOL.md, Sidecar File Information)."""
+        return {
+            "path": self.name,
+            "sizeInBytes": self.size,
+            "modificationTime": self.modification_time,
+        }
+
+
+@dataclass(frozen=True)
+class WrittenCheckpoint:
+    """A checkpoint that is written. `name` is relative to `_delta_log`."""
+
+    version: int
+    name: str
+    num_actions: int
+    num_adds: int
+    size: int
+    """Bytes, those of all sidecars included."""
+    sidecars: tuple[Sidecar, ...] | None
+    top: Mapping[str, Any] = field(repr=False)
+
+    def hint(self) -> bytes:
+        """The content of `_last_checkpoint` that leads to this checkpoint."""
+        return last_checkpoint(
+            self.version,
+            size=self.num_actions,
+            size_in_bytes=self.size,
+            num_add_files=self.num_adds,
+            v2=None if self.sidecars is None else self.top,
+        )
+
+
+class CheckpointWriter:
+    """Writes a checkpoint. `open_output` gets a name relative to `_delta_log`.
+
+    Files come by `add_files` and `add_removes`, in any number of pieces; `finish` ends it. With
+    policy "v2" they go to sidecars, and `keep` names sidecars that stand already. Nothing of it
+    counts before `finish`, which writes the file that names all others. `now` is milliseconds since
+    1970, from which retentions are reckoned.
+    """
+
+    def __init__(
+        self,
+        open_output: Callable[[str], pa.NativeFile],
+        state: CheckpointState,
+        *,
+        policy: Policy | None = None,
+        classic_name: bool = False,
+        sidecar_rows: int = SIDECAR_ROWS,
+        now: int | None = None,
+    ) -> None:
+        self._open = open_output
+        self._state = state
+        self._v2 = (policy or state.policy) == "v2"
+        self._now = time.time_ns() // 1_000_000 if now is None else now
+        configuration = state.metadata.configuration
+        kept = duration_ms(configuration, DELETED_FILE_RETENTION)
+        assert kept is not None
+        self._oldest_remove = self._now - kept
+        self._columns = AddColumns(state.metadata, state.protocol)
+        self._sidecar_rows = sidecar_rows
+        self._sidecars: list[Sidecar] = []
+        self._adds = 0
+        self._removes = 0
+        self._part: _Part | None = None
+        classic = classic_name or not self._v2
+        middle = "" if classic else f".{uuid.uuid4()}"
+        self.name = f"{state.version:020d}.checkpoint{middle}.parquet"
+        if not self._v2:
+            self._part = _Part(self._open(self.name), self.name, self._schema())
+            self._part.write(self._small([]))
+
+    def _schema(self) -> pa.Schema:
+        files = [("add", self._columns.type), ("remove", schemas.REMOVE)]
+        small = [
+            ("txn", schemas.TXN),
+            ("metaData", schemas.METADATA),
+            ("protocol", schemas.PROTOCOL),
+            ("domainMetadata", schemas.DOMAIN),
+        ]
+        v2 = [("checkpointMetadata", schemas.CHECKPOINT_METADATA), ("sidecar", schemas.SIDECAR)]
+        return pa.schema([*small, *v2] if self._v2 else [*small, *files])
+
+    def _sidecar_schema(self) -> pa.Schema:
+        return pa.schema([("add", self._columns.type), ("remove", schemas.REMOVE)])
+
+    def keep(self, sidecars: Sequence[Sidecar]) -> None:
+        """Name sidecars of an earlier checkpoint, whose files are not given again."""
+        assert self._v2
+        self._sidecars += sidecars
+        self._adds += sum(each.num_adds for each in sidecars)
+        self._removes += sum(each.num_removes for each in sidecars)
+
+    def add_files(self, files: pa.Table | pa.RecordBatch) -> None:
+        """Live files, rows of `log.rows.FILE_SCHEMA`."""
+        for start in range(0, files.num_rows, ROWS_AT_A_TIME):
+            part = _table(files).slice(start, ROWS_AT_A_TIME)
+            self._put("add", self._add_column(part))
+            self._adds += part.num_rows
+
+    def add_removes(self, files: pa.Table | pa.RecordBatch) -> None:
+        """Removed files: ended lives (FILE_SCHEMA) or removes (CLOSING_SCHEMA).
+
+        Those that were removed before the table's retention are left out.
+        """
+        table = _table(files)
+        removed_at = pc.fill_null(table.column("removed_at"), 0)
+        table = table.filter(pc.greater(removed_at, self._oldest_remove))
+        for start in range(0, table.num_rows, ROWS_AT_A_TIME):
+            part = table.slice(start, ROWS_AT_A_TIME)
+            self._put("remove", self._remove_column(part))
+            self._removes += part.num_rows
+
+    def _put(self, kind: str, column: pa.StructArray) -> None:
+        part = self._part
+        if part is None:
+            name = f"{uuid.uuid4()}.parquet"
+            output = self._open(f"_sidecars/{name}")
+            part = self._part = _Part(output, name, self._sidecar_schema())
+        part.write({kind: column})
+        part.adds += len(column) if kind == "add" else 0
+        part.removes += len(column) if kind == "remove" else 0
+        if self._v2 and part.adds + part.removes >= self._sidecar_rows:
+            self._end_sidecar()
+
+    def _end_sidecar(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            size = part.close()
+            time_ms = time.time_ns() // 1_000_000
+            self._sidecars.append(Sidecar(part.name, size, time_ms, part.adds, part.removes))
+
+    def _add_column(self, files: pa.Table) -> pa.StructArray:
+        texts, places = _distinct(files.column("partition_values"))
+        count = files.num_rows
+        found: dict[str, pa.Array] = {
+            "path": _array(files, "path"),
+            "partitionValues": text_map([orjson.loads(t) for t in texts]).take(places),
+            "size": _array(files, "size"),
+            "modificationTime": _array(files, "modification_time"),
+            "dataChange": _constant(value=False, count=count),
+            "tags": _maps(_array(files, "tags")),
+            "deletionVector": _vectors(_array(files, "dv")),
+            "baseRowId": _array(files, "base_row_id"),
+            "defaultRowCommitVersion": _array(files, "default_row_commit_version"),
+            "clusteringProvider": _array(files, "clustering_provider"),
+        }
+        stats = _array(files, "stats")
+        if self._columns.as_json:
+            found["stats"] = stats
+        if self._columns.as_struct:
+            found["stats_parsed"] = self._columns.parsed_statistics(stats)
+            if self._columns.partitions:
+                parsed = self._columns.parsed_partitions(texts)
+                found["partitionValues_parsed"] = parsed.take(places)
+        return _struct(found, self._columns.type)
+
+    def _remove_column(self, files: pa.Table) -> pa.StructArray:
+        texts, places = _distinct(files.column("partition_values"))
+        count = files.num_rows
+        absent = pa.nulls(count, pa.int64())
+        with_rows = "base_row_id" in files.column_names
+        versions = "default_row_commit_version"
+        found: dict[str, pa.Array] = {
+            "path": _array(files, "path"),
+            "deletionTimestamp": _array(files, "removed_at"),
+            "dataChange": _constant(value=False, count=count),
+            "extendedFileMetadata": _constant(value=True, count=count),
+            "partitionValues": text_map([orjson.loads(t) for t in texts]).take(places),
+            "size": _array(files, "size"),
+            "deletionVector": _vectors(_array(files, "dv")),
+            "baseRowId": _array(files, "base_row_id") if with_rows else absent,
+            "defaultRowCommitVersion": _array(files, versions) if with_rows else absent,
+        }
+        return _struct(found, schemas.REMOVE)
+
+    def _live_txns(self) -> list[Mapping[str, Any]]:
+        kept = duration_ms(self._state.metadata.configuration, TRANSACTION_RETENTION)
+        if kept is None:
+            return list(self._state.txns)
+        oldest = self._now - kept
+        return [
+            txn
+            for txn in self._state.txns
+            if txn.get("lastUpdated") is None or txn["lastUpdated"] > oldest
+        ]
+
+    def _small(self, sidecars: list[Sidecar]) -> dict[str, pa.Array]:
+        """Protocol, metadata, transactions, domains (and sidecars), a row each."""
+        state = self._state
+        txns = [{"lastUpdated": None, **txn} for txn in self._live_txns()]
+        domains = [{"removed": False, **d} for d in state.domains if not d.get("removed")]
+        rows: list[tuple[str, Any]] = [
+            ("protocol", state.protocol.action()),
+            ("metaData", metadata_body(state.metadata)),
+            *(("txn", txn) for txn in txns),
+            *(("domainMetadata", domain) for domain in domains),
+        ]
+        if self._v2:
+            rows.insert(0, ("checkpointMetadata", {"version": state.version}))
+            rows += [("sidecar", sidecar.body()) for sidecar in sidecars]
+        self._small_rows = rows
+        kinds = {f.name: f.type for f in self._schema()}
+        return {
+            name: pa.array([_pairs(body) if kind == name else None for kind, body in rows], type)
+            for name, type in kinds.items()
+            if any(kind == name for kind, _ in rows)
+        }
+
+    def finish(self) -> WrittenCheckpoint:
+        """Write what is left, last of all what makes the checkpoint one."""
+        if self._v2:
+            self._end_sidecar()
+            top = _Part(self._open(self.name), self.name, self._schema())
+            top.write(self._small(self._sidecars))
+        else:
+            assert self._part is not None
+            top = self._part
+        size = top.close()
+        described = {
+            "path": self.name,
+            "sizeInBytes": size,
+            "modificationTime": time.time_ns() // 1_000_000,
+            "nonFileActions": [
+                {kind: {key: value for key, value in body.items() if value is not None}}
+                for kind, body in self._small_rows
+                if kind != "sidecar"
+            ],
+            "sidecarFiles": [each.body() for each in self._sidecars],
+        }
+        return WrittenCheckpoint(
+            version=self._state.version,
+            name=self.name,
+            num_actions=len(self._small_rows) + self._adds + self._removes,
+            num_adds=self._adds,
+            size=size + sum(each.size for each in self._sidecars),
+            sidecars=tuple(self._sidecars) if self._v2 else None,
+            top=described,
+        )
+
+
+class _Part:
+    """One Parquet file of a checkpoint."""
+
+    def __init__(self, output: pa.NativeFile, name: str, schema: pa.Schema) -> None:
+        self.name = name
+        self.adds = 0
+        self.removes = 0
+        self._schema = schema
+        self._output = output
+        self._writer = pq.ParquetWriter(
+            output, schema, compression="snappy", store_schema=False, use_dictionary=_DICTIONARY
+        )
+
+    def write(self, columns: Mapping[str, pa.Array]) -> None:
+        """Rows of some of the columns; the others are null."""
+        count = len(next(iter(columns.values())))
+        arrays = [
+            columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in self._schema
+        ]
+        table = pa.Table.from_arrays(arrays, schema=self._schema)
+        self._writer.write_table(table, row_group_size=max(count, 1))
+
+    def close(self) -> int:
+        """The file's bytes."""
+        self._writer.close()
+        size: int = self._output.tell()
+        self._output.close()
+        return size
+
+
+_DICTIONARY = [
+    f"{action}.{name}"
+    for action in ("add", "remove")
+    for name in ("partitionValues.key_value.key", "partitionValues.key_value.value", "dataChange")
+]
+"""Columns with few distinct values: one of paths or statistics would be as long as they."""
+
+
+def _table(rows: pa.Table | pa.RecordBatch) -> pa.Table:
+    return rows if isinstance(rows, pa.Table) else pa.Table.from_batches([rows])
+
+
+def _array(files: pa.Table, name: str) -> pa.Array:
+    column = files.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _constant(*, value: bool, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(value), count)
+
+
+def _distinct(column: pa.ChunkedArray) -> tuple[list[str], pa.Array]:
+    """Distinct texts of a column without nulls, and which of them each row has."""
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = pa.concat_arrays(whole.chunks)
+    encoded = whole.dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices
+
+
+def _maps(texts: pa.Array) -> pa.MapArray:
+    """JSON objects of texts as maps."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), schemas.TEXT_MAP)
+    return text_map([None if t is None else orjson.loads(t) for t in texts.to_pylist()])
+
+
+def _vectors(texts: pa.Array) -> pa.StructArray:
+    """JSON of deletion vectors as structs."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), schemas.VECTOR)
+    values = [None if t is None else orjson.loads(t) for t in texts.to_pylist()]
+    return pa.array(values, schemas.VECTOR)
+
+
+def _struct(columns: Mapping[str, pa.Array], kind: pa.StructType) -> pa.StructArray:
+    return pa.StructArray.from_arrays([columns[f.name] for f in kind], fields=list(kind))
+
+
+def _pairs(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body as Arrow takes it: maps of texts as pairs."""
+    found = dict(body)
+    if "configuration" in found and isinstance(found["configuration"], Mapping):
+        found["configuration"] = list(found["configuration"].items())
+    if "format" in found:
+        found["format"] = {**found["format"], "options": list(found["format"]["options"].items())}
+    return found
