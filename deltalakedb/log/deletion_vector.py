@@ -23,8 +23,10 @@ NATIVE_MAGIC = 1681511376
 _UUID_CHARACTERS = 20
 _FILE_VERSION = b"\x01"
 
-_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-_DIGITS = {character: value for value, character in enumerate(_ALPHABET)}
+Z85_ALPHABET = (
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+)
+_DIGITS = {character: value for value, character in enumerate(Z85_ALPHABET)}
 
 
 def unique_id(descriptor: Mapping[str, Any]) -> str:
@@ -72,8 +74,11 @@ def deleted_rows(
     """
     if descriptor["storageType"] == "i":
         data = _z85(descriptor, descriptor["pathOrInlineDv"])
-        if len(data) != descriptor["sizeInBytes"]:
-            raise _corrupt(descriptor, f"{len(data)} bytes instead of {descriptor['sizeInBytes']}")
+        size = descriptor["sizeInBytes"]
+        # Writers fill the last four bytes up with zeros.
+        if not 0 <= len(data) - size < 4:
+            raise _corrupt(descriptor, f"{len(data)} bytes instead of {size}")
+        data = data[:size]
     else:
         data = _checked(descriptor, stored)
     rows = _rows(descriptor, data)
