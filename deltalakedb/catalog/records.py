@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from deltalakedb.catalog.table_name import full_name
+
 
 def load_files_name(load_id: int) -> str:
     """Name of the physical table of a load's files."""
@@ -47,7 +49,7 @@ class TableRow:
 
     @property
     def full_name(self) -> str:
-        return f"{self.namespace}.{self.name}" if self.namespace else self.name
+        return full_name(self.namespace, self.name)
 
 
 TABLE_COLUMNS = tuple(f.name for f in fields(TableRow))

@@ -10,7 +10,7 @@ from typing import Any
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.base import Lease
 from deltalakedb.catalog.loads import ledger
-from deltalakedb.catalog.loads.swap import TableFacts, lease_key, swap
+from deltalakedb.catalog.loads.swap import TableFacts, location_lease, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.retry import retried
 from deltalakedb.config import SqlConfig, database_url
@@ -27,13 +27,13 @@ from deltalakedb.importing.request import (
     existing_table,
     identified,
     import_request,
-    other_mode,
+    kept_mode,
+    makes_new_load,
 )
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.segments import base_version, with_readable
 from deltalakedb.log.reader import plan_ranges, read_listing
 from deltalakedb.log.segment import LogListing, Segment
-from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 
 CONNECTIONS = 16
@@ -64,7 +64,8 @@ def import_table(
     `log_dir`: the table or its `_delta_log` (path, file://, s3://); `database`: SQLite path,
     URL or SqlConfig; `table_location`: where the table's data is, if not above the log; `mode`:
     `fast` (the state at the newest checkpoint and the commits after it) or `full-history`, by
-    default the mode that the table has, else `fast`; `table_id`: uuid or name of the table;
+    default the mode that the table has, else `fast` (asked for, `full-history` reads a table anew
+    that lacks its history, while `fast` takes none away); `table_id`: uuid or name of the table;
     `table_name`: `[namespace.]name`, by default the location's last segment; `rebuild`: import
     anew although the table is there; `dry_run`: say what would be read, write nothing; `client`: a
     `distributed.Client` (None: this process does it all); `connections`: to the database, at most.
@@ -97,10 +98,10 @@ def import_table(
     if dry_run:
         result = dry_run_of(request, listing, database)
         return replace(result, seconds=time.perf_counter() - started)
-    secret = Secret(database_url(database))
+    secret = database_url(database).secret
     executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
     with Catalog(database, create=True) as catalog:
-        lease = _lease(catalog, request.location)
+        lease = location_lease(catalog, request.location)
         try:
             imported = _Import(
                 catalog,
@@ -117,19 +118,6 @@ def import_table(
             return replace(result, seconds=time.perf_counter() - started)
         finally:
             lease.release()
-
-
-def _lease(catalog: Catalog, location: str) -> Lease:
-    with catalog.dialect.errors():
-        lease = catalog.dialect.lease(lease_key(location))
-    if lease is None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CONCURRENCY_ERROR,
-            f"another import of {redact(location)} is running; wait for it, or stop it and run "
-            "again",
-            location=redact(location),
-        )
-    return lease
 
 
 @dataclass(frozen=True)
@@ -150,15 +138,16 @@ class _Import:
         existing = existing_table(self.catalog, self.request)
         ledger.clean_up(self.catalog, self.request.location)
         if existing is not None and not self.request.rebuild:
+            check_agreement(self.catalog, existing, self.listing, self.request.store.open())
+        if existing is not None and not makes_new_load(self.request, existing):
             return self._caught_up(existing)
         return self._imported(identified(self.request, existing), existing)
 
     def _caught_up(self, table: queries.TableRow) -> ImportResult:
         """Catch up with a log that has moved on."""
         store = self.request.store
-        check_agreement(self.catalog, table, self.listing, store.open())
         outcome = catch_up(self.catalog, table, self.listing, store, self.executor)
-        return replace(outcome, warnings=other_mode(self.request, table))
+        return replace(outcome, warnings=kept_mode(self.request, table))
 
     def _imported(self, request: ImportRequest, existing: queries.TableRow | None) -> ImportResult:
         table_id = str(request.table_id)

@@ -31,6 +31,7 @@ from deltalakedb.replay.events import Endings, Events, resolve
 from deltalakedb.replay.state import RangeState
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.uri import parse_database
 
 
 @dataclass(frozen=True)
@@ -261,7 +262,7 @@ def put_part(
     A lost connection, a database that restarts or a lock that is held is tried again, and what
     else `when` says. Of rows that are refused the value at fault is named (`catalog.limits`).
     """
-    dialect = dialect_of(database.reveal())
+    dialect = dialect_of(parse_database(database))
     loaded = prepared.loaded
 
     def attempt(_number: int) -> None:

@@ -23,8 +23,10 @@ NATIVE_MAGIC = 1681511376
 _UUID_CHARACTERS = 20
 _FILE_VERSION = b"\x01"
 
-_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
-_DIGITS = {character: value for value, character in enumerate(_ALPHABET)}
+Z85_ALPHABET = (
+    "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+)
+_DIGITS = {character: value for value, character in enumerate(Z85_ALPHABET)}
 
 
 def unique_id(descriptor: Mapping[str, Any]) -> str:

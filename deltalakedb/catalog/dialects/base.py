@@ -20,8 +20,8 @@ from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.retry import passes, retried
 from deltalakedb.catalog.views import VIEWS
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import redact
 
 T = TypeVar("T")
 
@@ -87,16 +87,16 @@ class Dialect(ABC):
     index_builds: ClassVar[int] = 1
     """How many indexes of a load are built at the same time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self._url = url
         self._reached = False
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({redact(self._url)!r})"
+        return f"{type(self).__name__}({self.described!r})"
 
     @property
     def described(self) -> str:
-        return redact(self._url)
+        return str(self._url)
 
     def engine(self, **options: Any) -> sa.Engine:
         """A SQLAlchemy engine; `options` are those of a pool (SqlConfig).

@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 from deltalakedb import fork
 from deltalakedb.catalog.dialects.reader import Reader, reader_of
 from deltalakedb.catalog.records import TextTest
-from deltalakedb.uri import parse_database
+from deltalakedb.database_url import DatabaseUrl
 
 
 class PartitionRow(NamedTuple):
@@ -44,8 +44,8 @@ class PartitionSet:
 class LightCatalog:
     """A catalog that is only read. Cheap: no connection is made before the first question."""
 
-    def __init__(self, database: str) -> None:
-        self.reader: Reader = reader_of(parse_database(database))
+    def __init__(self, database: DatabaseUrl) -> None:
+        self.reader: Reader = reader_of(database)
         self._catalog_id: str | None = None
         self._partitions: tuple[tuple[int, int], PartitionSet] | None = None
         self._sifted: int | None = None

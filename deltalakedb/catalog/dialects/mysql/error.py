@@ -26,7 +26,8 @@ _CASES: dict[int, _Case] = {
     1044: (_K.AUTHENTICATION_ERROR, "grant the user ALL on the database"),
     1045: (
         _K.AUTHENTICATION_ERROR,
-        "check user and password in the URL (percent-encode special characters)",
+        "check user and password in the URL (percent-encode special characters); if the "
+        "password was changed, open the table again with the new one",
     ),
     1698: (_K.AUTHENTICATION_ERROR, "this account has no password login; use another user"),
     1142: (_K.AUTHENTICATION_ERROR, "grant the user ALL on the database"),

@@ -1,28 +1,36 @@
-"""Connections to PostgreSQL over psycopg2, without SQLAlchemy."""
+"""Connections to PostgreSQL over libpq, without SQLAlchemy.
+
+Nothing is set on a session: behind a pool in transaction mode it is lent to others afterwards.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 import psycopg2
 
 from deltalakedb.catalog.dialects.statements import cancellable
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.uri import renewed
 
 CONNECT_SECONDS = 10
 _CANCEL_SECONDS = 2
 
 
-def libpq_uri(url: str) -> str:
-    """A database URL as libpq reads it; connecting gives up after a while, if it doesn't say."""
-    uri = re.sub(r"^postgresql\+\w+:", "postgresql:", url)
-    if "connect_timeout=" in uri.partition("?")[2] or "PGCONNECT_TIMEOUT" in os.environ:
-        return uri
-    return f"{uri}{'&' if '?' in uri else '?'}connect_timeout={CONNECT_SECONDS}"
+def libpq_uri(url: DatabaseUrl) -> str:
+    """A database URL as libpq reads it, so psycopg2 and ADBC alike.
+
+    Connecting gives up after a while, if neither URL nor environment says when.
+    """
+    now = renewed(url)
+    options = now.driver_options
+    if "PGCONNECT_TIMEOUT" not in os.environ:
+        options = {"connect_timeout": str(CONNECT_SECONDS), **options}
+    return now.render("postgresql", options)
 
 
-def connect(url: str) -> Any:
+def connect(url: DatabaseUrl) -> Any:
     """A psycopg2 connection to a database URL."""
     uri = libpq_uri(url)
     connection = psycopg2.connect(uri)

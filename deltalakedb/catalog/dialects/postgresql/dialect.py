@@ -58,7 +58,9 @@ class PostgresDialect(Dialect):
         def connected() -> Any:
             return self._patiently(lambda: connect(self._url))
 
-        return sa.create_engine(self._url, creator=connected, pool_pre_ping=True, **options)
+        return sa.create_engine(
+            "postgresql+psycopg2://", creator=connected, pool_pre_ping=True, **options
+        )
 
     def exists(self) -> bool:
         return True
@@ -92,7 +94,8 @@ class PostgresDialect(Dialect):
             return self._error(
                 DeltaLakeErrorKind.AUTHENTICATION_ERROR,
                 text,
-                "check user and password in the URL (percent-encode special characters)",
+                "check user and password in the URL (percent-encode special characters); if the "
+                "password was changed, open the table again with the new one",
             )
         if "does not exist" in text and "database" in text:
             return self._error(

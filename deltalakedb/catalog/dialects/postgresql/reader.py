@@ -15,7 +15,7 @@ class PostgresReader(Reader):
 
     def _connect(self) -> Any:
         connection = connect(self.url)
-        connection.set_session(readonly=True, autocommit=True)
+        connection.autocommit = True
         return connection
 
     def _is_driver_error(self, error: Exception) -> bool:
