@@ -170,7 +170,7 @@ def inline_vector(rows: list[int], spare: int = 0) -> dict[str, Any]:
     for start in range(0, len(body), 4):
         value, digits = int.from_bytes(body[start : start + 4], "big"), ""
         for _ in range(5):
-            digits = deletion_vector._ALPHABET[value % 85] + digits
+            digits = deletion_vector.Z85_ALPHABET[value % 85] + digits
             value //= 85
         text += digits
     return {
