@@ -188,7 +188,7 @@ class Workbench:
 
 def files_table(database: str) -> str:
     """The physical table of the files of the one table in a catalog."""
-    engine = sqlalchemy.create_engine(parse_database(database))
+    engine = sqlalchemy.create_engine(parse_database(database).reveal())
     try:
         with engine.connect() as connection:
             query = sqlalchemy.text("SELECT live_load FROM dl_heads")

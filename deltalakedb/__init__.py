@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from deltalakedb.parity.run import diff_table as diff_table
     from deltalakedb.snapshot.snapshot import Snapshot as Snapshot
     from deltalakedb.table.connect import connect_to_table as connect_to_table
+    from deltalakedb.table.lifetime import drop_table as drop_table
+    from deltalakedb.table.lifetime import relocate_table as relocate_table
+    from deltalakedb.table.lifetime import rename_table as rename_table
     from deltalakedb.table.table import Table as Table
 
 __version__ = "0.1.0"
@@ -39,6 +42,9 @@ _HOMES = {
     "Snapshot": "deltalakedb.snapshot.snapshot",
     "Table": "deltalakedb.table.table",
     "connect_to_table": "deltalakedb.table.connect",
+    "drop_table": "deltalakedb.table.lifetime",
+    "relocate_table": "deltalakedb.table.lifetime",
+    "rename_table": "deltalakedb.table.lifetime",
     "CacheConfig": "deltalakedb.config",
     "ConfigFactory": "deltalakedb.config",
     "ConfigLoader": "deltalakedb.config",

@@ -7,12 +7,13 @@ import difflib
 import os
 import re
 import warnings
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import HIDDEN, redact
 from deltalakedb.secret import Secret
@@ -52,13 +53,15 @@ class LoadingStrategy(Enum):
 class SqlConfig:
     """A catalog's database and the pool of connections to it.
 
-    `connection_string` is given as text (a SQLite path or a URL, see `uri.parse_database`)
-    and held as a Secret. `pool_timeout` and `pool_recycle` are seconds (-1: never recycle);
-    `max_overflow` -1 is without limit; `echo` logs the SQL. The pool serves `SqlConnection`,
-    `import_table` and `diff_table`; tables that are only read share one connection a process.
+    `connection_string` is given as text (a SQLite path or a URL, see `uri.parse_database`),
+    as a Secret, or as a function that returns the text and is asked anew for each connection
+    (for passwords that change); it is held as a Secret. `pool_timeout` and `pool_recycle` are
+    seconds (-1: never recycle); `max_overflow` -1 is without limit; `echo` logs the SQL. The pool
+    serves `SqlConnection`, `import_table` and `diff_table`; tables that are only read share one
+    connection a process.
     """
 
-    connection_string: str | Secret
+    connection_string: str | Secret | Callable[[], str]
     pool_size: int = 5
     max_overflow: int = 10
     pool_timeout: float = 30.0
@@ -66,10 +69,11 @@ class SqlConfig:
     echo: bool = False
 
     def __post_init__(self) -> None:
-        secret = Secret.of(self.connection_string)
+        given = self.connection_string
+        secret = Secret.from_callable(given) if callable(given) else Secret.of(given)
         object.__setattr__(self, "connection_string", secret)
         if secret.available:
-            parse_database(secret.reveal())
+            parse_database(secret)
         _require_integer("pool_size", self.pool_size, 1)
         _require_integer("max_overflow", self.max_overflow, -1)
         _require_number("pool_timeout", self.pool_timeout)
@@ -79,11 +83,18 @@ class SqlConfig:
     @property
     def secret(self) -> Secret:
         """The connection string, to be delivered to workers."""
-        return Secret.of(self.connection_string)
+        secret = self.connection_string
+        assert isinstance(secret, Secret)
+        return secret
+
+    @property
+    def url(self) -> DatabaseUrl:
+        """The database that the connection string names now."""
+        return parse_database(self.secret)
 
     def reveal_url(self) -> str:
         """The SQLAlchemy URL with its password."""
-        return parse_database(self.secret.reveal())
+        return self.url.reveal()
 
     def pool_options(self) -> dict[str, Any]:
         """The pool's fields, as SQLAlchemy's `create_engine` takes them."""
@@ -93,9 +104,9 @@ class SqlConfig:
         return _show(self, connection_string=_shown_database(self.secret))
 
 
-def database_url(database: str | SqlConfig) -> str:
-    """The SQLAlchemy URL, with its password, of a SQLite path, a database URL or a SqlConfig."""
-    return database.reveal_url() if isinstance(database, SqlConfig) else parse_database(database)
+def database_url(database: str | Secret | SqlConfig) -> DatabaseUrl:
+    """The database of a SQLite path, a URL or a SqlConfig."""
+    return database.url if isinstance(database, SqlConfig) else parse_database(database)
 
 
 @dataclass(frozen=True)

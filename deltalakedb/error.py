@@ -164,6 +164,10 @@ class MissingCommitError(DeltaLakeError):
         return int(self.facts["version"])
 
 
+class DatabaseBusyError(DeltaLakeError):
+    """A database that takes no connection now: all are in use, or it starts or stops."""
+
+
 class PermanentDatabaseError(DeltaLakeError):
     """A database's refusal that stays: a faulty statement, a value it can't hold, a full disk."""
 

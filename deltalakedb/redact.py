@@ -8,6 +8,8 @@ from collections.abc import Callable
 HIDDEN = "***"
 
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_PORTS = re.compile(r"\d*(?:,(?:\[[^\]]*\]|[^:,]*)(?::\d*)?)*")
+"""What follows the first colon of `host:port`, or of `host:port,host:port`."""
 _INNERMOST_SCHEME = re.compile(SCHEME.pattern + rf"(?!{SCHEME.pattern})")
 _SECRET_NAME = (
     r"(?:[\w-]*(?:password|passwd|secret|token|signature|credential)"
@@ -68,7 +70,7 @@ def userinfo_end(rest: str) -> int:
             last if ":" in authority[:end] and _host_follows(rest[end:last], rest[last:]) else end
         )
     _, colon, port = authority.partition(":")
-    if colon and port and not port.isdigit() and not authority.startswith("["):
+    if colon and port and not _PORTS.fullmatch(port) and not authority.startswith("["):
         # Not a port, so a password that holds a slash or a question mark.
         return rest.rfind("@")
     return -1

@@ -12,6 +12,7 @@ import hmac
 import os
 import re
 import secrets
+from collections.abc import Callable
 
 from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -23,6 +24,7 @@ _FROM_ENVIRONMENT = "env:"
 
 _lock = fork.Lock()
 _value_of: dict[str, str] = {}
+_function_of: dict[str, Callable[[], str]] = {}
 _reference_of: dict[str, str] = {}
 
 
@@ -55,6 +57,17 @@ class Secret:
     def from_environment(cls, variable: str) -> Secret:
         """The value of an environment variable, in whichever process it is revealed."""
         return cls.from_reference(_FROM_ENVIRONMENT + variable)
+
+    @classmethod
+    def from_callable(cls, function: Callable[[], str]) -> Secret:
+        """What `function` returns whenever it is revealed, such as a token that expires.
+
+        Other processes are sent the value of that moment.
+        """
+        reference = secrets.token_hex(8).upper()
+        with _lock:
+            _function_of[reference] = function
+        return cls.from_reference(reference)
 
     @classmethod
     def from_reference(cls, reference: str) -> Secret:
@@ -94,12 +107,23 @@ class Secret:
         return self._lookup() is not None
 
     @property
+    def renewable(self) -> bool:
+        """Whether `reveal()` may tell another value later."""
+        in_environment = self._reference.startswith(_FROM_ENVIRONMENT)
+        return self._reference in _function_of or (
+            in_environment and self._reference not in _value_of
+        )
+
+    @property
     def _variable(self) -> str:
         if self._reference.startswith(_FROM_ENVIRONMENT):
             return self._reference[len(_FROM_ENVIRONMENT) :]
         return ENVIRONMENT_PREFIX + self._reference
 
     def _lookup(self) -> str | None:
+        function = _function_of.get(self._reference)
+        if function is not None:
+            return function()
         value = _value_of.get(self._reference)
         return os.environ.get(self._variable) if value is None else value
 

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
+from deltalakedb.database_url import DRIVERS, DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import HIDDEN, SCHEME, redact, redact_url, userinfo_end
+from deltalakedb.redact import HIDDEN, SCHEME, redact_url, userinfo_end
 from deltalakedb.secret import Secret
 
 _DIALECTS = {
-    "postgresql": ("postgresql", "psycopg2"),
-    "postgres": ("postgresql", "psycopg2"),
-    "pg": ("postgresql", "psycopg2"),
-    "mysql": ("mysql", "pymysql"),
-    "mariadb": ("mariadb", "pymysql"),
-    "sqlite": ("sqlite", ""),
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "pg": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mariadb",
+    "sqlite": "sqlite",
 }
-_ASYNC_DRIVERS = frozenset({"asyncpg", "aiosqlite", "aiomysql", "asyncmy"})
 _SQLITE_SUFFIXES = ("sqlite", "sqlite3", "db", "db3")
 _TABLE_FORM = (
     "Write deltasql://postgresql://user:password@host:5432/database.table, "
@@ -44,9 +44,9 @@ class TableUri:
     table: str
 
     @property
-    def database(self) -> str:
-        """The SQLAlchemy URL of the catalog, with its password."""
-        return self.database_secret.reveal()
+    def database(self) -> DatabaseUrl:
+        """The catalog's database."""
+        return parse_database(self.database_secret)
 
     @property
     def name(self) -> str:
@@ -55,10 +55,10 @@ class TableUri:
 
     def reveal(self) -> str:
         """The address with its password; `parse_table_uri` reads it back to an equal one."""
-        return _format_table_uri(self.database, self.namespace, self.table)
+        return _format_table_uri(self.database.reveal(), self.namespace, self.table)
 
     def __repr__(self) -> str:
-        database = redact(self.database) if self.database_secret.available else HIDDEN
+        database = repr(self.database) if self.database_secret.available else HIDDEN
         return _format_table_uri(database, self.namespace, self.table)
 
 
@@ -100,40 +100,49 @@ def parse_table_uri(text: str) -> TableUri:
         )
     *namespace, table = (unquote(piece) for piece in pieces)
     database_url = scheme.group(0) + rest[:behind] + path + ("?" + others if others else "")
-    return TableUri(
-        Secret(parse_database(database_url)), namespace[0] if namespace else None, table
-    )
+    return TableUri(parse_database(database_url).secret, namespace[0] if namespace else None, table)
 
 
-def parse_database(text: str) -> str:
-    """A SQLite path or a database URL as SQLAlchemy URL: with a driver, SQLite paths absolute.
+def parse_database(database: str | Secret) -> DatabaseUrl:
+    """A SQLite path or a database URL, taken apart; SQLite paths become absolute.
 
-    `postgres`, `pg` and `postgresql` get psycopg2, `mysql` and `mariadb` get pymysql, unless
-    a driver is named. `sqlite:////a/b` is absolute and `sqlite:///b` relative as in
-    SQLAlchemy; only where the relative file's directory does not exist, `sqlite:///a/b` is
-    taken as `/a/b`. The result holds the password: keep it in a `Secret`. INVALID_ARGUMENT
-    for an unknown or incomplete form.
+    `postgres`, `pg` and `postgresql` are the same, and may have several hosts (`h1:1,h2:2`).
+    A driver need not be named, and only the one that is used can be. `sqlite:////a/b` is
+    absolute and `sqlite:///b` relative as in SQLAlchemy; only where the relative file's
+    directory does not exist, `sqlite:///a/b` is taken as `/a/b`. A Secret whose value may
+    change (`Secret.renewable`) stays the URL's source. INVALID_ARGUMENT for an unknown or
+    incomplete form, driver or option.
     """
+    if isinstance(database, Secret):
+        parsed = _parse_database(database.reveal())
+        return replace(parsed, source=database if database.renewable else None)
+    return _parse_database(database)
+
+
+def renewed(url: DatabaseUrl) -> DatabaseUrl:
+    """The URL as its source says now: a password may have been changed meanwhile."""
+    return url if url.source is None else parse_database(url.source)
+
+
+def _parse_database(text: str) -> DatabaseUrl:
     match = SCHEME.match(text)
     if match is None:
         return _parse_sqlite_path(text)
     scheme, rest = match.group(1).lower(), text[match.end() :]
     if scheme == "file":
-        return _sqlite_url(normalise_location(text), "")
+        return DatabaseUrl("sqlite", normalise_location(text))
     name, _, driver = scheme.partition("+")
     if name not in _DIALECTS:
         raise _invalid(f"{redact_url(text)!r} is no database that is known. {_DATABASE_FORM}.")
-    if driver in _ASYNC_DRIVERS:
+    dialect = _DIALECTS[name]
+    if driver and driver != DRIVERS[dialect]:
         raise _invalid(
-            f"{redact_url(text)!r} names the asynchronous driver {driver!r}. Leave '+{driver}' out."
+            f"{redact_url(text)!r} names the driver {driver!r}; {dialect} is used over "
+            f"{DRIVERS[dialect]}. Leave '+{driver}' out."
         )
-    dialect, default_driver = _DIALECTS[name]
     if dialect == "sqlite":
         return _parse_sqlite_url(text, rest)
-    user, host, path, query = _split_server(text, rest)
-    if len(path) < 2:
-        raise _invalid(f"{redact_url(text)!r} names no database after the host. {_DATABASE_FORM}.")
-    return f"{dialect}+{driver or default_driver}://{user}{host}{path}{query}"
+    return _parse_server_url(text, dialect, rest)
 
 
 def normalise_location(text: str) -> str:
@@ -168,50 +177,83 @@ def normalise_location(text: str) -> str:
     return f"{scheme}://{text[match.end() :].rstrip('/')}"
 
 
-def _split_server(text: str, rest: str) -> tuple[str, str, str, str]:
-    """("user:password@" encoded, "host:port", "/database", "?query") of a server's URL."""
+def _parse_server_url(text: str, dialect: str, rest: str) -> DatabaseUrl:
     end = userinfo_end(rest)
-    user = ""
+    user, password = None, None
     if end >= 0:
-        name, colon, password = rest[:end].partition(":")
-        user = _encode(name) + (":" + _encode(password) if colon else "") + "@"
-    match = re.fullmatch(r"(\[[^\]]*\]|[^:/?]*)(:\d*)?(/[^?]*)?(\?.*)?", rest[end + 1 :], re.S)
+        name, colon, word = rest[:end].partition(":")
+        user = _decode(name)
+        password = Secret(_decode(word)) if colon else None
+    match = _SERVER.fullmatch(rest[end + 1 :])
     if match is None:
         raise _invalid(
             f"{redact_url(text)!r} has no valid host and port. Percent-encode special characters "
             f"of the password ('/' as %2F, '?' as %3F). {_DATABASE_FORM}."
         )
-    host, port, path, query = (group or "" for group in match.groups())
-    return user, host + (port if len(port) > 1 else ""), path, query
+    hosts, path, query = (group or "" for group in match.groups())
+    if len(path) < 2:
+        raise _invalid(f"{redact_url(text)!r} names no database after the host. {_DATABASE_FORM}.")
+    options = []
+    for option, value in _options(query):
+        # libpq takes them there as well, and nothing else is to look in two places.
+        if dialect == "postgresql" and option == "user":
+            user = value
+        elif dialect == "postgresql" and option == "password":
+            password = Secret(value)
+        else:
+            options.append((option, value))
+    return DatabaseUrl(dialect, _decode(path[1:]), user, password, _hosts(hosts), tuple(options))
 
 
-def _encode(text: str) -> str:
-    return quote(unquote(text, errors="surrogateescape"), safe="", errors="surrogateescape")
+_HOST = r"(?:\[[^\]]*\]|[^:/?,]*)(?::\d*)?"
+_SERVER = re.compile(rf"({_HOST}(?:,{_HOST})*)(/[^?]*)?(\?.*)?", re.S)
 
 
-def _parse_sqlite_path(text: str) -> str:
+def _hosts(text: str) -> tuple[tuple[str, int | None], ...]:
+    found = []
+    for piece in text.split(",") if text else []:
+        host, _, port = piece.rpartition(":") if re.search(r":\d*$", piece) else (piece, "", "")
+        found.append((unquote(host), int(port) if port else None))
+    return tuple(found)
+
+
+def _options(query: str) -> list[tuple[str, str]]:
+    """The decoded parameters of `?name=value&…`."""
+    pairs = (piece.partition("=") for piece in query.removeprefix("?").split("&") if piece)
+    return [(_decode(name), _decode(value)) for name, _, value in pairs]
+
+
+def _decode(text: str) -> str:
+    return unquote(text, errors="surrogateescape")
+
+
+def _parse_sqlite_path(text: str) -> DatabaseUrl:
     if not text or "\0" in text:
         raise _invalid(f"No database is given. {_DATABASE_FORM}.")
     if text == ":memory:":
-        return "sqlite://"
+        return DatabaseUrl("sqlite", "")
     if text.partition(":")[0].partition("+")[0].lower() in _DIALECTS and ":" in text:
         # The text itself stays out: what is no URL cannot be redacted.
         raise _invalid(f"'//' is missing after {text.partition(':')[0]!r}:. {_DATABASE_FORM}.")
-    return _sqlite_url(_absolute(os.path.expanduser(text)), "")
+    return DatabaseUrl("sqlite", _absolute(os.path.expanduser(text)))
 
 
-def _parse_sqlite_url(text: str, rest: str) -> str:
-    path, question, query = rest.partition("?")
+def _parse_sqlite_url(text: str, rest: str) -> DatabaseUrl:
+    path, _, query = rest.partition("?")
     if path in ("", "/", "/:memory:"):
-        return "sqlite://" + question + query
+        return DatabaseUrl("sqlite", "", options=tuple(_options(query)))
     if not path.startswith("/"):
         raise _invalid(
             f"{redact_url(text)!r} has a host, which SQLite does not know. "
             "Write sqlite:////absolute/path or the path alone."
         )
     if path.startswith("/file:"):
-        return "sqlite://" + rest
-    return _sqlite_url(_sqlite_file(unquote(path[1:])), question + query)
+        raise _invalid(
+            f"{redact_url(text)!r} is SQLite's URI form. Write sqlite:////absolute/path or the "
+            "path alone."
+        )
+    name = _sqlite_file(unquote(path[1:]))
+    return DatabaseUrl("sqlite", name, options=tuple(_options(query)))
 
 
 def _sqlite_file(path: str) -> str:
@@ -223,11 +265,6 @@ def _sqlite_file(path: str) -> str:
         # before var/lib/meta.sqlite mean /var/lib.
         return absolute
     return relative
-
-
-def _sqlite_url(path: str, query: str) -> str:
-    escaped = path.replace("%", "%25").replace("?", "%3F")
-    return f"sqlite:///{escaped}{query}"
 
 
 def _absolute(path: str) -> str:

@@ -24,6 +24,8 @@ from tests.servers.postgres import (
     wheel_installation,
 )
 from tests.servers.s3 import S3Bucket, S3Server
+from tests.servers.spark import ADVICE as SPARK_ADVICE
+from tests.servers.spark import SparkServer, spark_installation
 from tests.tables import samples
 
 if TYPE_CHECKING:
@@ -169,6 +171,19 @@ def mysql_database(mysql_server: MySqlServer) -> Iterator[str]:
     mysql_server.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def spark_server() -> Iterator[SparkServer]:
+    """One Spark with Delta for all tests marked `system` that ask it."""
+    found = spark_installation()
+    if found is None and not IN_CI:
+        pytest.skip(f"No spark for the tests: {SPARK_ADVICE}")
+    may_start("spark", found, SPARK_ADVICE)
+    assert found is not None
+    server = SparkServer(found)
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """URL of a SQLite file that doesn't exist yet."""
@@ -261,8 +276,8 @@ def dask_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def dask_server() -> Iterator[DaskServer]:
-    """One cluster of `dask scheduler` and two `dask worker`s for all tests."""
-    server = DaskServer()
+    """One cluster of `dask scheduler` and two `dask worker`s of six threads for all tests."""
+    server = DaskServer(2, threads=6)
     yield server
     server.close()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+from deltalakedb.catalog.table_name import full_name
+
 HEAP = "dl_files_heap"
 """The table that small loads share."""
 
@@ -70,7 +72,7 @@ class TableRow:
 
     @property
     def full_name(self) -> str:
-        return f"{self.namespace}.{self.name}" if self.namespace else self.name
+        return full_name(self.namespace, self.name)
 
 
 TABLE_COLUMNS = tuple(f.name for f in fields(TableRow))

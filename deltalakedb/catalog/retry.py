@@ -20,13 +20,17 @@ def passes(error: DeltaLakeError) -> bool:
     return error.retryable and error.kind is not DeltaLakeErrorKind.CONCURRENCY_ERROR
 
 
-def retried(action: Callable[[int], T]) -> T:
+def retried(
+    action: Callable[[int], T],
+    when: Callable[[DeltaLakeError], bool] = passes,
+    attempts: int = ATTEMPTS,
+) -> T:
     """The value of `action(attempt)`, attempts counted from 0; the last error when all fail."""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(attempts):
         try:
             return action(attempt)
         except DeltaLakeError as error:
-            if not passes(error) or attempt == ATTEMPTS - 1:
+            if not when(error) or attempt == attempts - 1:
                 raise
             # Spread, so that many workers don't come back in one moment.
             time.sleep(min(0.1 * 2**attempt, 8.0) * random.uniform(0.5, 1.5))

@@ -22,6 +22,9 @@ _MODULES = {
     "history": "history",
     "files": "files",
     "plan": "plan",
+    "rename": "rename",
+    "relocate": "relocate",
+    "drop": "drop",
     "gc": "gc",
     "upgrade": "upgrade",
 }

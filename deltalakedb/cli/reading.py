@@ -18,11 +18,12 @@ def open_catalog(database: str) -> Iterator[LightCatalog]:
     """A catalog to be read. Raises NOT_FOUND, CATALOG_VERSION, AUTHENTICATION_ERROR, …"""
     from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.catalog.schema_version import check_schema_version
+    from deltalakedb.uri import parse_database
 
-    catalog = LightCatalog(database)
+    catalog = LightCatalog(parse_database(database))
     try:
         [(version,)] = catalog.reader.rows("SELECT version_num FROM dl_schema_version")
-        check_schema_version(version, catalog.reader.url)
+        check_schema_version(version, str(catalog.reader.url))
         yield catalog
     finally:
         catalog.close()
@@ -30,20 +31,10 @@ def open_catalog(database: str) -> Iterator[LightCatalog]:
 
 def read_table(catalog: LightCatalog, table: str, ask: Callable[[TableRow], T]) -> T:
     """What `ask` finds out about a table; asked again if an import has replaced it meanwhile."""
+    from deltalakedb.catalog.reading.live import ask_live
     from deltalakedb.catalog.reading.queries import find_table
-    from deltalakedb.error import DeltaLakeError
 
-    row = find_table(catalog, table)
-    while True:
-        failure: DeltaLakeError | None = None
-        try:
-            found = ask(row)
-        except DeltaLakeError as error:
-            failure = error
-        after = find_table(catalog, table)
-        if after.live_load != row.live_load:
-            row = after
-            continue
-        if failure is not None:
-            raise failure
-        return found
+    def current() -> TableRow:
+        return find_table(catalog, table)
+
+    return ask_live(current(), ask, current)[1]

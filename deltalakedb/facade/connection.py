@@ -21,7 +21,7 @@ class SqlConnection:
     """
 
     def __init__(self, config: SqlConfig) -> None:
-        self._dialect = dialect_of(config.reveal_url())
+        self._dialect = dialect_of(config.url)
         with self._dialect.errors():
             self._engine = self._dialect.engine(**config.pool_options())
 

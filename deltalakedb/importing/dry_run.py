@@ -13,7 +13,8 @@ from deltalakedb.importing.request import (
     ImportRequest,
     existing_table,
     identified,
-    other_mode,
+    kept_mode,
+    makes_new_load,
 )
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.segments import base_version, with_readable
@@ -33,6 +34,7 @@ def dry_run_of(
             existing = existing_table(catalog, request)
             if existing is not None and not request.rebuild:
                 check_agreement(catalog, existing, listing, store)
+            if existing is not None and not makes_new_load(request, existing):
                 return _planned_update(request, existing, new_commits(existing, listing))
     table = identified(request, existing)
     segment, ranges, warnings = with_readable(
@@ -83,7 +85,7 @@ def _planned_update(
         seconds=0.0,
         log_bytes=sum(c.size for c in commits),
         parts=1,
-        warnings=other_mode(request, table),
+        warnings=kept_mode(request, table),
     )
 
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.table_name import check_table_name, full_name, is_uuid, parse_table_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.place import log_store
-from deltalakedb.redact import redact
+from deltalakedb.log.place import log_store, table_of_log
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.uri import normalise_location
 
 MODES = ("fast", "full-history")
+
+_OTHER_NAME = "give another with --table-name"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ImportRequest:
 
     @property
     def full_name(self) -> str:
-        return ".".join(part for part in self.named if part)
+        return full_name(*self.named)
 
 
 def import_request(
@@ -64,55 +66,35 @@ def import_request(
             f"mode {mode!r} is unknown; use {' or '.join(MODES)}",
             mode=mode,
         )
-    if table_id is not None and queries.is_uuid(table_id):
+    if table_id is not None and is_uuid(table_id):
         table_id = str(uuid.UUID(table_id))
     store = log_store(log_dir, storage_options)
     location = table_of_log(store) if table_location is None else normalise_location(table_location)
-    name = None if table_name is None else _split_name(table_name)
+    name = None if table_name is None else parse_table_name(table_name)
     return ImportRequest(store, location, mode, name, table_id, rebuild, spill_root)
-
-
-def _split_name(name: str) -> tuple[str, str]:
-    namespace, _, last = name.rpartition(".")
-    if not last:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.INVALID_ARGUMENT, f"{name!r} is no table name; use [namespace.]name"
-        )
-    return namespace, last
-
-
-def table_of_log(spec: StoreSpec) -> str:
-    """The table's location that a log folder's place implies."""
-    head, _, tail = spec.url.rstrip("/").rpartition("/")
-    return head if tail == "_delta_log" else spec.url
 
 
 def existing_table(catalog: Catalog, request: ImportRequest) -> queries.TableRow | None:
     """The catalogued table that a request means, by id or by location.
 
-    Raises INVALID_ARGUMENT when id, location and name contradict each other, TABLE_NOT_FOUND for
-    a name that nobody has.
+    Raises INVALID_ARGUMENT when id, location and name contradict each other or the folder's name
+    can't be a table's, TABLE_EXISTS for a name that is taken, TABLE_NOT_FOUND for a name that
+    nobody has.
     """
-    found = _by_id_or_location(catalog, request)
-    wanted = (found.namespace, found.name) if found and request.name is None else request.named
-    for row in queries.all_tables(catalog):
-        if (row.namespace, row.name) == wanted and (
-            found is None or row.table_id != found.table_id
-        ):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_ARGUMENT,
-                f"the name {row.full_name} is taken by the table at {redact(row.location)}; give "
-                "another with --table-name",
-                table=row.full_name,
-            )
-    if found is not None and not request.rebuild and (found.namespace, found.name) != wanted:
+    row = _by_id_or_location(catalog, request)
+    if row is not None and request.name in (None, (row.namespace, row.name)):
+        return row
+    if request.name is None:
+        check_table_name(*request.named, advice=_OTHER_NAME)
+    queries.check_name_is_free(catalog, request.full_name, _OTHER_NAME, row)
+    if row is not None and not request.rebuild:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"{redact(request.location)} is already catalogued as {found.full_name}; leave "
-            "--table-name out, or rename the table by importing it anew with --rebuild",
-            table=found.table_id,
+            f"{request.location} is already catalogued as {row.full_name}; leave --table-name "
+            "out, or rename the table with `dl rename`",
+            table=row.table_id,
         )
-    return found
+    return row
 
 
 def _by_id_or_location(catalog: Catalog, request: ImportRequest) -> queries.TableRow | None:
@@ -120,7 +102,7 @@ def _by_id_or_location(catalog: Catalog, request: ImportRequest) -> queries.Tabl
     if request.table_id is None:
         return by_location
     by_id = queries.lookup_table(catalog, request.table_id)
-    if by_id is None and not queries.is_uuid(request.table_id):
+    if by_id is None and not is_uuid(request.table_id):
         raise DeltaLakeError(
             DeltaLakeErrorKind.TABLE_NOT_FOUND,
             f"no table {request.table_id} in {catalog.dialect.described}; give a uuid to import "
@@ -130,14 +112,14 @@ def _by_id_or_location(catalog: Catalog, request: ImportRequest) -> queries.Tabl
     if by_id is not None and normalise_location(by_id.location) != request.location:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"table {request.table_id} is at {redact(by_id.location)}, not at "
-            f"{redact(request.location)}; correct --table-location or --table-id",
+            f"table {request.table_id} is at {by_id.location}, not at {request.location}; correct "
+            "--table-location or --table-id, or follow a table that has moved with `dl relocate`",
             table=request.table_id,
         )
     if by_id is None and by_location is not None:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"{redact(request.location)} is already catalogued as {by_location.full_name} with id "
+            f"{request.location} is already catalogued as {by_location.full_name} with id "
             f"{by_location.table_id}; leave --table-id out, or give that one",
             table=by_location.table_id,
         )
@@ -153,11 +135,19 @@ def identified(request: ImportRequest, existing: queries.TableRow | None) -> Imp
     return replace(request, table_id=existing.table_id, name=name, mode=mode)
 
 
-def other_mode(request: ImportRequest, table: queries.TableRow) -> tuple[str, ...]:
-    """A warning when an update is asked for in another mode than the table was imported in."""
+def makes_new_load(request: ImportRequest, table: queries.TableRow) -> bool:
+    """Whether a catalogued table is read anew, rather than caught up.
+
+    That is when it is asked for, and when its history is: a fast import doesn't have it.
+    """
+    return request.rebuild or (request.mode == "full-history" and table.mode != request.mode)
+
+
+def kept_mode(request: ImportRequest, table: queries.TableRow) -> tuple[str, ...]:
+    """A warning when a table that has its history is caught up with `--mode fast`."""
     if request.mode in (None, table.mode):
         return ()
     return (
-        f"the table was imported with --mode {table.mode}, which stays; --mode {request.mode} "
-        "takes --rebuild",
+        f"the table keeps the history that it was imported with (--mode {table.mode}); "
+        f"--mode {request.mode} with --rebuild gives it up",
     )

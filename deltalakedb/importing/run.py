@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.base import Lease
 from deltalakedb.catalog.loads import ledger
-from deltalakedb.catalog.loads.swap import TableFacts, lease_key, swap
+from deltalakedb.catalog.loads.swap import TableFacts, location_lease, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.retry import retried
 from deltalakedb.config import SqlConfig, database_url
@@ -19,22 +19,27 @@ from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.importing import tasks
 from deltalakedb.importing.abandon import abandon
 from deltalakedb.importing.catch_up import catch_up, check_agreement
+from deltalakedb.importing.context import Importing, Progress, no_progress
 from deltalakedb.importing.dry_run import dry_run_of
-from deltalakedb.importing.load import LoadResult, Progress, load, no_progress
+from deltalakedb.importing.load import LoadResult, load
 from deltalakedb.importing.request import (
     ImportRequest,
     existing_table,
     identified,
     import_request,
-    other_mode,
+    kept_mode,
+    makes_new_load,
 )
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.segments import base_version, with_readable
 from deltalakedb.log.reader import plan_ranges, read_listing
 from deltalakedb.log.segment import LogListing, Segment
-from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 
+CONNECTIONS = 16
+"""To the database by default: more than that only queue for its log."""
+_OWN_CONNECTIONS = 4
+"""Of the process that imports: its lease, its questions, its statements, the last part."""
 _AGAIN = "repeat the import: nothing of this run is visible"
 
 
@@ -50,6 +55,7 @@ def import_table(
     dry_run: bool = False,
     storage_options: Mapping[str, object] | None = None,
     client: Any = None,
+    connections: int = CONNECTIONS,
     spill_dir: str | None = None,
     progress: Progress = no_progress,
 ) -> ImportResult:
@@ -58,10 +64,11 @@ def import_table(
     `log_dir`: the table or its `_delta_log` (path, file://, s3://); `database`: SQLite path,
     URL or SqlConfig; `table_location`: where the table's data is, if not above the log; `mode`:
     `fast` (the state at the newest checkpoint and the commits after it) or `full-history`, by
-    default the mode that the table has, else `fast`; `table_id`: uuid or name of the table;
+    default the mode that the table has, else `fast` (asked for, `full-history` reads a table anew
+    that lacks its history, while `fast` takes none away); `table_id`: uuid or name of the table;
     `table_name`: `[namespace.]name`, by default the location's last segment; `rebuild`: import
     anew although the table is there; `dry_run`: say what would be read, write nothing; `client`: a
-    `distributed.Client` (None: this process does it all).
+    `distributed.Client` (None: this process does it all); `connections`: to the database, at most.
 
     Idempotent: the same log twice changes nothing, new commits are caught up. Raises
     DeltaLakeError: LOG_DISAGREES (first version that differs), MISSING_COMMIT, CORRUPT_COMMIT,
@@ -79,104 +86,189 @@ def import_table(
         storage_options=storage_options,
         spill_root=spill_dir,
     )
+    if connections <= _OWN_CONNECTIONS:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"an import takes at least {_OWN_CONNECTIONS + 1} connections to the database: "
+            f"{_OWN_CONNECTIONS} for itself, and those that load; got {connections}",
+            connections=connections,
+        )
     store = request.store
     listing = read_listing(store.open())
     if dry_run:
         result = dry_run_of(request, listing, database)
         return replace(result, seconds=time.perf_counter() - started)
-    secret = Secret(database_url(database))
+    secret = database_url(database).secret
     executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
     with Catalog(database, create=True) as catalog:
-        lease = _lease(catalog, request.location)
+        lease = location_lease(catalog, request.location)
         try:
-            return _import(catalog, request, listing, executor, secret, progress, started, lease)
+            imported = _Import(
+                catalog,
+                request,
+                listing,
+                executor,
+                secret,
+                connections - _OWN_CONNECTIONS,
+                progress,
+                lease,
+                started,
+            )
+            result = imported.run()
+            return replace(result, seconds=time.perf_counter() - started)
         finally:
             lease.release()
 
 
-def _lease(catalog: Catalog, location: str) -> Lease:
-    with catalog.dialect.errors():
-        lease = catalog.dialect.lease(lease_key(location))
-    if lease is None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CONCURRENCY_ERROR,
-            f"another import of {redact(location)} is running; wait for it, or stop it and run "
-            "again",
-            location=redact(location),
-        )
-    return lease
+@dataclass(frozen=True)
+class _Import:
+    """An import under its lease, from the catalog's answer what is there to the swap."""
 
+    catalog: Catalog
+    request: ImportRequest
+    listing: LogListing
+    executor: Executor
+    database: Secret
+    loaders: int
+    progress: Progress
+    lease: Lease
+    started: float
 
-def _import(
-    catalog: Catalog,
-    request: ImportRequest,
-    listing: LogListing,
-    executor: Executor,
-    database: Secret,
-    progress: Progress,
-    started: float,
-    lease: Lease,
-) -> ImportResult:
-    existing = existing_table(catalog, request)
-    ledger.clean_up(catalog, request.location)
-    if existing is not None and not request.rebuild:
-        return _update(catalog, request, listing, existing, executor, started)
-    request = identified(request, existing)
-    table_id = str(request.table_id)
-    run = ledger.start_run(
-        catalog,
-        table_id=table_id,
-        table_name=request.full_name,
-        location=request.location,
-        mode=request.chosen_mode,
-        workers=executor.workers,
-    )
-    try:
-        segment, result, warnings = _load(
-            catalog, run, request, listing, executor, database, progress
-        )
-        facts = TableFacts(
-            table_id=table_id,
-            namespace=request.named[0],
-            name=request.named[1],
-            location=request.location,
-            log_location=request.store.url,
-            mode=request.chosen_mode,
-            head_version=segment.head,
-            known_since=segment.known_since,
-            num_files=result.num_files,
-            total_bytes=result.total_bytes,
-            skipping=result.skipping_text,
-            unreadable_features=",".join(result.head.unreadable),
-        )
-        outcome = ImportResult(
+    def run(self) -> ImportResult:
+        existing = existing_table(self.catalog, self.request)
+        ledger.clean_up(self.catalog, self.request.location)
+        if existing is not None and not self.request.rebuild:
+            check_agreement(self.catalog, existing, self.listing, self.request.store.open())
+        if existing is not None and not makes_new_load(self.request, existing):
+            return self._caught_up(existing)
+        return self._imported(identified(self.request, existing), existing)
+
+    def _caught_up(self, table: queries.TableRow) -> ImportResult:
+        """Catch up with a log that has moved on."""
+        store = self.request.store
+        outcome = catch_up(self.catalog, table, self.listing, store, self.executor)
+        return replace(outcome, warnings=kept_mode(self.request, table))
+
+    def _imported(self, request: ImportRequest, existing: queries.TableRow | None) -> ImportResult:
+        table_id = str(request.table_id)
+        run = ledger.start_run(
+            self.catalog,
             table_id=table_id,
             table_name=request.full_name,
             location=request.location,
-            run_id=run.run_id,
-            status="imported",
             mode=request.chosen_mode,
-            from_version=segment.known_since,
-            to_version=segment.head,
-            checkpoint_version=base_version(segment),
-            known_since=segment.known_since,
-            versions=result.versions,
-            adds=result.adds,
-            removes=result.removes,
-            live_files=result.num_files,
-            workers=executor.workers,
-            seconds=time.perf_counter() - started,
-            warnings=(*warnings, *_marks(result)),
-            stage_seconds=result.stage_seconds,
+            workers=self.executor.workers,
         )
-        swap_ms = _swap(catalog, run, result.load_id, facts, existing, outcome, listing, lease)
-    except BaseException as error:
-        abandon(catalog, run, error, executor, request.spill_root)
-        raise
-    _forget(executor, run, request)
-    if existing is not None:
-        _remove_superseded(catalog, existing.live_load)
-    return replace(outcome, swap_ms=swap_ms, seconds=time.perf_counter() - started)
+        importing = Importing(
+            self.catalog,
+            run,
+            request.store,
+            self.executor,
+            self.database,
+            self.loaders,
+            request.spill_root,
+            self.progress,
+        )
+        try:
+            segment, result, warnings = self._loaded(importing, request.chosen_mode)
+            facts = TableFacts(
+                table_id=table_id,
+                namespace=request.named[0],
+                name=request.named[1],
+                location=request.location,
+                log_location=request.store.url,
+                mode=request.chosen_mode,
+                head_version=segment.head,
+                known_since=segment.known_since,
+                num_files=result.num_files,
+                total_bytes=result.total_bytes,
+                skipping=result.skipping_text,
+                unreadable_features=",".join(result.head.unreadable),
+            )
+            outcome = ImportResult(
+                table_id=table_id,
+                table_name=request.full_name,
+                location=request.location,
+                run_id=run.run_id,
+                status="imported",
+                mode=request.chosen_mode,
+                from_version=segment.known_since,
+                to_version=segment.head,
+                checkpoint_version=base_version(segment),
+                known_since=segment.known_since,
+                versions=result.versions,
+                adds=result.adds,
+                removes=result.removes,
+                live_files=result.num_files,
+                workers=self.executor.workers,
+                seconds=time.perf_counter() - self.started,
+                warnings=(*warnings, *_marks(result)),
+                stage_seconds=result.stage_seconds,
+            )
+            swap_ms = self._swapped(run, result.load_id, facts, existing, outcome)
+        except BaseException as error:
+            abandon(self.catalog, run, error, self.executor, request.spill_root)
+            raise
+        _forget(self.executor, run, request)
+        if existing is not None:
+            _remove_superseded(self.catalog, existing.live_load)
+        return replace(outcome, swap_ms=swap_ms)
+
+    def _loaded(self, importing: Importing, mode: str) -> tuple[Segment, LoadResult, list[str]]:
+        """Load from the best checkpoint that can be read, and say which could not."""
+        store = importing.store.open()
+        attempts: list[str] = []
+
+        def attempt(segment: Segment) -> LoadResult:
+            ranges = plan_ranges(store, segment)
+            attempts.append(f"{importing.run.run_id}.{len(attempts)}")
+            return load(importing, segment, ranges, attempt=attempts[-1])
+
+        def between() -> None:
+            for name in attempts[-1:]:
+                self.executor.everywhere(tasks.forget, name, importing.spill_root)
+
+        return with_readable(mode, self.listing, attempt, between)
+
+    def _swapped(
+        self,
+        run: ledger.Run,
+        load_id: int,
+        facts: TableFacts,
+        existing: queries.TableRow | None,
+        outcome: ImportResult,
+    ) -> float:
+        checkpoints = self.listing.checkpoints
+        summary = {
+            "from_version": outcome.from_version,
+            "to_version": outcome.to_version,
+            "checkpoint_version": outcome.checkpoint_version,
+            "checkpoint_fingerprint": checkpoints[0].fingerprint if checkpoints else None,
+            "versions": outcome.versions,
+            "adds": outcome.adds,
+            "removes": outcome.removes,
+            "live_files": outcome.live_files,
+            "seconds": outcome.seconds,
+        }
+
+        def attempt(number: int) -> float:
+            if number:
+                # The connection may have died after the commit: then it is done.
+                row = queries.table_at(self.catalog, facts.location)
+                if row is not None and row.live_load == load_id:
+                    return 0.0
+            with self.catalog.dialect.errors():
+                held = self.lease.held()
+            if not held:
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                    "the import's lease was lost and another import took it; nothing was changed",
+                )
+            return swap(
+                self.catalog, run, facts, load_id=load_id, expected=existing, summary=summary
+            )
+
+        return retried(attempt)
 
 
 def _marks(result: LoadResult) -> tuple[str, ...]:
@@ -184,83 +276,6 @@ def _marks(result: LoadResult) -> tuple[str, ...]:
         return ()
     names = ", ".join(result.head.unreadable)
     return (f"metadata is imported, rows can't be read here yet: table feature {names}",)
-
-
-def _load(
-    catalog: Catalog,
-    run: ledger.Run,
-    request: ImportRequest,
-    listing: LogListing,
-    executor: Executor,
-    database: Secret,
-    progress: Progress,
-) -> tuple[Segment, LoadResult, list[str]]:
-    """Load from the best checkpoint that can be read, and say which could not."""
-    store = request.store.open()
-    attempts: list[str] = []
-
-    def attempt(segment: Segment) -> LoadResult:
-        ranges = plan_ranges(store, segment)
-        attempts.append(f"{run.run_id}.{len(attempts)}")
-        return load(
-            catalog,
-            run,
-            request.store,
-            segment,
-            ranges,
-            executor,
-            database,
-            attempt=attempts[-1],
-            spill_root=request.spill_root,
-            progress=progress,
-        )
-
-    def between() -> None:
-        for name in attempts[-1:]:
-            executor.everywhere(tasks.forget, name, request.spill_root)
-
-    return with_readable(request.chosen_mode, listing, attempt, between)
-
-
-def _swap(
-    catalog: Catalog,
-    run: ledger.Run,
-    load_id: int,
-    facts: TableFacts,
-    existing: queries.TableRow | None,
-    outcome: ImportResult,
-    listing: LogListing,
-    lease: Lease,
-) -> float:
-    newest = listing.checkpoints[0].fingerprint if listing.checkpoints else None
-    summary = {
-        "from_version": outcome.from_version,
-        "to_version": outcome.to_version,
-        "checkpoint_version": outcome.checkpoint_version,
-        "checkpoint_fingerprint": newest,
-        "versions": outcome.versions,
-        "adds": outcome.adds,
-        "removes": outcome.removes,
-        "live_files": outcome.live_files,
-        "seconds": outcome.seconds,
-    }
-
-    def attempt(number: int) -> float:
-        if number:
-            # The connection may have died after the commit: then it is done.
-            row = queries.table_at(catalog, facts.location)
-            if row is not None and row.live_load == load_id:
-                return 0.0
-        with catalog.dialect.errors():
-            held = lease.held()
-        if not held:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                "the import's lease was lost and another import took it; nothing was changed",
-            )
-        return swap(catalog, run, facts, load_id=load_id, expected=existing, summary=summary)
-
-    return retried(attempt)
 
 
 def _forget(executor: Executor, run: ledger.Run, request: ImportRequest) -> None:
@@ -277,18 +292,3 @@ def _remove_superseded(catalog: Catalog, load_id: int) -> None:
     except DeltaLakeError:
         # Somebody still reads it; `dl gc` or the next import removes it.
         return
-
-
-def _update(
-    catalog: Catalog,
-    request: ImportRequest,
-    listing: LogListing,
-    table: queries.TableRow,
-    executor: Executor,
-    started: float,
-) -> ImportResult:
-    """Catch up with a log that has moved on."""
-    check_agreement(catalog, table, listing, request.store.open())
-    outcome = catch_up(catalog, table, listing, request.store, executor)
-    seconds = time.perf_counter() - started
-    return replace(outcome, seconds=seconds, warnings=other_mode(request, table))

@@ -5,7 +5,7 @@ Parse a range, find which event ends which life (by bucket of the file key), pre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +17,11 @@ import xxhash
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import close_idle
+from deltalakedb.catalog.limits import unstorable
 from deltalakedb.catalog.loads.totals import live_changes
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.retry import retried
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.catalog.retry import passes, retried
+from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import spill
 from deltalakedb.importing.spill import SpillKey
 from deltalakedb.log.commit import ActionRows, StateChange
@@ -30,6 +31,7 @@ from deltalakedb.replay.events import Endings, Events, resolve
 from deltalakedb.replay.state import RangeState
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.uri import parse_database
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ class Parsed:
 
 @dataclass(frozen=True)
 class LoadSpec:
-    """How a parsed range becomes rows of a load."""
+    """How a parsed range becomes rows of a load.
+
+    `keep_connection`: whether who loads it keeps the connection for the next.
+    """
 
     parse: ParseSpec
     digest: str
@@ -77,6 +82,7 @@ class LoadSpec:
     commit_times: tuple[int, ...]
     readable: tuple[bool, ...]
     database: Secret
+    keep_connection: bool = True
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,14 @@ class Loaded:
     partitions: pa.Table
     live_changes: pa.Table
     slots: tuple[SlotRange, ...]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A part that isn't loaded, as the database has no connection for it now."""
+
+    part: int
+    error: DeltaLakeError
 
 
 def parse_parts(specs: Sequence[ParseSpec]) -> list[Parsed]:
@@ -238,30 +252,51 @@ def _slot_range(files: pa.Table, slot: int) -> SlotRange:
     return SlotRange(int(exact_low.min()), int(exact_high.max()), int(widths.max()), missing)
 
 
-def put_part(spec: LoadSpec, prepared: Prepared) -> Loaded:
+def put_part(
+    database: Secret,
+    run_key: int,
+    prepared: Prepared,
+    when: Callable[[DeltaLakeError], bool] = passes,
+) -> None:
     """Load prepared rows in one transaction with their ledger row; a repetition loads nothing.
 
-    A lost connection, a database that restarts or a lock that is held is tried again.
+    A lost connection, a database that restarts or a lock that is held is tried again, and what
+    else `when` says. Of rows that are refused the value at fault is named (`catalog.limits`).
     """
-    dialect = dialect_of(spec.database.reveal())
-    part = spec.parse.range.index
+    dialect = dialect_of(parse_database(database))
+    loaded = prepared.loaded
 
-    def attempt(_number: int) -> Loaded:
+    def attempt(_number: int) -> None:
         with dialect.errors(), dialect.loader() as loader:
-            if loader.claim(spec.run_key, part):
+            if loader.claim(run_key, loaded.part):
                 for name, table in prepared.tables.items():
                     loader.append(name, table)
-                loader.commit(spec.run_key, part, prepared.loaded.file_rows)
-        return prepared.loaded
+                loader.commit(run_key, loaded.part, loaded.file_rows)
 
-    return retried(attempt)
+    try:
+        retried(attempt, when)
+    except DatabaseBusyError:
+        raise
+    except DeltaLakeError as error:
+        raise unstorable(dialect, prepared.tables) or error from None
 
 
-def load_part(spec: LoadSpec, endings: Endings) -> Loaded:
-    """Prepare a part and load it from here."""
-    loaded = put_part(spec, prepare_part(spec, endings))
+def load_part(spec: LoadSpec, endings: Endings) -> Loaded | Refused:
+    """Prepare a part and load it from here; no worker waits for a connection."""
+    prepared = prepare_part(spec, endings)
+    try:
+        put_part(spec.database, spec.run_key, prepared, _passes_here)
+    except DatabaseBusyError as error:
+        return Refused(spec.parse.range.index, error)
+    finally:
+        if not spec.keep_connection:
+            close_idle()
     spill.drop(_spill_key(spec))
-    return loaded
+    return prepared.loaded
+
+
+def _passes_here(error: DeltaLakeError) -> bool:
+    return passes(error) and not isinstance(error, DatabaseBusyError)
 
 
 def _spill_key(spec: LoadSpec) -> SpillKey:

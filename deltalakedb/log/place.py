@@ -24,6 +24,12 @@ def log_store(log_dir: str, options: Mapping[str, object] | None = None) -> Stor
     return below
 
 
+def table_of_log(spec: StoreSpec) -> str:
+    """The table's location that a log folder's place implies."""
+    head, _, tail = spec.url.rstrip("/").rpartition("/")
+    return head if tail == "_delta_log" else spec.url
+
+
 def _stray(spec: StoreSpec) -> StoreSpec:
     """No `_delta_log` below: a log under another name, or a mistake that deserves a clear word."""
     names = [o.name for o in spec.open().list()]

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.live import ask_live
 from deltalakedb.catalog.reading.versions import check_version
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -37,20 +38,15 @@ class HeldVersion:
         return self.state.version
 
     def ask(self, question: Callable[[TableRow], T]) -> T:
-        """The answer; asked once more of the new load when the one it was asked of is gone.
+        """The answer; asked again of the new load when the one it was asked of is gone.
 
-        Raises VERSION_NOT_FOUND when the new load doesn't reach back to the version,
-        LOG_DISAGREES when the version is another one there.
+        Raises TABLE_NOT_FOUND when the table is gone, VERSION_NOT_FOUND
+        when the new load doesn't reach back to the version, LOG_DISAGREES when the version is
+        another one there.
         """
-        row = self._row
-        try:
-            return question(row)
-        except DeltaLakeError as error:
-            newer = self._newer(row, error)
-            if newer is None:
-                raise
-        self._row = newer
-        return question(newer)
+        row, answer = ask_live(self._row, question, self._current, accept=self._accept, proven=True)
+        self._row = row
+        return answer
 
     def stream(self, question: Callable[[TableRow], Iterator[T]]) -> Iterator[T]:
         """As `ask`, for an answer in pieces: once the first has come, the load stays readable."""
@@ -63,21 +59,16 @@ class HeldVersion:
         yield from first
         yield from rest
 
-    def _newer(self, row: TableRow, failure: DeltaLakeError) -> TableRow | None:
-        """The table's row if another load is live than `row` says, else None."""
-        try:
-            found = queries.lookup_table(self.catalog, row.table_id)
-        except DeltaLakeError:
-            return None  # what failed first is the news
-        if found is None:
-            raise queries.no_table(self.catalog, row.full_name) from failure
-        if found.live_load == row.live_load:
-            return None
-        check_version(self.catalog, found, self.version)
-        self._check_same(row, found)
-        return found
+    def _current(self) -> TableRow:
+        row = queries.lookup_table(self.catalog, self._row.table_id)
+        if row is None:
+            raise queries.no_table(self.catalog, self._row.full_name)
+        return row
 
-    def _check_same(self, row: TableRow, newer: TableRow) -> None:
+    def _accept(self, newer: TableRow) -> None:
+        """Raise unless the version is the same in the load that is live now."""
+        row = self._row
+        check_version(self.catalog, newer, self.version)
         state = queries.state_at(self.catalog, newer, self.version, small=True)
         same = (state.metadata, state.protocol) == (self.state.metadata, self.state.protocol)
         if same and row.head_version == self.version:

@@ -8,7 +8,7 @@ from typing import Any
 from deltalakedb import fork
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.config import CacheConfig, SqlConfig
-from deltalakedb.secret import Secret
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.table.table import Table
 from deltalakedb.uri import TableUri, parse_table_uri
 
@@ -26,7 +26,8 @@ def connect_to_table(
     """Open a catalogued table, whatever its size, with one small question to the database.
 
     `uri`: `deltasql://<database URL>.<[namespace.]table>` or `…?table=[namespace.]table`.
-    `sql_config`: takes the place of the URI's database (credentials kept out of URIs).
+    `sql_config`: takes the place of the URI's database (credentials kept out of URIs); one that
+    names a variable or a function follows a changed password.
     `cache`: of file lists on local disk: True for the defaults, a CacheConfig, or False or None
     (what ConfigFactory.create_cache_config makes of `enable_caching: false`) for none.
     Tables of one database share its connection. Raises NOT_FOUND (no catalog),
@@ -34,7 +35,7 @@ def connect_to_table(
     """
     parsed = parse_table_uri(uri)
     if sql_config is not None:
-        parsed = TableUri(Secret(sql_config.reveal_url()), parsed.namespace, parsed.table)
+        parsed = TableUri(sql_config.secret, parsed.namespace, parsed.table)
     return Table(
         parsed,
         _catalog(parsed.database),
@@ -43,9 +44,10 @@ def connect_to_table(
     )
 
 
-def _catalog(database: str) -> LightCatalog:
+def _catalog(database: DatabaseUrl) -> LightCatalog:
+    key = database.secret.reference
     with _lock:
-        catalog = _catalogs.get(database)
+        catalog = _catalogs.get(key)
         if catalog is None or not catalog.reader.is_current():
-            catalog = _catalogs[database] = LightCatalog(database)
+            catalog = _catalogs[key] = LightCatalog(database)
     return catalog

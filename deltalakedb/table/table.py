@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import operator
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.live import ask_live
 from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from deltalakedb.log.metadata import Metadata
     from deltalakedb.planning.cache import CacheStats, FileCache
     from deltalakedb.snapshot.snapshot import Snapshot
+
+T = TypeVar("T")
 
 Predicate = Any
 """A SQL string, DNF tuples (`[("a", "=", 1)]`), or a `pyarrow.compute.Expression`."""
@@ -51,7 +54,8 @@ class Table:
     """A catalogued Delta table.
 
     `version`, `metadata`, `protocol` and the delta-rs names are those of the newest version that
-    this object has seen: when it was opened, or at the last `snapshot()` or `update()`.
+    this object has seen: when it was opened, or at the last
+    `snapshot()`, `history()` or `refresh()`.
     """
 
     def __init__(
@@ -66,15 +70,22 @@ class Table:
         self._catalog = catalog
         self._cache_config = cache
         self._storage_options = dict(storage_options or {})
+        self._opened: TableRow | None = None
         self._head = self._read_head()
 
     def _read_head(self) -> _Head:
         if not self._catalog.reader.is_current():
             # Snapshots that were taken before go on with the database that they came from.
             self._catalog = LightCatalog(self._uri.database)
-        found = queries.open_head(self._catalog, self._uri.namespace, self._uri.table)
+            self._opened = None
+        if self._opened is None:
+            found = queries.open_head(self._catalog, self._uri.namespace, self._uri.table)
+        else:
+            # By its id: another table may have got the name of one that was dropped or renamed.
+            found = queries.open_head(self._catalog, None, self._opened.table_id)
         if found is None:
             raise queries.no_table(self._catalog, self._uri.name)
+        self._opened = found[0]
         return _Head(*found)
 
     @property
@@ -115,12 +126,23 @@ class Table:
     def schema(self) -> pa.Schema:
         return self._newest().schema
 
-    def update(self) -> Table:
-        """Look for newer versions; one small question."""
-        found = self._read_head()
-        if found != self._head:
-            self._head = found
+    def refresh(self) -> Table:
+        """Look for newer versions; one small question.
+
+        A table that was renamed meanwhile goes on under its new name. Raises TABLE_NOT_FOUND when
+        it was dropped.
+        """
+        head = self._read_head()
+        if head != self._head:
+            before, after = self._head.row, head.row
+            if (before.namespace, before.name) != (after.namespace, after.name):
+                self._uri = replace(self._uri, namespace=after.namespace or None, table=after.name)
+            self._head = head
         return self
+
+    def update_incremental(self) -> None:
+        """`refresh`, under delta-rs's name."""
+        self.refresh()
 
     @cached_property
     def _cache(self) -> FileCache | None:
@@ -160,17 +182,14 @@ class Table:
             )
         if version is not None:
             version = _whole(version)
-        load = self.update()._head.row.live_load
-        try:
-            return self._open(version, timestamp)
-        except DeltaLakeError:
-            if self.update()._head.row.live_load == load:
-                raise
-        # The table was imported anew between two questions.
-        return self._open(version, timestamp)
+        self.refresh()
+        return self._ask(lambda row: self._open(row, version, timestamp))
 
-    def _open(self, version: int | None, timestamp: Timestamp | None) -> Snapshot:
-        row = self._head.row
+    def _ask(self, question: Callable[[TableRow], T]) -> T:
+        """The answer of the head that was seen; of a newer one when its load is gone."""
+        return ask_live(self._head.row, question, lambda: self.refresh()._head.row, proven=True)[1]
+
+    def _open(self, row: TableRow, version: int | None, timestamp: Timestamp | None) -> Snapshot:
         if timestamp is not None:
             version = self._version_at(row, milliseconds(timestamp))
         if version is None or version == row.head_version:
@@ -193,8 +212,12 @@ class Table:
 
     def history(self, limit: int | None = None) -> History:
         """Commits, newest first, as dictionaries; prints as a table. Looks for newer ones."""
-        self.update()
-        return History(self.name, queries.history(self._catalog, self._head.row, limit))
+        self.refresh()
+        return self._history(limit)
+
+    def _history(self, limit: int | None) -> History:
+        rows = self._ask(lambda row: queries.history(self._catalog, row, limit))
+        return History(self.name, rows)
 
     def get_cache_stats(self) -> CacheStats:
         """Hits, misses and size of the local cache of file lists."""
@@ -269,8 +292,8 @@ class Table:
         from deltalakedb.display.markup import code
         from deltalakedb.snapshot.html import table_html
 
+        history = self._history(_CHARTED)
         newest = self._newest()
-        history = History(self.name, queries.history(self._catalog, self._head.row, _CHARTED))
         since = f"version {self.known_since:,}" if self.known_since else "the first version"
         facts = [
             ("readable since", since),

@@ -60,10 +60,14 @@ def file_name(write_id: str, task: int, number: int, codec: str) -> str:
 
 @dataclass(frozen=True)
 class Partitioning:
-    """How a table's rows are told apart: partition columns by logical and physical name."""
+    """How a table's rows are told apart: partition columns by logical and physical name.
+
+    `required`: those of them that are not nullable.
+    """
 
     columns: tuple[str, ...]
     physical: tuple[str, ...]
+    required: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -71,6 +75,7 @@ class Partitioning:
     ) -> Partitioning:
         """INVALID_ARGUMENT for a partition column that the table hasn't."""
         physical = []
+        required = set()
         for name in partition_columns:
             field = next((f for f in schema.fields if f.name == name), None)
             if field is None:
@@ -81,7 +86,9 @@ class Partitioning:
                     column=name,
                 )
             physical.append(field.physical_name if mapped else name)
-        return cls(tuple(partition_columns), tuple(physical))
+            if not field.nullable:
+                required.add(name)
+        return cls(tuple(partition_columns), tuple(physical), frozenset(required))
 
     def directory(self, values: Values) -> str:
         return partition_directory(self.physical, values)
@@ -118,7 +125,16 @@ class Partitioning:
             yield self._values(batch, int(order[start])), rest.take(pa.array(order[start:end]))
 
     def _values(self, batch: pa.RecordBatch, row: int) -> Values:
-        return tuple(_text(batch.column(name)[row], name) for name in self.columns)
+        found = tuple(_text(batch.column(name)[row], name) for name in self.columns)
+        for name, value in zip(self.columns, found, strict=True):
+            if value is None and name in self.required:
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.CONSTRAINT_VIOLATION,
+                    f"partition column {name!r} may not be null, and an empty text is null there "
+                    "(PROTOCOL.md, Partition Value Serialization); give it another value",
+                    constraint=name,
+                )
+        return found
 
 
 def _texts(column: pa.Array, name: str) -> tuple[list[str | None], npt.NDArray[np.int64]]:

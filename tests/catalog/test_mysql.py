@@ -283,21 +283,12 @@ def test_a_connection_killed_while_it_loads_loads_once(
     monkeypatch.setattr(mysql_text, "lines", lines_with_an_accident)
     loaded = tasks.Loaded(0, rows.num_rows, 0, 0, pa.table({}), pa.table({}), ())
     prepared = tasks.Prepared({load_files_name(run.run_key): rows}, loaded)
-    spec = _load_spec(run.run_key, catalog)
-    assert tasks.put_part(spec, prepared) == loaded
+    database = catalog.reader.url.secret
+    tasks.put_part(database, run.run_key, prepared)
     assert killed
     assert loads.read(catalog, run.run_key).num_rows == rows.num_rows
-    tasks.put_part(spec, prepared)
+    tasks.put_part(database, run.run_key, prepared)
     assert loads.read(catalog, run.run_key).num_rows == rows.num_rows
-
-
-def _load_spec(run_key: int, catalog: Catalog) -> tasks.LoadSpec:
-    from deltalakedb.log.reader import RangeSpec
-    from deltalakedb.secret import Secret
-    from deltalakedb.storage.spec import StoreSpec
-
-    parse = tasks.ParseSpec("r", StoreSpec("/"), RangeSpec(0, -1, 0, 0), 1, None)
-    return tasks.LoadSpec(parse, "", run_key, None, (), (), (), Secret(catalog.reader.url))
 
 
 def test_two_loaders_of_one_part_take_turns(catalog: Catalog) -> None:
@@ -405,7 +396,8 @@ def test_a_load_that_is_read_is_left_to_the_next_clean_up(new_catalog: Catalog) 
 _HOLDER = """
 import sys, time
 from deltalakedb.catalog.dialects import dialect_of
-lease = dialect_of(sys.argv[1]).lease(7)
+from deltalakedb.uri import parse_database
+lease = dialect_of(parse_database(sys.argv[1])).lease(7)
 assert lease is not None
 print("held", flush=True)
 time.sleep(60)
@@ -416,7 +408,7 @@ def test_a_lease_is_one_processes_own_and_dies_with_it(database: str) -> None:
     url = parse_database(database)
     dialect = dialect_of(url)
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, url], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _HOLDER, url.reveal()], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"

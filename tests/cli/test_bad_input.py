@@ -255,12 +255,12 @@ def test_no_such_database_on_the_server(postgres_server: PostgresServer, log: Pa
     assert '"nowhere" does not exist' in error_of("import", "--database", url, "--log-dir", log)
 
 
-def test_locked_sqlite_file(log: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deltalakedb.catalog.dialects.sqlite.dialect.BUSY_SECONDS", 0.5)
+def test_locked_sqlite_file(log: Path, database: Path) -> None:
     dl("import", "--database", database, "--log-dir", log)
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
-        arguments = ("import", "--database", database, "--log-dir", log, "--rebuild")
+        impatient = f"sqlite:///{database}?timeout=0.5"
+        arguments = ("import", "--database", impatient, "--log-dir", log, "--rebuild")
         assert "lock" in error_of(*arguments)
     assert dl_lines("tables", "--database", database)[0]["version"] == 13
 

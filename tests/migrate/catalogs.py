@@ -38,7 +38,7 @@ def write_log(table: Path, log: Log, first: int = 0) -> Path:
 @functools.cache
 def engine(database: str) -> sa.Engine:
     """One engine a database, whatever is imported meanwhile."""
-    return sa.create_engine(parse_database(database), pool_pre_ping=True)
+    return sa.create_engine(parse_database(database).reveal(), pool_pre_ping=True)
 
 
 @contextmanager

@@ -345,7 +345,7 @@ def test_a_lease_is_never_two_ones(dialect: Any) -> None:
 
 
 def test_a_lock_file_that_somebody_removed_or_that_cant_be_made(sqlite_url: str) -> None:
-    dialect = dialect_of(sqlite_url)
+    dialect = dialect_of(parse_database(sqlite_url))
     folder = Path(sqlite_url.removeprefix("sqlite:///")).parent
     lease = dialect.lease(5)
     assert lease is not None

@@ -41,6 +41,7 @@ from tests.migrate.catalogs import (
     write_log,
 )
 from tests.replay.generated import Log, add, logs, naive, remove, table_commit
+from tests.table.opening import open_table
 
 LOG: Log = [
     table_commit(),
@@ -499,7 +500,7 @@ def test_a_name_can_be_taken_once(table: Path, sqlite_url: str, tmp_path: Path) 
     other = tmp_path / "elsewhere" / "orders"
     write_log(other, MORE)
     error = refusal(other, sqlite_url)
-    assert error.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+    assert error.kind is DeltaLakeErrorKind.TABLE_EXISTS
     assert str(table) in error.message
     assert "--table-name" in error.message
     import_(other, sqlite_url, table_name="second.orders")
@@ -520,7 +521,7 @@ def test_a_table_keeps_its_name_and_is_not_renamed_in_passing(table: Path, sqlit
 
 @pytest.mark.parametrize("name", ["", "a.", "."])
 def test_a_name_must_be_one(table: Path, sqlite_url: str, name: str) -> None:
-    with pytest.raises(DeltaLakeError, match="no table name"):
+    with pytest.raises(DeltaLakeError, match="can't be the name"):
         import_(table, sqlite_url, table_name=name)
 
 
@@ -573,18 +574,44 @@ def test_many_tables_are_kept_apart(table: Path, catalog_url: str, tmp_path: Pat
     assert left_over(catalog_url) == {}
 
 
-@pytest.mark.parametrize("mode", ["fast", "full-history"])
-def test_the_mode_of_a_catalogued_table_stays_and_is_told(
-    table: Path, sqlite_url: str, mode: str
+def test_a_fast_import_gets_its_history_when_that_is_asked_for(
+    table: Path, catalog_url: str, other_catalog: str
 ) -> None:
-    other = "fast" if mode == "full-history" else "full-history"
-    import_(table, sqlite_url, mode=mode)
-    result = import_(table, sqlite_url, mode=other)
-    assert (result.status, result.mode) == ("unchanged", mode)
-    [warning] = result.warnings
-    assert mode in warning
-    assert "--rebuild" in warning
-    assert import_(table, sqlite_url, mode=mode).warnings == ()
+    held_at_2 = [add("b", size=2, value="2"), add("c", size=3, value="1")]
+    checkpoint = table / "_delta_log" / f"{2:020d}.checkpoint.parquet"
+    write_checkpoint(checkpoint, [*table_commit(), *held_at_2, LOG[2][-1]])
+    import_(table, other_catalog)
+    first = import_(table, catalog_url, mode="fast")
+    assert first.known_since == 2
+    held = open_table(catalog_url, "orders").snapshot()
+    paths = held.plan()["path"].to_pylist()
+    planned = import_(table, catalog_url, dry_run=True)
+    assert (planned.mode, planned.from_version) == ("full-history", 0)
+    result = import_(table, catalog_url)
+    assert (result.status, result.mode) == ("imported", "full-history")
+    assert (result.table_id, result.known_since, result.warnings) == (first.table_id, 0, ())
+    assert content(catalog_url, "orders") == content(other_catalog, "orders")
+    assert left_over(catalog_url) == {}
+    assert sorted(held.plan()["path"].to_pylist()) == sorted(paths)
+    assert import_(table, catalog_url).status == "unchanged"
+
+
+def test_a_log_that_was_rewritten_is_no_history(table: Path, sqlite_url: str) -> None:
+    import_(table, sqlite_url, mode="fast")
+    write_log(table, [*LOG[:3], [add("other", size=7)]], first=3)
+    assert refusal(table, sqlite_url, mode="full-history").kind is DeltaLakeErrorKind.LOG_DISAGREES
+
+
+def test_a_full_import_keeps_its_history_and_says_so(table: Path, sqlite_url: str) -> None:
+    import_(table, sqlite_url)
+    for dry_run in (True, False):
+        result = import_(table, sqlite_url, mode="fast", dry_run=dry_run)
+        assert result.mode == "full-history"
+        [warning] = result.warnings
+        assert "keeps the history" in warning
+        assert "--rebuild" in warning
+    assert result.status == "unchanged"
+    assert import_(table, sqlite_url).warnings == ()
 
 
 def test_the_schema_is_what_the_migrations_make(table: Path, catalog_url: str) -> None:

@@ -191,10 +191,8 @@ def test_a_worker_without_the_secret_says_so_without_showing_it(
     table: Path, dask_client: Client
 ) -> None:
     missing = Secret.from_reference("0123456789ABCDEF")
-    parse = ParseSpec("r.0", StoreSpec("/"), RangeSpec(0, -1, 0, 0), 1, None)
-    spec = LoadSpec(parse, "", 1, None, (), (), (), missing)
-    empty = tasks.Prepared({}, tasks.Loaded(0, 0, 0, 0, None, ()))
-    future = dask_client.submit(tasks.put_part, spec, empty, pure=False)
+    empty = tasks.Prepared({}, tasks.Loaded(0, 0, 0, 0, None, None, ()))
+    future = dask_client.submit(tasks.put_part, missing, 1, empty, pure=False)
     error = future.exception(timeout=30)
     assert isinstance(error, DeltaLakeError)
     assert error.kind is DeltaLakeErrorKind.AUTHENTICATION_ERROR

@@ -70,8 +70,7 @@ def end_session(reader: Reader) -> None:
     import psycopg2
 
     [(pid,)] = reader.rows("SELECT pg_backend_pid()")
-    url = reader.url.replace("postgresql+psycopg2", "postgresql")
-    other = psycopg2.connect(url)
+    other = psycopg2.connect(reader.url.render("postgresql", {}))
     other.autocommit = True
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))

@@ -224,7 +224,7 @@ def test_a_database_that_was_replaced_is_opened_anew(tmp_path: Path) -> None:
                 file.unlink()
     assert paths == [[f"day=2024-05-01/{name}.parquet"] for name in ("first", "second")]
     assert held.files() == paths[0]
-    assert held.update().files() == paths[1]
+    assert held.refresh().files() == paths[1]
 
 
 def test_every_database_answers(tmp_path: Path, any_catalog_url: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from deltalakedb.catalog.dialects.reader import Reader
+from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.config import CacheConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.snapshot.snapshot import Snapshot
-from tests.table.opening import GrowingTable, add, asked, first_actions, remove
+from tests.cli.commands import dl_lines
+from tests.table.opening import NAME, GrowingTable, add, asked, first_actions, remove
 
 
 @pytest.fixture
@@ -82,6 +85,51 @@ def test_a_held_table_has_its_history(made: GrowingTable) -> None:
     made.imported(rebuild=True)
     assert [entry["version"] for entry in table.history()] == [2, 1, 0]
     assert table.files() == made.open().files()
+
+
+def rebuilt_before(made: GrowingTable, reader: Reader, question: str) -> Callable[[], bool]:
+    """Have the table imported anew before the reader asks `question` next; tells if it has."""
+    rows, done = reader.rows, []
+
+    def swapped(sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        if question in sql and not done:
+            done.append(sql)
+            made.imported(rebuild=True)
+        return rows(sql, params)
+
+    reader.__dict__["rows"] = swapped
+    return lambda: bool(done)
+
+
+def test_an_answer_of_two_questions_is_of_one_load(made: GrowingTable) -> None:
+    """History that is gone looks like no history; so do transactions."""
+    table = made.open()
+    snapshot = table.snapshot()
+    swapped = rebuilt_before(made, table._catalog.reader, "FROM dl_versions")
+    assert [entry["version"] for entry in table.history()] == [2, 1, 0]
+    assert swapped()
+    swapped = rebuilt_before(made, table._catalog.reader, "FROM dl_txns")
+    assert list(snapshot.transactions) == ["etl"]
+    assert swapped()
+
+
+@pytest.mark.parametrize(
+    ("command", "question"), [("history", "FROM dl_versions"), ("show", "FROM dl_txns")]
+)
+def test_a_command_answers_of_one_load(
+    made: GrowingTable, monkeypatch: pytest.MonkeyPatch, command: str, question: str
+) -> None:
+    expected = dl_lines(command, NAME, "--database", made.database)
+    opened: list[Callable[[], bool]] = []
+    original = LightCatalog.__init__
+
+    def opens(self: LightCatalog, database: str) -> None:
+        original(self, database)
+        opened.append(rebuilt_before(made, self.reader, question))
+
+    monkeypatch.setattr(LightCatalog, "__init__", opens)
+    assert dl_lines(command, NAME, "--database", made.database) == expected
+    assert any(swapped() for swapped in opened)
 
 
 def test_another_log_is_no_later_load_of_the_same(made: GrowingTable) -> None:

@@ -185,6 +185,13 @@ def test_odd_partition_values(tmp_path: Path) -> None:
     assert {add["partitionValues"]["p=%"] for add in written.adds} == {*ODD, None}
 
 
+def test_empty_text_is_null_in_partition_values(tmp_path: Path) -> None:
+    schema = pa.schema([("n", pa.int64()), pa.field("p", pa.string(), nullable=False)])
+    with pytest.raises(DeltaLakeError, match="empty text is null") as caught:
+        Made(tmp_path, schema, ["p"]).write(pa.table({"n": [1, 2], "p": ["a", ""]}))
+    assert caught.value.kind is DeltaLakeErrorKind.CONSTRAINT_VIOLATION
+
+
 def test_every_kind_of_input(tmp_path: Path) -> None:
     table = pa.table({"n": [1, 2], "s": ["a", None]})
     frame = pd.DataFrame({"n": [3, 4], "s": ["c", None]})

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import redact
-
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.base import Dialect
+    from deltalakedb.database_url import DatabaseUrl
 
 
-def dialect_of(url: str) -> Dialect:
-    """The dialect of a SQLAlchemy URL. Raises INVALID_ARGUMENT for a database we don't speak."""
-    scheme = url.partition(":")[0].partition("+")[0]
-    if scheme == "sqlite":
+def dialect_of(url: DatabaseUrl) -> Dialect:
+    """What speaks to the database of a URL."""
+    if url.dialect == "sqlite":
         from deltalakedb.catalog.dialects.sqlite.dialect import SqliteDialect
 
         return SqliteDialect(url)
-    if scheme == "postgresql":
+    if url.dialect == "postgresql":
         from deltalakedb.catalog.dialects.postgresql.dialect import PostgresDialect
 
         return PostgresDialect(url)
-    if scheme in ("mysql", "mariadb"):
-        from deltalakedb.catalog.dialects.mysql.dialect import MySqlDialect
+    from deltalakedb.catalog.dialects.mysql.dialect import MySqlDialect
 
-        return MySqlDialect(url)
-    raise DeltaLakeError(
-        DeltaLakeErrorKind.INVALID_ARGUMENT,
-        f"no dialect for {redact(url)}: use a SQLite path, postgresql://…, mysql://… or mariadb://…",
-        scheme=scheme,
-    )
+    return MySqlDialect(url)

@@ -9,18 +9,24 @@ from __future__ import annotations
 import os
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.retry import passes, retried
 from deltalakedb.catalog.views import VIEWS
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
-from deltalakedb.redact import redact
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
+
+T = TypeVar("T")
+
+_CONNECT_ATTEMPTS = 10
+"""With the pauses between them about half a minute."""
 
 
 class Loader(ABC):
@@ -66,7 +72,7 @@ class Lease(ABC):
 
 
 class Dialect(ABC):
-    """One database. Instances are stateless apart from the URL."""
+    """One database. Instances know its URL, and whether it has been reached."""
 
     parallel_load: ClassVar[bool]
     """Whether workers may load at the same time, each over a connection of its own."""
@@ -74,18 +80,23 @@ class Dialect(ABC):
     """Whether `dl_files` is a partitioned table; else it is a view of all loads' tables."""
     closed_before_fork: ClassVar[bool] = False
     """Whether a child is harmed already by inheriting an open connection."""
+    holds_nul: ClassVar[bool] = True
+    """Whether text may hold the character NUL."""
+    text_bytes: ClassVar[int | None] = None
+    """How many bytes a plain TEXT column takes at most; None for as many as there are."""
     index_builds: ClassVar[int] = 1
     """How many indexes of a load are built at the same time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self._url = url
+        self._reached = False
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({redact(self._url)!r})"
+        return f"{type(self).__name__}({self.described!r})"
 
     @property
     def described(self) -> str:
-        return redact(self._url)
+        return str(self._url)
 
     def engine(self, **options: Any) -> sa.Engine:
         """A SQLAlchemy engine; `options` are those of a pool (SqlConfig).
@@ -235,10 +246,31 @@ class Dialect(ABC):
         """A transaction that will write."""
         return engine.begin()
 
+    def _patiently(self, connect: Callable[[], T]) -> T:
+        """A new connection, for which is waited while the database has none to give.
+
+        One that was reached before may be refusing because it restarts; of another one an error
+        in its URL is told at once.
+        """
+
+        def attempt(_number: int) -> T:
+            with self.errors():
+                return connect()
+
+        def waits(error: DeltaLakeError) -> bool:
+            return isinstance(error, DatabaseBusyError) or (self._reached and passes(error))
+
+        connection = retried(attempt, waits, _CONNECT_ATTEMPTS)
+        self._reached = True
+        return connection
+
     def _error(
-        self, kind: DeltaLakeErrorKind, what: str, advice: str, *, permanent: bool = False
+        self,
+        kind: DeltaLakeErrorKind,
+        what: str,
+        advice: str,
+        type_: type[DeltaLakeError] = DeltaLakeError,
     ) -> DeltaLakeError:
-        type_ = PermanentDatabaseError if permanent else DeltaLakeError
         return type_(kind, f"{self.described}: {what}; {advice}", database=self.described)
 
 

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb import fork
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Reader(ABC):
 
     paramstyle = "?"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: DatabaseUrl) -> None:
         self.url = url
         self._connection: Any = None
         self._lock = fork.Lock()
@@ -76,7 +77,7 @@ class Reader(ABC):
     def _no_catalog(self) -> DeltaLakeError:
         from deltalakedb.catalog.schema_version import no_catalog
 
-        return no_catalog(self.url)
+        return no_catalog(str(self.url))
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -121,22 +122,16 @@ class Reader(ABC):
         """Whether the database has no such table, so no catalog."""
 
 
-def reader_of(url: str) -> Reader:
-    """A reader for a SQLAlchemy URL (as `uri.parse_database` gives it)."""
-    scheme = url.partition(":")[0].partition("+")[0]
-    if scheme == "sqlite":
+def reader_of(url: DatabaseUrl) -> Reader:
+    """A reader of the database of a URL."""
+    if url.dialect == "sqlite":
         from deltalakedb.catalog.dialects.sqlite.reader import SqliteReader
 
         return SqliteReader(url)
-    if scheme == "postgresql":
+    if url.dialect == "postgresql":
         from deltalakedb.catalog.dialects.postgresql.reader import PostgresReader
 
         return PostgresReader(url)
-    if scheme in ("mysql", "mariadb"):
-        from deltalakedb.catalog.dialects.mysql.reader import MySqlReader
+    from deltalakedb.catalog.dialects.mysql.reader import MySqlReader
 
-        return MySqlReader(url)
-    from deltalakedb.catalog.dialects import dialect_of
-
-    dialect_of(url)  # raises, naming the databases there are
-    raise AssertionError("unreachable")
+    return MySqlReader(url)

@@ -12,8 +12,10 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import mirror, outbox
+from deltalakedb.catalog.dialects.base import Lease
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms, unloaded_parts
 from deltalakedb.catalog.records import TableRow, in_heap
+from deltalakedb.catalog.table_name import full_name
 from deltalakedb.catalog.tables import heads, tables
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
@@ -38,12 +40,28 @@ class TableFacts:
 
     @property
     def full_name(self) -> str:
-        return f"{self.namespace}.{self.name}" if self.namespace else self.name
+        return full_name(self.namespace, self.name)
 
 
 def lease_key(location: str) -> int:
     """The 64-bit key of the lease under which a location is imported."""
     return int(location_hash(location)[:16], 16) - 2**63
+
+
+def location_lease(catalog: Catalog, location: str) -> Lease:
+    """The lease of a location, for whoever changes what the catalog says of it.
+
+    Raises CONCURRENCY_ERROR while another holds it.
+    """
+    with catalog.dialect.errors():
+        lease = catalog.dialect.lease(lease_key(location))
+    if lease is None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONCURRENCY_ERROR,
+            f"another import of {location} is running; wait for it, or stop it and run again",
+            location=location,
+        )
+    return lease
 
 
 def index_load(catalog: Catalog, load_id: int, columns: Sequence[Sequence[str]]) -> None:
@@ -117,7 +135,7 @@ def swap(
                 _update(connection, facts, head, current)
         except sa.exc.IntegrityError:
             raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                DeltaLakeErrorKind.TABLE_EXISTS,
                 f"the name {facts.full_name} was taken by the import of another table meanwhile; "
                 "give another with --table-name",
                 table=facts.full_name,

@@ -10,7 +10,7 @@ from deltalakedb import fork
 from deltalakedb.catalog.dialects.reader import Reader, reader_of
 from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.records import TableRow, TextTest
-from deltalakedb.uri import parse_database
+from deltalakedb.database_url import DatabaseUrl
 
 
 class PartitionRow(NamedTuple):
@@ -45,8 +45,8 @@ class PartitionSet:
 class LightCatalog:
     """A catalog that is only read. Cheap: no connection is made before the first question."""
 
-    def __init__(self, database: str) -> None:
-        self.reader: Reader = reader_of(parse_database(database))
+    def __init__(self, database: DatabaseUrl) -> None:
+        self.reader: Reader = reader_of(database)
         self._catalog_id: str | None = None
         self._partitions: tuple[int, int, int, PartitionSet] | None = None
         """Of a load, from which version on to which, what `partitions` found."""

@@ -17,10 +17,10 @@ from deltalakedb.catalog.records import (
     load_files_name,
 )
 from deltalakedb.catalog.schema_version import check_schema_version
+from deltalakedb.catalog.table_name import is_uuid, may_be_stored
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
 from deltalakedb.log.rows import LIVE
-from deltalakedb.redact import redact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +63,8 @@ def lookup_table(catalog: Readable, reference: str) -> TableRow | None:
 
     Raises INVALID_ARGUMENT when a bare name stands in several namespaces.
     """
+    if not may_be_stored(reference):
+        return None
     reader = catalog.reader
     select = f"SELECT {_ROW} FROM {_TABLES} WHERE"
     if is_uuid(reference):
@@ -86,18 +88,10 @@ def lookup_table(catalog: Readable, reference: str) -> TableRow | None:
     return rows[0] if rows else None
 
 
-def is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
-
-
 def no_table(catalog: Readable, reference: str) -> DeltaLakeError:
     return DeltaLakeError(
         DeltaLakeErrorKind.TABLE_NOT_FOUND,
-        f"no table {reference} in {redact(catalog.reader.url)}; `dl tables` lists those there are",
+        f"no table {reference} in {catalog.reader.url}; `dl tables` lists those there are",
         table=reference,
     )
 
@@ -108,6 +102,25 @@ def find_table(catalog: Readable, reference: str) -> TableRow:
     if found is None:
         raise no_table(catalog, reference)
     return found
+
+
+def check_name_is_free(
+    catalog: Readable, full_name: str, advice: str, own: TableRow | None = None
+) -> None:
+    """Raise TABLE_EXISTS when another table than `own` is called so, however its dots are split."""
+    pieces = full_name.split(".")
+    splits = [(".".join(pieces[:at]), ".".join(pieces[at:])) for at in range(len(pieces))]
+    where = " OR ".join(["t.namespace = ? AND t.name = ?"] * len(splits))
+    found = catalog.reader.rows(
+        f"SELECT t.table_id, t.location FROM dl_tables t WHERE {where}", sum(splits, ())
+    )
+    for table_id, location in found:
+        if own is None or table_id != own.table_id:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.TABLE_EXISTS,
+                f"the name {full_name} is taken by the table at {location}; {advice}",
+                table=full_name,
+            )
 
 
 def table_at(catalog: Readable, location: str) -> TableRow | None:
@@ -125,6 +138,8 @@ def open_head(
 
     `namespace` None: the name decides, as in `lookup_table`. None when there is no such table.
     """
+    if not may_be_stored(f"{namespace}.{name}"):
+        return None
     metadata = ", ".join(f"m.{c}" for c in _METADATA)
     protocol = ", ".join(f"p.{c}" for c in _PROTOCOL)
     where = "t.table_id = ?" if is_uuid(name) else "t.name = ?"
@@ -142,7 +157,7 @@ def open_head(
     )
     if not found:
         return None
-    check_schema_version(found[0][0], catalog.reader.url)
+    check_schema_version(found[0][0], str(catalog.reader.url))
     if len(found) > 1 and found[0][3] != "":
         lookup_table(catalog, name)  # raises, naming them
     row = found[0][1:]
@@ -174,6 +189,9 @@ def state_at(
         found = proven_rows(catalog.reader, table, version, picked, select, params)
         return [row[1:] for row in found]
 
+    txns = [] if small else held(("app_id", "version", "last_updated"), "dl_txns")
+    domains = [] if small else held(("domain", "configuration"), "dl_domains")
+    # Last, since there always is one: that it is found proves that the load's rows were all there.
     metadata = held(_METADATA, "dl_metadata")
     protocol = held(_PROTOCOL, "dl_protocols")
     if not metadata or not protocol:
@@ -183,8 +201,6 @@ def state_at(
             f"version {version} of table {table.full_name} has no {what} action",
             version=version,
         )
-    txns = [] if small else held(("app_id", "version", "last_updated"), "dl_txns")
-    domains = [] if small else held(("domain", "configuration"), "dl_domains")
     return TableState(
         version=version,
         metadata=_metadata(metadata[0]),
@@ -373,7 +389,7 @@ _BOOLEANS = ("readable", "is_blind_append")
 
 def history(catalog: Readable, table: TableRow, limit: int | None = None) -> list[dict[str, Any]]:
     """Rows of `dl_versions`, newest first."""
-    cut = "" if limit is None else f" LIMIT {int(limit)}"
+    cut = "" if limit is None else f" LIMIT {max(int(limit), 1)}"
     names = ", ".join(HISTORY)
     found = proven_rows(
         catalog.reader,
@@ -386,7 +402,7 @@ def history(catalog: Readable, table: TableRow, limit: int | None = None) -> lis
     )
     found.sort(key=lambda row: -row[0])
     result = []
-    for row in found:
+    for row in found[:limit]:
         entry = dict(zip(HISTORY, row, strict=True))
         for name in _BOOLEANS:
             if entry[name] is not None:

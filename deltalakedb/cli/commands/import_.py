@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 )
 @click.option("--table-name", metavar="NAME", help="[namespace.]name; by default the folder's.")
 @options.places
+@click.option(
+    "--connections",
+    type=click.IntRange(min=5),
+    metavar="N",
+    help="Connections to the database at most, 4 of them for the command itself; by default 16.",
+)
 @click.option("--dry-run", is_flag=True, help="Tell what would be read, and write nothing.")
 @click.option("--rebuild", is_flag=True, help="Import anew, although the table is there.")
 @options.storage_option
@@ -51,6 +57,7 @@ def command(
     workers: int | None,
     scheduler: str | None,
     local_directory: str | None,
+    connections: int | None,
     dry_run: bool,
     rebuild: bool,
     storage_options: dict[str, str],
@@ -80,6 +87,7 @@ def command(
                 "rebuild": rebuild,
                 "dry_run": dry_run,
                 "storage_options": storage_options,
+                **({} if connections is None else {"connections": connections}),
             },
         )
     except BaseException as error:

@@ -36,8 +36,8 @@ def dump(revision: str) -> str:
 def make(database: str, revision: str) -> None:
     """A filled catalog of a revision, in an empty database."""
     url = parse_database(database)
-    if url.startswith("sqlite"):
-        with sqlite3.connect(sa.make_url(url).database or "") as target:
+    if url.dialect == "sqlite":
+        with sqlite3.connect(url.name) as target:
             target.executescript(dump(revision))
         target.close()
         return

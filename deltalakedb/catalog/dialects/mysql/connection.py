@@ -11,12 +11,15 @@ import hashlib
 import selectors
 from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pymysql
 from pymysql.connections import Connection, MySQLResult
 from pymysql.constants import CLIENT
 from pymysql.protocol import MysqlPacket
+
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.uri import renewed
 
 _PACKET_BYTES = 256 << 10
 """Of LOAD DATA; every server takes it (the least sensible max_allowed_packet is 1 MiB)."""
@@ -47,6 +50,22 @@ class MySqlConnection(_PymysqlConnection):  # type: ignore[misc]
     """A connection whose LOAD DATA LOCAL INFILE is fed with `feed`."""
 
     feed: Iterable[memoryview] | None = None
+    _read_timeout: float | None
+
+    def connect(self, sock: Any = None) -> None:
+        """Connect; also a server that takes the connection has to say something in time."""
+        patience: float | None = self._read_timeout
+        self._read_timeout = self.connect_timeout
+        try:
+            super().connect(sock)
+        except pymysql.OperationalError as error:
+            if not isinstance(error.__context__, TimeoutError):
+                raise
+            raise pymysql.OperationalError(
+                2003, f"no answer from {self.host!r} within {self.connect_timeout} s"
+            ) from None
+        finally:
+            self._read_timeout = patience
 
     def row_packets(self) -> Iterator[bytes]:
         """The rows of an unbuffered query as they come, each as its packet's payload.
@@ -142,23 +161,18 @@ class _Result(_PymysqlResult):  # type: ignore[misc]
         self._read_ok_packet(connection._read_packet())
 
 
-def connect(url: str, **options: Any) -> MySqlConnection:
-    """Connect to the database of a SQLAlchemy URL; `options` are pymysql's.
-
-    Parameters of the URL's query are handed to the driver: ssl_ca, unix_socket, …
-    """
-    parts = urlsplit(url)
-    given: dict[str, Any] = {
-        name: int(value) if value.isdigit() else value for name, value in parse_qsl(parts.query)
-    }
+def connect(url: DatabaseUrl, **options: Any) -> MySqlConnection:
+    """Connect to the database of a URL; `options` are pymysql's, before those of the URL."""
+    now = renewed(url)
+    host, port = now.hosts[0] if now.hosts else ("", None)
     return MySqlConnection(
         **{
-            **given,
-            "host": parts.hostname or "localhost",
-            "port": parts.port or 3306,
-            "user": unquote(parts.username or ""),
-            "password": unquote(parts.password or ""),
-            "database": unquote(parts.path.lstrip("/")),
+            **{name: _typed(name, value) for name, value in now.driver_options.items()},
+            "host": host.strip("[]") or "localhost",
+            "port": port or 3306,
+            "user": now.user or "",
+            "password": now.password.reveal() if now.password is not None else "",
+            "database": now.name,
             "charset": "utf8mb4",
             "client_flag": CLIENT.FOUND_ROWS,
             "init_command": _SESSION,
@@ -167,7 +181,30 @@ def connect(url: str, **options: Any) -> MySqlConnection:
     )
 
 
-def lock_name(url: str, purpose: str) -> str:
+_SWITCHES = frozenset({"ssl_verify_cert", "ssl_verify_identity", "ssl_disabled"})
+_NUMBERS = frozenset({"connect_timeout", "read_timeout", "write_timeout", "max_allowed_packet"})
+
+
+def _typed(name: str, value: str) -> str | int | bool:
+    """An option's value as the driver wants it. INVALID_ARGUMENT for one of another kind."""
+    if name in _SWITCHES:
+        if value.lower() in ("true", "1", "yes", "on"):
+            return True
+        if value.lower() in ("false", "0", "no", "off"):
+            return False
+    elif name not in _NUMBERS:
+        return value
+    elif value.isdecimal():
+        return int(value)
+    kind = "true or false" if name in _SWITCHES else "a whole number"
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.INVALID_ARGUMENT,
+        f"the database URL's option {name}={value} has to be {kind}",
+        option=name,
+    )
+
+
+def lock_name(url: DatabaseUrl, purpose: str) -> str:
     """A name for GET_LOCK: of the whole server, 64 characters at most, so with the database."""
-    database = hashlib.blake2b(urlsplit(url).path.encode(), digest_size=12).hexdigest()
+    database = hashlib.blake2b(url.name.encode(), digest_size=12).hexdigest()
     return f"dl.{database}.{purpose}"

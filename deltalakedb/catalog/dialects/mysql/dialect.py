@@ -21,6 +21,7 @@ from deltalakedb.catalog.commit_tables import metadata
 from deltalakedb.catalog.dialects.base import Dialect, Lease, Loader
 from deltalakedb.catalog.dialects.mysql.connection import MySqlConnection, connect, lock_name
 from deltalakedb.catalog.dialects.mysql.error import (
+    BUSY,
     LOCK_WAIT_TIMEOUT,
     kind_and_advice,
     number_and_text,
@@ -37,7 +38,7 @@ from deltalakedb.catalog.dialects.mysql.views import (
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import load_files, tables
 from deltalakedb.catalog.views import VIEWS
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
 
 _BATCH_BYTES = 32 << 20
 _VIEWS_LOCK_SECONDS = 60
@@ -47,10 +48,14 @@ _VIEWS_PATIENCE_SECONDS = 600.0
 
 class MySqlDialect(Dialect):
     parallel_load: ClassVar[bool] = True
+    text_bytes: ClassVar[int | None] = 65_535
 
     def _engine(self, **options: Any) -> sa.Engine:
+        def connected() -> MySqlConnection:
+            return self._patiently(lambda: connect(self._url))
+
         engine = sa.create_engine(
-            "mysql+pymysql://", creator=lambda: connect(self._url), pool_pre_ping=True, **options
+            "mysql+pymysql://", creator=connected, pool_pre_ping=True, **options
         )
 
         @sa.event.listens_for(engine, "begin")
@@ -73,7 +78,8 @@ class MySqlDialect(Dialect):
     def translate(self, error: Exception) -> DeltaLakeError:
         number, text = number_and_text(error)
         kind, advice = kind_and_advice(number)
-        return self._error(kind, text, advice)
+        type_ = DatabaseBusyError if number in BUSY else DeltaLakeError
+        return self._error(kind, text, advice, type_)
 
     def lease(self, key: int) -> Lease | None:
         lease = _NamedLock(self, lock_name(self._url, f"{key & (2**64 - 1):016x}"))

@@ -8,6 +8,8 @@ LOCK_WAIT_TIMEOUT = 1205
 LOCAL_INFILE_OFF = frozenset({1148, 3948, 4166})
 """The server, or something between, doesn't allow LOAD DATA LOCAL INFILE."""
 NO_SUCH_TABLE = 1146
+BUSY = frozenset({1040, 1203, 1226})
+"""All connections are in use, those of the server or of the user."""
 LOST = frozenset({0, 1053, 1927, 2006, 2013, 2014, 2055, 4031})
 """The connection is gone: server restarted, session killed, network cut."""
 
@@ -24,15 +26,17 @@ _CASES: dict[int, _Case] = {
     1044: (_K.AUTHENTICATION_ERROR, "grant the user ALL on the database"),
     1045: (
         _K.AUTHENTICATION_ERROR,
-        "check user and password in the URL (percent-encode special characters)",
+        "check user and password in the URL (percent-encode special characters); if the "
+        "password was changed, open the table again with the new one",
     ),
     1698: (_K.AUTHENTICATION_ERROR, "this account has no password login; use another user"),
     1142: (_K.AUTHENTICATION_ERROR, "grant the user ALL on the database"),
     1227: (_K.AUTHENTICATION_ERROR, "grant the user ALL on the database"),
     1049: (_K.NOT_FOUND, "create it with CREATE DATABASE, then run again"),
     NO_SUCH_TABLE: (_K.DATABASE_ERROR, "it was removed meanwhile; run again"),
-    1040: (_K.DATABASE_ERROR, "raise max_connections, or use fewer workers"),
-    1203: (_K.DATABASE_ERROR, "raise max_user_connections, or use fewer workers"),
+    1040: (_K.DATABASE_ERROR, "raise max_connections, or use fewer --connections"),
+    1203: (_K.DATABASE_ERROR, "raise max_user_connections, or use fewer --connections"),
+    1226: (_K.DATABASE_ERROR, "raise the user's limits, or use fewer --connections"),
     2002: (_K.DATABASE_ERROR, "check that the server runs and listens"),
     2003: (_K.DATABASE_ERROR, "check host and port, and that the server runs and listens"),
     2005: (_K.DATABASE_ERROR, "check the host in the URL"),

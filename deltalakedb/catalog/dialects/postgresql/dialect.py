@@ -20,23 +20,47 @@ from deltalakedb.catalog.dialects.base import (
     one_line,
     take_idle,
 )
+from deltalakedb.catalog.dialects.postgresql.connection import connect, libpq_uri
+from deltalakedb.catalog.dialects.statements import cancellable
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import (
+    DatabaseBusyError,
+    DeltaLakeError,
+    DeltaLakeErrorKind,
+    PermanentDatabaseError,
+)
 
 _READERS_SECONDS = 0.5
 """How long a swap waits for queries that began before it."""
 # Feature not supported, data exception, integrity constraint, syntax or access, program limit.
 _PERMANENT_CLASSES = frozenset({"0A", "22", "23", "42", "54"})
 _DISK_FULL = "53100"
+_BUSY_STATES = frozenset({"53300", "57P03"})
+# Neither driver tells the state of an error in connecting.
+_BUSY_SIGNS = (
+    "too many clients",
+    "too many connections",
+    "remaining connection slots",
+    "database system is starting up",
+    "database system is shutting down",
+    "database system is in recovery",
+    "database system is not",
+)
 
 
 class PostgresDialect(Dialect):
     parallel_load: ClassVar[bool] = True
+    holds_nul: ClassVar[bool] = False
     partitions_files: ClassVar[bool] = True
     index_builds: ClassVar[int] = 2
 
     def _engine(self, **options: Any) -> sa.Engine:
-        return sa.create_engine(self._url, pool_pre_ping=True, **options)
+        def connected() -> Any:
+            return self._patiently(lambda: connect(self._url))
+
+        return sa.create_engine(
+            "postgresql+psycopg2://", creator=connected, pool_pre_ping=True, **options
+        )
 
     def exists(self) -> bool:
         return True
@@ -44,13 +68,12 @@ class PostgresDialect(Dialect):
     @property
     def uri(self) -> str:
         """The URL as libpq reads it."""
-        url = sa.make_url(self._url).set(drivername="postgresql")
-        return url.render_as_string(hide_password=False)
+        return libpq_uri(self._url)
 
     def _adbc(self) -> Any:
         from adbc_driver_postgresql import dbapi
 
-        return dbapi.connect(self.uri)
+        return cancellable(dbapi.connect(self.uri), dbapi.Connection.adbc_cancel)
 
     def is_database_error(self, error: Exception) -> bool:
         if super().is_database_error(error):
@@ -59,11 +82,20 @@ class PostgresDialect(Dialect):
 
     def translate(self, error: Exception) -> DeltaLakeError:
         text = one_line(error)
+        if _sqlstate(error) in _BUSY_STATES or any(sign in text for sign in _BUSY_SIGNS):
+            return self._error(
+                DeltaLakeErrorKind.DATABASE_ERROR,
+                text,
+                "run again in a moment; raise max_connections if it happens often, or use fewer "
+                "--connections",
+                DatabaseBusyError,
+            )
         if "authentication failed" in text or "no password supplied" in text:
             return self._error(
                 DeltaLakeErrorKind.AUTHENTICATION_ERROR,
                 text,
-                "check user and password in the URL (percent-encode special characters)",
+                "check user and password in the URL (percent-encode special characters); if the "
+                "password was changed, open the table again with the new one",
             )
         if "does not exist" in text and "database" in text:
             return self._error(
@@ -75,6 +107,12 @@ class PostgresDialect(Dialect):
                 text,
                 "grant the user CREATE on the database's schema",
             )
+        if "timeout expired" in text:
+            return self._error(
+                DeltaLakeErrorKind.TIMEOUT_ERROR,
+                text,
+                "nobody answers there: check host and port, and that no firewall is between",
+            )
         if "timeout" in text:
             return self._error(DeltaLakeErrorKind.TIMEOUT_ERROR, text, "run again")
         if any(sign in text for sign in ("could not connect", "refused", "could not translate")):
@@ -85,7 +123,7 @@ class PostgresDialect(Dialect):
             DeltaLakeErrorKind.DATABASE_ERROR,
             text,
             "see the server's log",
-            permanent=_is_permanent(error),
+            PermanentDatabaseError if _is_permanent(error) else DeltaLakeError,
         )
 
     def lease(self, key: int) -> Lease | None:
@@ -179,9 +217,14 @@ def _readers(connection: sa.Connection) -> set[str]:
 
 def _is_permanent(error: Exception) -> bool:
     """Whether the server has said that the statement itself is at fault."""
-    inner = getattr(error, "orig", None) or error
-    state = getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None) or ""
+    state = _sqlstate(error)
     return state[:2] in _PERMANENT_CLASSES or state == _DISK_FULL
+
+
+def _sqlstate(error: Exception) -> str:
+    """What the server has called an error; '' of one that a driver has found by itself."""
+    inner = getattr(error, "orig", None) or error
+    return getattr(inner, "pgcode", None) or getattr(inner, "sqlstate", None) or ""
 
 
 class _CopyLoader(Loader):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import psycopg2
 
+from deltalakedb.catalog.dialects.postgresql.connection import connect
 from deltalakedb.catalog.dialects.reader import Reader
 
 
@@ -14,9 +14,8 @@ class PostgresReader(Reader):
     paramstyle = "%s"
 
     def _connect(self) -> Any:
-        uri = re.sub(r"^postgresql\+\w+:", "postgresql:", self.url)
-        connection = psycopg2.connect(uri)
-        connection.set_session(readonly=True, autocommit=True)
+        connection = connect(self.url)
+        connection.autocommit = True
         return connection
 
     def _is_driver_error(self, error: Exception) -> bool:

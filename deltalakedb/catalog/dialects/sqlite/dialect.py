@@ -22,6 +22,7 @@ from deltalakedb.catalog.dialects.base import (
     one_line,
     typed_batch,
 )
+from deltalakedb.catalog.dialects.sqlite.busy import busy_seconds
 from deltalakedb.catalog.dialects.union_view import (
     files_select,
     no_files_select,
@@ -32,15 +33,12 @@ from deltalakedb.catalog.tables import load_files
 from deltalakedb.catalog.views import COLUMNS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
 
-BUSY_SECONDS = 5.0
-"""How long a statement waits for another process's write before it gives up."""
 _UNION = 400
 """SELECTs in one UNION ALL; SQLite's limit is 500."""
 _INSERT_ROWS = 20_000
 
 
 def _configure(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
     connection.execute("PRAGMA foreign_keys = ON")
     # Of a new file; rows are 700 bytes, and whatever is written once a page is written less often.
     connection.execute("PRAGMA page_size = 16384")
@@ -54,17 +52,19 @@ class SqliteDialect(Dialect):
 
     @property
     def path(self) -> str:
-        return sa.make_url(self._url).database or ""
+        return self._url.name
 
     def exists(self) -> bool:
         return os.path.exists(self.path)
 
     def _engine(self, **options: Any) -> sa.Engine:
-        connect_args = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+        connect_args = {"timeout": busy_seconds(self._url), "check_same_thread": False}
         if not self.path:
             # A database in memory has one connection, and no pool.
             options = {"echo": options.get("echo", False)}
-        engine = sa.create_engine(self._url, connect_args=connect_args, **options)
+        engine = sa.create_engine(
+            self._url.render("sqlite", {}), connect_args=connect_args, **options
+        )
 
         @sa.event.listens_for(engine, "connect")
         def connected(connection: sqlite3.Connection, _record: object) -> None:
@@ -86,7 +86,9 @@ class SqliteDialect(Dialect):
         return engine.execution_options(dl_write=True).begin()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(
+            self.path, timeout=busy_seconds(self._url), isolation_level=None
+        )
         _configure(connection)
         return connection
 
@@ -99,7 +101,8 @@ class SqliteDialect(Dialect):
             return self._error(
                 DeltaLakeErrorKind.DATABASE_LOCKED,
                 f"another process holds the write lock ({text})",
-                f"waited {BUSY_SECONDS:g} s; let it finish, or find it with `lsof`, and run again",
+                f"waited {busy_seconds(self._url):g} s; let it finish, or find it with `lsof`, "
+                "and run again",
             )
         if "unable to open" in text:
             return self._error(

@@ -6,11 +6,10 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import unquote
 
 from deltalakedb.catalog.dialects.reader import Reader
+from deltalakedb.catalog.dialects.sqlite.busy import busy_seconds
 
-_BUSY_SECONDS = 5.0
 _MAPPED_BYTES = 1 << 34
 
 
@@ -23,7 +22,7 @@ class SqliteReader(Reader):
 
     @property
     def _path(self) -> str:
-        return unquote(self.url.partition("://")[2].partition("?")[0])[1:]
+        return self.url.name
 
     def _connect(self) -> sqlite3.Connection:
         path = self._path
@@ -31,7 +30,7 @@ class SqliteReader(Reader):
         if self._opened is None:
             raise self._no_catalog()
         connection = sqlite3.connect(
-            path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            path, timeout=busy_seconds(self.url), isolation_level=None, check_same_thread=False
         )
         connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         return connection
@@ -39,7 +38,7 @@ class SqliteReader(Reader):
     def before_fork(self) -> None:
         # What SQLite knows of a file's locks is the process's: a child that inherits it believes
         # that it holds locks which the system has not given it, whatever it opens anew.
-        if self._lock.acquire(_BUSY_SECONDS):
+        if self._lock.acquire(busy_seconds(self.url)):
             try:
                 self._drop()
             finally:

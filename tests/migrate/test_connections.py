@@ -1,0 +1,90 @@
+"""More workers than the database takes connections: the import is exact, and holds few of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg2
+import pytest
+
+from tests.migrate.faults import Digest, assert_exact, import_big, small_parts
+from tests.servers.dask import DaskServer
+from tests.servers.postgres import PostgresServer
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@contextmanager
+def connected(cluster: DaskServer) -> Iterator[Client]:
+    from distributed import Client
+
+    with Client(cluster.address, set_as_default=False) as client:
+        yield client
+
+
+@contextmanager
+def most_connections(server: PostgresServer) -> Iterator[list[int]]:
+    """Watches how many connections there are besides its own; the last value is the most."""
+    seen, stop = [0], threading.Event()
+    question = (
+        "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' "
+        "AND pid <> pg_backend_pid()"
+    )
+
+    def watch() -> None:
+        with closing(psycopg2.connect(server.url())) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                while not stop.wait(0.01):
+                    cursor.execute(question)
+                    seen.append(max(seen[-1], cursor.fetchone()[0]))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    small_parts(monkeypatch, 1 << 17)
+
+
+def test_the_limit_counts_what_the_client_itself_uses(
+    big: Path,
+    expected: Digest,
+    dask_server: DaskServer,
+    private_postgres: Callable[..., PostgresServer],
+) -> None:
+    server = private_postgres()
+    url = server.url(server.create_database())
+    with connected(dask_server) as client:
+        with most_connections(server) as seen:
+            import_big(big, url, client=client, connections=7)
+        assert 4 < seen[-1] <= 7
+        assert_exact(url, "big", expected)
+        with most_connections(server) as seen:
+            import_big(big, url, client=client, rebuild=True)
+        assert 7 < seen[-1] <= 16
+        assert_exact(url, "big", expected)
+
+
+def test_more_workers_than_connections(
+    big: Path,
+    expected: Digest,
+    dask_server: DaskServer,
+    private_postgres: Callable[..., PostgresServer],
+) -> None:
+    server = private_postgres(settings={"max_connections": "10"})
+    url = server.url(server.create_database())
+    with connected(dask_server) as client:
+        import_big(big, url, client=client)
+    assert_exact(url, "big", expected)
