@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 REQUIREMENTS := --constraint constraints.txt --editable '.[dev]'
 
-.PHONY: help venv lock servers spark check test test-system demo bench clean
+.PHONY: help venv lock servers spark check test test-system fuzz demo bench clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -69,6 +69,9 @@ test: check servers ## all checks and all tests, on real servers
 
 test-system: venv servers spark ## what takes longer: an installation of its own, Spark as the judge
 	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+fuzz: venv ## damaged logs for as long as FUZZ_ARGS="--seconds 600 --seed 7" says
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 demo: venv ## import a real table on a Dask cluster, compare it, show it
 	@$(BIN)/python examples/demo.py

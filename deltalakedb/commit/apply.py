@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import changes, commits, mirror
+from deltalakedb.catalog.limits import unstorable
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms
 from deltalakedb.catalog.loads.totals import (
     CHANGE_SCHEMA,
@@ -175,7 +177,20 @@ class _Application:
     def _insert(self, target: sa.Table, found: pa.Table) -> None:
         for batch in found.to_batches(_CHUNK * 4):
             if batch.num_rows:
-                self._connection.execute(target.insert(), batch.to_pylist())
+                with self._naming_unstorable(target, batch):
+                    self._connection.execute(target.insert(), batch.to_pylist())
+
+    @contextmanager
+    def _naming_unstorable(self, target: sa.Table, found: pa.RecordBatch) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.SQLAlchemyError, ValueError) as error:
+            # psycopg2 refuses a NUL by a ValueError of its own.
+            table = pa.Table.from_batches([found])
+            refusal = unstorable(self._catalog.dialect, {target.name: table})
+            if refusal is None:
+                raise
+            raise refusal from error
 
     def _current_metadata(self) -> list[StateInterval]:
         found = self._connection.execute(
@@ -373,6 +388,12 @@ class _Application:
 
     def _insert_state(self) -> None:
         load = self._table.live_load
+        added = {
+            name: pa.Table.from_pylist(found)
+            for name, found in rows.state_rows(state_intervals(self._state.state), load).items()
+        }
+        if refusal := unstorable(self._catalog.dialect, added):
+            raise refusal
         ended: dict[tuple[str, str], int] = {}
         for change in self._state.state:
             what = (change.action, change.key)
@@ -383,8 +404,8 @@ class _Application:
             if action in _KEY_COLUMN:
                 where.append(target.c[_KEY_COLUMN[action]] == key)
             self._connection.execute(target.update().where(*where).values(removed_version=version))
-        for name, found in rows.state_rows(state_intervals(self._state.state), load).items():
-            self._connection.execute(metadata.tables[name].insert(), found)
+        for name, found in added.items():
+            self._insert(metadata.tables[name], found)
 
     def _insert_versions(self, small: Sequence[Any], live: pa.Table) -> None:
         load = self._table.live_load

@@ -17,6 +17,7 @@ import xxhash
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import close_idle
+from deltalakedb.catalog.limits import unstorable
 from deltalakedb.catalog.loads.totals import live_changes
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.retry import passes, retried
@@ -259,7 +260,7 @@ def put_part(
     """Load prepared rows in one transaction with their ledger row; a repetition loads nothing.
 
     A lost connection, a database that restarts or a lock that is held is tried again, and what
-    else `when` says.
+    else `when` says. Of rows that are refused the value at fault is named (`catalog.limits`).
     """
     dialect = dialect_of(parse_database(database))
     loaded = prepared.loaded
@@ -271,7 +272,12 @@ def put_part(
                     loader.append(name, table)
                 loader.commit(run_key, loaded.part, loaded.file_rows)
 
-    retried(attempt, when)
+    try:
+        retried(attempt, when)
+    except DatabaseBusyError:
+        raise
+    except DeltaLakeError as error:
+        raise unstorable(dialect, prepared.tables) or error from None
 
 
 def load_part(spec: LoadSpec, endings: Endings) -> Loaded | Refused:

@@ -231,6 +231,14 @@ def arrow_type(type: DataType, column: str = "") -> pa.DataType:
     return _arrow_type(type, (column,) if column else ())
 
 
+def readable_type(type: DataType) -> pa.DataType | None:
+    """`arrow_type`, or None for a type that Arrow rows can't have."""
+    try:
+        return arrow_type(type)
+    except DeltaLakeError:
+        return None
+
+
 def _arrow_field(child: StructField, path: tuple[str, ...]) -> pa.Field:
     import pyarrow as pa
 

@@ -50,6 +50,7 @@ _BUSY_SIGNS = (
 
 class PostgresDialect(Dialect):
     parallel_load: ClassVar[bool] = True
+    holds_nul: ClassVar[bool] = False
     partitions_files: ClassVar[bool] = True
     index_builds: ClassVar[int] = 2
 
