@@ -54,7 +54,12 @@ def work_folder(parent: str | None) -> Iterator[str]:
         try:
             yield str(folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(str(folder))
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a work folder, as far as that can be done."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_dead(root: Path) -> None:
