@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 
 from deltalakedb.catalog.dialects.mysql.connection import connect
+from deltalakedb.uri import parse_database
 from tests.cli.commands import DL, dl, dl_lines
 from tests.cli.test_commands import write_table
 from tests.cli.test_workers import started, wait_for
@@ -120,7 +121,10 @@ def test_while_mysql_holds_a_lock(
     write_table(tmp_path / "orders", commits=2, adds=2)
     command = ("import", "--database", mariadb_database, "--log-dir", tmp_path / "orders")
     dl(*command)
-    with contextlib.closing(connect(mariadb_database)) as other, other.cursor() as cursor:
+    with (
+        contextlib.closing(connect(parse_database(mariadb_database))) as other,
+        other.cursor() as cursor,
+    ):
         cursor.execute("LOCK TABLES dl_tables WRITE")
         question = "SELECT 1 FROM information_schema.processlist WHERE state LIKE '%lock%'"
         with started(*command) as running:
