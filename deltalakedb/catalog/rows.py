@@ -57,6 +57,14 @@ def file_rows(state: RangeState, load_id: int, skipping: Sequence[SkippingColumn
         ],
     )
     files = state.files.take(order)
+    table = keyed_files(files, load_id, skipping)
+    if state.closings.num_rows:
+        table = pa.concat_tables([table, _tombstones(state.closings, table.schema, load_id)])
+    return table
+
+
+def keyed_files(files: pa.Table, load_id: int, skipping: Sequence[SkippingColumn]) -> pa.Table:
+    """Rows of `dl_files` of lives (FILE_SCHEMA) with their pruning keys, in the same order."""
     keys = keys_from_stats(files.column("stats").combine_chunks(), skipping)
     columns = {name: files.column(name) for name in _FILE_COLUMNS}
     columns["num_records"] = keys.num_records
@@ -65,10 +73,7 @@ def file_rows(state: RangeState, load_id: int, skipping: Sequence[SkippingColumn
         columns[f"lo{slot}"] = keys.lo[slot] if unused is None else unused
         columns[f"hi{slot}"] = keys.hi[slot] if unused is None else unused
     load = pa.array(np.full(files.num_rows, load_id, dtype=np.int64))
-    table = pa.table({"load_id": load, **columns})
-    if state.closings.num_rows:
-        table = pa.concat_tables([table, _tombstones(state.closings, table.schema, load_id)])
-    return table
+    return pa.table({"load_id": load, **columns})
 
 
 def _tombstones(closings: pa.Table, schema: pa.Schema, load_id: int) -> pa.Table:

@@ -118,7 +118,7 @@ class ActionReader:
             info = self._lines(version, data)
             added = self._adds[first_add:]
             counts = [len(added), len(self._removes) - first_remove]
-            row = _version_row(version, info, file_time, counts, added)
+            row = version_row(version, info, file_time, counts, _bytes(added))
         except (TypeError, AttributeError, KeyError, ValueError) as error:
             refuse(name, version, data, error)
         if history_only:
@@ -238,13 +238,21 @@ def _text(value: Any) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
-def _version_row(
+def _bytes(added: list[dict[str, Any]]) -> int:
+    return sum([a.get("size") or 0 for a in added])
+
+
+def version_row(
     version: int,
     info: dict[str, Any] | None,
     file_time: int,
     counts: list[int],
-    added: list[dict[str, Any]],
+    bytes_added: int,
 ) -> dict[str, Any]:
+    """A row of VERSION_SCHEMA but for the file's size and digest.
+
+    `info` is the body of commitInfo, `counts` are those of adds and removes.
+    """
     info = info or {}
     blind = info.get("isBlindAppend")
     return {
@@ -264,7 +272,7 @@ def _version_row(
         "commit_info": _text(info) if info else None,
         "num_adds": counts[0],
         "num_removes": counts[1],
-        "bytes_added": sum([a.get("size") or 0 for a in added]),
+        "bytes_added": bytes_added,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -92,12 +92,15 @@ def swap(
     load_id: int,
     expected: TableRow | None,
     summary: dict[str, Any],
+    authority: str = "log",
+    within: Callable[[sa.Connection, int], None] | None = None,
 ) -> float:
     """Make a load of the run the live one; returns how long the transaction took, in ms.
 
     `expected`: the table as it was when the run began, None for a new one. Raises
     CONCURRENCY_ERROR when head, load or epoch are others by now, or commits wait to be published:
-    the new load lacks what came since. Nothing is changed then.
+    the new load lacks what came since. Nothing is changed then. A new table gets `authority`;
+    `within` is called in its transaction, with the table's key.
     """
     if not in_heap(load_id):
         with catalog.dialect.errors():
@@ -112,10 +115,10 @@ def swap(
                 run_id=run.run_id,
             )
         finish_run(connection, run, load_id=load_id, **summary)
-        key = sa.select(tables.c.table_key).where(tables.c.table_id == facts.table_id)
+        of_table = sa.select(tables.c.table_key).where(tables.c.table_id == facts.table_id)
         current = connection.execute(
             catalog.dialect.for_update(
-                sa.select(heads).where(heads.c.table_key == connection.scalar(key))
+                sa.select(heads).where(heads.c.table_key == connection.scalar(of_table))
             )
         ).first()
         if _place(current) != _place(expected):
@@ -130,7 +133,9 @@ def swap(
         head = _head(facts) | {"live_load": load_id}
         try:
             if current is None:
-                _insert(connection, facts, head)
+                key = _insert(connection, facts, head | {"authority": authority})
+                if within is not None:
+                    within(connection, key)
             else:
                 _update(connection, facts, head, current)
         except sa.exc.IntegrityError:
@@ -161,11 +166,11 @@ def _place(row: TableRow | sa.Row[Any] | None) -> tuple[int, int, int] | None:
     return None if row is None else (row.head_version, row.live_load, row.epoch)
 
 
-def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> None:
+def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> int:
     values = _values(facts) | {"created_at": now_ms(), "changes_since": facts.head_version}
     key = connection.execute(tables.insert().values(**values)).inserted_primary_key
     assert key is not None
-    connection.execute(heads.insert().values(table_key=key[0], epoch=1, authority="log", **head))
+    connection.execute(heads.insert().values(table_key=key[0], epoch=1, **head))
     connection.execute(
         mirror.insert().values(
             table_key=key[0],
@@ -173,6 +178,7 @@ def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) 
             durable_version=facts.head_version,
         )
     )
+    return int(key[0])
 
 
 def _update(
