@@ -47,10 +47,12 @@ def begin(catalog: Catalog, location: str) -> Run:
     return run
 
 
-def test_only_runs_of_the_own_location_are_taken_for_dead(catalog: Catalog) -> None:
+def test_only_runs_of_the_own_location_are_taken_for_dead(
+    catalog: Catalog, catalog_url: str
+) -> None:
     mine, others = begin(catalog, "/mine"), begin(catalog, "/others")
     assert ledger.clean_up(catalog, "/mine") == [mine.run_key]
-    url = str(catalog.engine.url.render_as_string(hide_password=False))
+    url = catalog_url
     assert set(map(tuple, left_over(url).values())) == {(others.run_key,)}
     assert [(r["status"], r["error_kind"]) for r in runs(url)] == [
         ("failed", "died"),
@@ -156,13 +158,15 @@ def test_a_swap_wants_the_load_that_it_began_with(catalog: Catalog) -> None:
     swap_in(catalog, second, row)
 
 
-def test_a_swap_of_a_load_that_was_cleaned_up_changes_nothing(catalog: Catalog) -> None:
+def test_a_swap_of_a_load_that_was_cleaned_up_changes_nothing(
+    catalog: Catalog, catalog_url: str
+) -> None:
     run = begin(catalog, "/mine")
     claim(catalog, run)
     ledger.clean_up(catalog, "/mine")
     with pytest.raises(DeltaLakeError):
         swap_in(catalog, run, None)
-    url = str(catalog.engine.url.render_as_string(hide_password=False))
+    url = catalog_url
     with engine(url).connect() as connection:
         assert connection.execute(sa.text("SELECT * FROM dl_tables")).all() == []
 
