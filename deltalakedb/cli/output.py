@@ -51,6 +51,7 @@ def write(data: bytes) -> None:
 
 
 def flush() -> None:
+    """Have standard output take what was written. Raises ReaderGoneError."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -74,6 +75,7 @@ def note(text: str) -> None:
 
 
 def on_terminal() -> bool:
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
@@ -184,6 +186,7 @@ def print_facts(facts: Sequence[tuple[str, Sequence[str]]]) -> None:
 
 
 def heading(text: str) -> str:
+    """A heading for people: bold where that can be shown."""
     return _bold(text)
 
 

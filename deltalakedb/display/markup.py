@@ -25,14 +25,17 @@ def join(*parts: str) -> Html:
 
 
 def text(value: str) -> Html:
+    """Text escaped; markup as it is."""
     return value if isinstance(value, Html) else Html(html.escape(value))
 
 
 def muted(value: str) -> Html:
+    """Text of less weight."""
     return Html(f"<span style='{_MUTED}'>{text(value)}</span>")
 
 
 def code(value: str) -> Html:
+    """Text in a fixed width."""
     return Html(f"<code>{text(value)}</code>")
 
 
