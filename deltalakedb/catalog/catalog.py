@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import Dialect
-from deltalakedb.catalog.dialects.reader import Reader, reader_of
+from deltalakedb.catalog.dialects.reader import Reader
+from deltalakedb.catalog.dialects.readers import reader_of
 from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version, no_catalog
 from deltalakedb.catalog.tables import catalog as catalog_table
 from deltalakedb.config import SqlConfig, database_url

@@ -211,6 +211,7 @@ def schema_of(body: dict[str, Any]) -> str | None:
 
 
 def metadata_row(interval: StateInterval) -> dict[str, Any]:
+    """A row of `dl_metadata`; `body` is the action as in the log."""
     body = interval.body
     layout = body.get("format") or {}
     return _span(interval) | {
@@ -227,6 +228,7 @@ def metadata_row(interval: StateInterval) -> dict[str, Any]:
 
 
 def protocol_row(interval: StateInterval) -> dict[str, Any]:
+    """A row of `dl_protocols`; `body` is the action as in the log."""
     protocol = Protocol.from_action(interval.body)
     readers = protocol.reader_features if protocol.min_reader_version >= 3 else None
     writers = protocol.writer_features if protocol.min_writer_version >= 7 else None
@@ -240,6 +242,7 @@ def protocol_row(interval: StateInterval) -> dict[str, Any]:
 
 
 def txn_row(interval: StateInterval) -> dict[str, Any]:
+    """A row of `dl_txns`."""
     return _span(interval) | {
         "app_id": interval.key,
         "version": interval.body.get("version"),
@@ -248,6 +251,7 @@ def txn_row(interval: StateInterval) -> dict[str, Any]:
 
 
 def domain_row(interval: StateInterval) -> dict[str, Any]:
+    """A row of `dl_domains`."""
     return _span(interval) | {
         "domain": interval.key,
         "configuration": interval.body.get("configuration") or "",

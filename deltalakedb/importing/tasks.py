@@ -62,6 +62,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Parsed:
+    """What one task made of a range: the endings it knows of go into buckets by path."""
+
     summary: Summary
     events: list[Events]
 
@@ -174,14 +176,17 @@ def _digest(state: RangeState) -> str:
 
 
 def piece_of(parsed: list[Parsed], number: int) -> Parsed:
+    """One of the ranges that a task has parsed together."""
     return parsed[number]
 
 
 def summary_of(parsed: Parsed) -> Summary:
+    """What the client needs to know of a parsed range."""
     return parsed.summary
 
 
 def bucket_of(parsed: Parsed, bucket: int) -> Events:
+    """The events of a parsed range whose paths fall into a bucket."""
     return parsed.events[bucket]
 
 
@@ -191,6 +196,7 @@ def resolve_bucket(events: list[Events], parts: list[int]) -> dict[int, Endings]
 
 
 def endings_of(resolved: list[dict[int, Endings]], part: int) -> Endings:
+    """A part's endings, of all buckets."""
     return Endings.concat([r[part] for r in resolved])
 
 

@@ -30,6 +30,8 @@ _NO_DEFAULT_FOR_NULL = frozenset({1048, 1364})
 
 
 class MySqlWriter(Writer):
+    """What commits ask of MySQL and MariaDB."""
+
     now = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
     # A restart ends our connection, which counts as another incarnation anyway.
     incarnation = "CAST(CONCAT(@@hostname, ':', @@port, ':', @@server_id) AS CHAR)"

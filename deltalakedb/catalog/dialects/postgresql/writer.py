@@ -29,6 +29,8 @@ _IDLE_MS = 10_000
 
 
 class PostgresWriter(Writer):
+    """What commits ask of PostgreSQL."""
+
     now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
     incarnation = "CAST(pg_postmaster_start_time() AS text)"
 

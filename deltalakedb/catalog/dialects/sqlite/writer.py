@@ -18,6 +18,8 @@ _INSERT_ROWS = 20_000
 
 
 class SqliteWriter(Writer):
+    """What commits ask of SQLite."""
+
     now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
