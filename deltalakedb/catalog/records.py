@@ -22,6 +22,7 @@ def run_of(load_id: int) -> int:
 
 
 def in_heap(load_id: int) -> bool:
+    """Whether a load shares the heap."""
     return load_id < 0
 
 
