@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deltalakedb.display.markup import bar, card, code, grid, size_text
+from deltalakedb.display.markup import bar, card, code, grid
+from deltalakedb.display.text import size_text
 from deltalakedb.planning.plan import Step
 
 

@@ -90,11 +90,15 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class IsNull:
+    """`column IS NULL`."""
+
     column: Column
 
 
 @dataclass(frozen=True, slots=True)
 class IsNotNull:
+    """`column IS NOT NULL`."""
+
     column: Column
 
 
@@ -140,6 +144,8 @@ class Or:
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """`NOT child`: unknown stays unknown."""
+
     child: Expr
 
 

@@ -55,15 +55,17 @@ def is_plain(spec: ScanSpec) -> bool:
         return False
     if spec.files.column("dv").null_count < spec.files.num_rows:
         return False
-    if any(_has_variant(field) for field in schema.fields):
+    if any(field.refusal is not None or _has_variant(field) for field in schema.fields):
         return False
-    # Arrow fills partition columns from guarantees, and NaN can't be stated as one.
-    types = [schema.arrow.field(name).type for name in spec.partition_columns]
-    if not any(pa.types.is_floating(kind) for kind in types):
+    # Arrow fills partition columns from guarantees: NaN, and what is no value, can't be stated.
+    types = [schema.partitions[schema.field(name).physical_name] for name in spec.partition_columns]
+    if all(name == "string" for name in types):
         return True
     texts = spec.files.column("partition_values").unique().to_pylist()
     return not any(
-        is_nan(value) for text in texts for value in partition_scalars(text, schema).values()
+        isinstance(value, DeltaLakeError) or is_nan(value)
+        for text in texts
+        for value in partition_scalars(text, schema).values()
     )
 
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.partition import parse_partition_value
+from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowCondition, RowFilter
@@ -27,12 +27,12 @@ from deltalakedb.redact import redact
 from deltalakedb.scan.file import DataFile, ReadPlan, count_file, read_file
 from deltalakedb.scan.guarantees import (
     check_predicate,
-    partition_guarantee,
+    partition_guarantees,
     referenced_columns,
     surviving,
 )
 from deltalakedb.scan.threads import in_order
-from deltalakedb.scan.types import ReadSchema, mapping_mode, read_schema
+from deltalakedb.scan.types import PartitionValues, ReadSchema, mapping_mode, read_schema
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
@@ -213,37 +213,48 @@ def prune_files(spec: ScanSpec, predicate: pc.Expression) -> pa.Table:
     if not spec.partition_columns or not spec.files.num_rows:
         return spec.files
     texts = spec.files.column("partition_values").combine_chunks().dictionary_encode()
-    guarantees = [
-        partition_guarantee(partition_scalars(text, spec.schema))
-        for text in texts.dictionary.to_pylist()
-    ]
+    guarantees: list[pc.Expression | None] = []
+    whose: list[int] = []
+    for number, text in enumerate(texts.dictionary.to_pylist()):
+        found = partition_guarantees(partition_scalars(text, spec.schema), spec.schema.arrow)
+        guarantees += found
+        whose += [number] * len(found)
     kept = surviving(guarantees, predicate, spec.schema.arrow)
     if len(kept) == len(guarantees):
         return spec.files
-    flags = np.zeros(len(guarantees), dtype=bool)
-    flags[kept] = True
+    flags = np.zeros(len(texts.dictionary), dtype=bool)
+    flags[np.array(whose)[kept]] = True
     return spec.files.filter(pa.array(flags[texts.indices.to_numpy()]))
 
 
-def partition_scalars(text: str, schema: ReadSchema) -> dict[str, pa.Scalar]:
+def partition_scalars(text: str, schema: ReadSchema) -> PartitionValues:
     """Logical column name -> typed value, of a file's `partition_values` (JSON text).
 
-    A partition column without a value is null. INVALID_LOG for a text that is no value.
+    A partition column without a value is null; one whose text is no value has its error.
     """
     values: dict[str, str | None] = orjson.loads(text)
-    scalars = {}
+    scalars: dict[str, pa.Scalar | DeltaLakeError] = {}
     for field in schema.fields:
         type_name = schema.partitions.get(field.physical_name)
-        if type_name is not None:
-            value = parse_partition_value(values.get(field.physical_name), type_name)
-            scalars[field.name] = pa.scalar(value, field.arrow)
+        if type_name is None:
+            continue
+        if field.refusal is not None:
+            scalars[field.name] = field.refusal
+            continue
+        try:
+            value = values.get(field.physical_name)
+            scalars[field.name] = partition_scalar(value, type_name, field.arrow)
+        except DeltaLakeError as error:
+            facts: dict[str, Any] = {"column": field.name, **error.facts}
+            message = f"column {field.name}: {error.message}"
+            scalars[field.name] = DeltaLakeError(error.kind, message, **facts)
     return scalars
 
 
 def data_files(spec: ScanSpec, files: pa.Table) -> Iterator[DataFile]:
     """The files, located and their partition values parsed (once per distinct text)."""
     schema = spec.schema
-    partitions: dict[str, dict[str, pa.Scalar]] = {}
+    partitions: dict[str, PartitionValues] = {}
     own_store = spec.opened
     own = own_store.arrow_filesystem()
     roots = {id(own_store): own}
@@ -276,7 +287,7 @@ def _plan(
 ) -> tuple[ReadPlan, pa.Table]:
     """What to read of every file, and the files that are left to be read."""
     schema = spec.schema
-    output = tuple(schema.fields if columns is None else [schema.field(name) for name in columns])
+    output = schema.readable(columns)
     names = [field.name for field in output]
     if len(set(names)) < len(names):
         raise DeltaLakeError(
@@ -290,8 +301,9 @@ def _plan(
     if predicate is not None:
         check_predicate(predicate, schema.arrow)
         pruned_by = referenced_columns(predicate, schema.arrow)
-        needed += [f for f in schema.fields if f.name in pruned_by and f.name not in names]
-        needed = needed or [schema.fields[0]]  # a predicate on no column still has to see rows
+        needed += schema.readable([name for name in pruned_by if name not in names])
+        if not needed:  # a predicate on no column still has to see rows
+            needed = [f for f in schema.fields if f.refusal is None][:1]
         prune = predicate if prune is None else prune & predicate
     if prune is not None:
         pruned_by = referenced_columns(prune, schema.arrow)
@@ -311,10 +323,8 @@ def _plan(
 
 
 def output_schema(schema: ReadSchema, columns: Sequence[str] | None) -> pa.Schema:
-    """The Arrow schema of a scan's batches; INVALID_ARGUMENT for unknown columns."""
-    if columns is None:
-        return schema.arrow
-    return pa.schema([schema.field(name).arrow_field for name in columns])
+    """The Arrow schema of a scan's batches; errors as `ReadSchema.readable` and `field`."""
+    return pa.schema([field.arrow_field for field in schema.readable(columns)])
 
 
 def _workers(spec: ScanSpec, files: int) -> int:

@@ -157,11 +157,13 @@ class Snapshot:
         """Raises when the load is gone: whoever plans by its partitions alone would find nothing.
 
         Files are removed before partitions, so a load without any has no files left to ask for.
+        Files that aren't live, such as the tombstones of a checkpoint, need no partition.
         """
         if partitions != 0:
             return
         files = load_files_name(row.live_load)
-        if self._catalog.reader.rows(f"SELECT 1 FROM {files} LIMIT 1"):
+        live = f"added_version <= {self.version:d} AND removed_version > {self.version:d}"
+        if self._catalog.reader.rows(f"SELECT 1 FROM {files} WHERE {live} LIMIT 1"):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.DATABASE_ERROR,
                 f"the partitions of table {row.full_name} are gone from the catalog; run "

@@ -80,6 +80,10 @@ class Dialect(ABC):
     """Whether `dl_files` is a partitioned table; else it is a view of all loads' tables."""
     closed_before_fork: ClassVar[bool] = False
     """Whether a child is harmed already by inheriting an open connection."""
+    holds_nul: ClassVar[bool] = True
+    """Whether text may hold the character NUL."""
+    text_bytes: ClassVar[int | None] = None
+    """How many bytes a plain TEXT column takes at most; None for as many as there are."""
     index_builds: ClassVar[int] = 1
     """How many indexes of a load are built at the same time."""
 

@@ -47,7 +47,10 @@ _VIEWS_PATIENCE_SECONDS = 600.0
 
 
 class MySqlDialect(Dialect):
+    """MySQL and MariaDB."""
+
     parallel_load: ClassVar[bool] = True
+    text_bytes: ClassVar[int | None] = 65_535
 
     def _engine(self, **options: Any) -> sa.Engine:
         def connected() -> MySqlConnection:

@@ -49,7 +49,10 @@ _BUSY_SIGNS = (
 
 
 class PostgresDialect(Dialect):
+    """PostgreSQL: psycopg2 for statements, ADBC for what comes or goes in bulk."""
+
     parallel_load: ClassVar[bool] = True
+    holds_nul: ClassVar[bool] = False
     partitions_files: ClassVar[bool] = True
     index_builds: ClassVar[int] = 2
 
