@@ -27,14 +27,12 @@ if TYPE_CHECKING:
     from deltalakedb.config import CacheConfig
     from deltalakedb.log.metadata import Metadata
     from deltalakedb.planning.cache import CacheStats, FileCache
+    from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
     from deltalakedb.table.operations.write import Mode, WriteOptions
     from deltalakedb.table.transaction import WriteResult
 
 T = TypeVar("T")
-
-Predicate = Any
-"""A SQL string, DNF tuples (`[("a", "=", 1)]`), or a `pyarrow.compute.Expression`."""
 
 Timestamp = int | str | dt.datetime | dt.date
 """Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime."""
@@ -302,19 +300,15 @@ class Table:
     def file_uris(
         self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> list[str]:
-        return self._newest().file_uris(
-            partition_filters, file_pruning_predicate=file_pruning_predicate
-        )
+        return self._newest().file_uris(_either(partition_filters, file_pruning_predicate))
 
     def partitions(
         self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> list[dict[str, str | None]]:
-        return self._newest().partitions(
-            partition_filters, file_pruning_predicate=file_pruning_predicate
-        )
+        return self._newest().partition_values(_either(partition_filters, file_pruning_predicate))
 
     def get_add_actions(self, flatten: bool = False) -> pa.Table:
-        return self._newest().get_add_actions(flatten)
+        return self._newest().add_actions(flatten)
 
     def count(self) -> int:
         """The number of rows."""
@@ -323,9 +317,10 @@ class Table:
     def to_pyarrow_dataset(
         self, partitions: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> ds.Dataset:
-        return self._newest().to_pyarrow_dataset(
-            partitions, file_pruning_predicate=file_pruning_predicate
-        )
+        """All rows of the files that may match; `filter` of the dataset chooses among them."""
+        from deltalakedb.scan.dataset import scan_dataset
+
+        return scan_dataset(self._newest().scan_spec(_either(partitions, file_pruning_predicate)))
 
     def to_pyarrow_table(
         self,
@@ -369,6 +364,15 @@ class Table:
             ("table id", code(self.table_id)),
         ]
         return table_html(self.name, facts, newest, history.changes())
+
+
+def _either(first: Predicate, second: Predicate) -> Predicate:
+    """The one that is given. Raises INVALID_ARGUMENT for both."""
+    if first is not None and second is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT, "two predicates are given; join them with AND"
+        )
+    return second if first is None else first
 
 
 def _whole(version: Any) -> int:

@@ -55,6 +55,8 @@ def _print(found: Explanation) -> None:
     output.say(output.heading(f"{name} version {found.version}"))
     if found.predicate:
         output.say(f"where {output.shown(found.predicate)}")
+    for line in found.parts():
+        output.say(output.shown(line))
     output.say()
     output.print_table(
         _COLUMNS,
