@@ -220,7 +220,7 @@ class _Import:
         attempts: list[str] = []
 
         def attempt(segment: Segment) -> LoadResult:
-            ranges = plan_ranges(store, segment)
+            ranges = plan_ranges(store, segment, sliced=True)
             attempts.append(f"{importing.run.run_id}.{len(attempts)}")
             return load(importing, segment, ranges, attempt=attempts[-1])
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.log.commit import file_rows
+from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.commit_writer import add_body
 from deltalakedb.log.paths import encode_path
 from deltalakedb.storage.store import ObjectStore

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, QueryBuilder
 
+from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.checkpoint import action_rows
 from deltalakedb.log.checkpoint_writer import CheckpointState, CheckpointWriter, WrittenCheckpoint
 from deltalakedb.log.checksum import json_checksum, last_checkpoint, version_checksum
-from deltalakedb.log.commit import file_rows
 from deltalakedb.log.commit_writer import add_body, domain_body, metadata_body, txn_body
 from deltalakedb.log.metadata import Metadata, TableSchema
 from deltalakedb.log.protocol import Protocol

@@ -19,7 +19,7 @@ from deltalakedb.importing import tasks
 from deltalakedb.importing.request import import_request
 from deltalakedb.importing.run import import_table
 from deltalakedb.importing.tasks import LoadSpec, ParseSpec
-from deltalakedb.log.reader import RangeSpec
+from deltalakedb.log.ranges import RangeSpec
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
 from tests.migrate.catalogs import engine, runs, write_log
