@@ -58,11 +58,12 @@ servers: venv ## fetch MariaDB and MySQL for the tests when this machine has non
 spark: venv ## fetch Spark with Delta for the tests marked `system`
 	@$(BIN)/python -m tests.servers.spark
 
-check: venv ## lint, format, types, import contracts
+check: venv ## lint, format, types, import contracts, what tests/house.py says
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "Not formatted: run $(BIN)/ruff format" >&2; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
+	@$(BIN)/python -m tests.house
 
 test: check servers ## all checks and all tests, on real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)

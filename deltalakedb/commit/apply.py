@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.commit_tables import changes, mirror
+from deltalakedb.catalog.commit_tables import changes, commits, mirror
 from deltalakedb.catalog.limits import unstorable
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms
 from deltalakedb.catalog.loads.totals import (
@@ -43,6 +43,7 @@ from deltalakedb.replay.intervals import StateInterval, commit_times, state_inte
 from deltalakedb.replay.state import RangeState
 
 _CHUNK = 500
+_TOKEN_LENGTH = 64
 _KEY_COLUMN = {"txn": "app_id", "domainMetadata": "domain"}
 
 
@@ -149,6 +150,7 @@ class _Application:
             pc.sum(state.versions.column(n)).as_py() or 0 for n in ("num_adds", "num_removes")
         )
         self._move_head(num_files, total_bytes)
+        self._record_tokens()
         wide = {}
         skipping = self._wider_slots(new_files)
         if skipping is not None:
@@ -263,6 +265,7 @@ class _Application:
             self._connection.execute(
                 self._files.update()
                 .where(
+                    f.load_id == self._table.live_load,
                     f.path_key == sa.bindparam("k"),
                     f.path == sa.bindparam("p"),
                     sa.func.coalesce(f.dv_id, "") == sa.bindparam("d"),
@@ -278,7 +281,9 @@ class _Application:
         for chunk in _chunks(keys):
             yield from self._connection.execute(
                 sa.select(f.path_key, f.path, f.dv_id, f.partition_id, f.size).where(
-                    f.path_key.in_(chunk), f.removed_version == LIVE
+                    f.load_id == self._table.live_load,
+                    f.path_key.in_(chunk),
+                    f.removed_version == LIVE,
                 )
             )
 
@@ -301,6 +306,22 @@ class _Application:
             }
         )
         self._insert(changes, rows.change_rows(self._table.table_key, self._state.files, ended))
+
+    def _record_tokens(self) -> None:
+        """Of commits of ours that only the log has held: a retry is to find them."""
+        known = [
+            {
+                "table_key": self._table.table_key,
+                "token": token,
+                "version": version,
+                "epoch": self._table.epoch,
+                "committed_at": now_ms(),
+            }
+            for version, token in _columns(self._state.versions, "version", "txn_id")
+            if token and len(token) <= _TOKEN_LENGTH
+        ]
+        if known:
+            self._connection.execute(self._catalog.dialect.insert_ignoring(commits), known)
 
     def _move_head(self, num_files: int, total_bytes: int) -> None:
         mine = heads.c.table_key == self._table.table_key
@@ -396,11 +417,11 @@ class _Application:
                 versions.c.load_id == load, versions.c.version == self._table.head_version
             )
         )
-        commits = list(_columns(self._state.versions, "version", "file_time", "in_commit_time"))
-        times = commit_times(commits, state_intervals(_as_changes(small)), time_before)
-        found = rows.version_rows(self._state.versions, load, times, [True] * len(commits))
+        times_known = list(_columns(self._state.versions, "version", "file_time", "in_commit_time"))
+        times = commit_times(times_known, state_intervals(_as_changes(small)), time_before)
+        found = rows.version_rows(self._state.versions, load, times, [True] * len(times_known))
         before = (self._table.num_files, self._table.total_bytes)
-        totals = list(live_totals(live, [version for version, _, _ in commits], before))
+        totals = list(live_totals(live, [version for version, _, _ in times_known], before))
         for place, name in enumerate(("live_files", "live_bytes")):
             found = found.append_column(name, pa.array([t[place] for t in totals], pa.int64()))
         self._insert(versions, found)

@@ -318,7 +318,7 @@ _FUNCTIONS: dict[str, Function] = {
     **dict.fromkeys(
         ("datediff", "date_diff"), _simple("CAST({0} - {1} AS INTEGER)", "integer", "date", "date")
     ),
-    **dict.fromkeys(("date_add", "date_sub", "dateadd"), _date_add),
+    **dict.fromkeys(("date_add", "date_sub"), _date_add),
     **dict.fromkeys(("date_trunc", "trunc"), _date_trunc),
     "date_format": _date_format,
     **dict.fromkeys(("to_date", "date"), _to_date),

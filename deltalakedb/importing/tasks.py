@@ -63,6 +63,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Parsed:
+    """What one task made of a range: the endings it knows of go into buckets by path."""
+
     summary: Summary
     events: list[Events]
 
@@ -77,6 +79,7 @@ class LoadSpec:
     parse: ParseSpec
     digest: str
     run_key: int
+    load_id: int
     cap: int | None
     skipping: tuple[SkippingColumn, ...]
     commit_times: tuple[int, ...]
@@ -179,14 +182,17 @@ def _digest(state: RangeState) -> str:
 
 
 def piece_of(parsed: list[Parsed], number: int) -> Parsed:
+    """One of the ranges that a task has parsed together."""
     return parsed[number]
 
 
 def summary_of(parsed: Parsed) -> Summary:
+    """What the client needs to know of a parsed range."""
     return parsed.summary
 
 
 def bucket_of(parsed: Parsed, bucket: int) -> Events:
+    """The events of a parsed range whose paths fall into a bucket."""
     return parsed.events[bucket]
 
 
@@ -196,6 +202,7 @@ def resolve_bucket(events: list[Events], parts: list[int]) -> dict[int, Endings]
 
 
 def endings_of(resolved: list[dict[int, Endings]], part: int) -> Endings:
+    """A part's endings, of all buckets."""
     return Endings.concat([r[part] for r in resolved])
 
 
@@ -216,15 +223,15 @@ def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
     state = state.end(endings)
     if spec.cap is not None:
         state = state.capped(spec.cap)
-    files = rows.file_rows(state, spec.run_key, spec.skipping)
+    files = rows.file_rows(state, spec.load_id, spec.skipping)
     partitions = rows.partition_rows(state)
     tables = {
-        load_files_name(spec.run_key): files,
+        load_files_name(spec.load_id): files,
         "dl_versions": rows.version_rows(
-            state.versions, spec.run_key, spec.commit_times, spec.readable
+            state.versions, spec.load_id, spec.commit_times, spec.readable
         ),
-        "dl_change_files": rows.with_load(state.changes, spec.run_key),
-        "dl_other_actions": rows.with_load(state.others, spec.run_key),
+        "dl_change_files": rows.with_load(state.changes, spec.load_id),
+        "dl_other_actions": rows.with_load(state.others, spec.load_id),
     }
     loaded = Loaded(
         part=source.range.index,

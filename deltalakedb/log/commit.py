@@ -212,7 +212,7 @@ class OpenCommit:
             added = reader._adds[marks[0] :]
             size = sum([a.get("size") or 0 for a in added])
             if info is not None:
-                _version_row(self._version, info)
+                version_row(self._version, info, self._file_time, [0, 0], 0)
         except (TypeError, AttributeError, KeyError, ValueError) as error:
             refuse(self._name, self._version, data, error, self._lines, self._size)
         counts = len(added), len(reader._removes) - marks[1]
@@ -237,17 +237,10 @@ class OpenCommit:
         if not self._actions:
             nothing = b" " * min(self._size, 1)
             refuse(self._name, self._version, nothing, ValueError("the commit is empty"))
-        reader._versions.append(
-            _version_row(self._version, self._info)
-            | {
-                "file_time": self._file_time,
-                "num_adds": self._adds,
-                "num_removes": self._removes,
-                "bytes_added": _integer(self._added_bytes),
-                "log_bytes": self._size,
-                "log_digest": self._hash.hexdigest(),
-            }
-        )
+        counts = [self._adds, self._removes]
+        row = version_row(self._version, self._info, self._file_time, counts, self._added_bytes)
+        digest = {"log_bytes": self._size, "log_digest": self._hash.hexdigest()}
+        reader._versions.append(row | digest)
 
 
 def _pieces(data: bytes) -> Iterator[bytes]:
@@ -278,12 +271,22 @@ def _decode(data: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def _version_row(version: int, info: dict[str, Any] | None) -> dict[str, Any]:
-    """What commitInfo says of a version."""
+def version_row(
+    version: int,
+    info: dict[str, Any] | None,
+    file_time: int,
+    counts: list[int],
+    bytes_added: int,
+) -> dict[str, Any]:
+    """A row of VERSION_SCHEMA but for the file's size and digest.
+
+    `info` is the body of commitInfo, `counts` are those of adds and removes.
+    """
     info = info or {}
     blind = info.get("isBlindAppend")
     return {
         "version": version,
+        "file_time": file_time,
         "in_commit_time": _integer(info.get("inCommitTimestamp")),
         "info_time": _integer(info.get("timestamp")),
         "operation": _string(info.get("operation")),
@@ -296,6 +299,9 @@ def _version_row(version: int, info: dict[str, Any] | None) -> dict[str, Any]:
         "is_blind_append": blind if isinstance(blind, bool) else None,
         "user_metadata": _string(info.get("userMetadata")),
         "commit_info": json_text(info) if info else None,
+        "num_adds": counts[0],
+        "num_removes": counts[1],
+        "bytes_added": _integer(bytes_added),
     }
 
 

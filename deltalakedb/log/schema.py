@@ -42,12 +42,16 @@ class PrimitiveType:
 
 @dataclass(frozen=True, slots=True)
 class ArrayType:
+    """An array (PROTOCOL.md, "Array Type")."""
+
     element: DataType
     contains_null: bool
 
 
 @dataclass(frozen=True, slots=True)
 class MapType:
+    """A map (PROTOCOL.md, "Map Type")."""
+
     key: DataType
     value: DataType
     value_contains_null: bool
@@ -98,6 +102,8 @@ class StructField:
 
 @dataclass(frozen=True, slots=True)
 class StructType:
+    """Named fields, in order (PROTOCOL.md, "Struct Type")."""
+
     fields: tuple[StructField, ...]
 
     def field(self, name: str) -> StructField | None:

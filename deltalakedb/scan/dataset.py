@@ -22,6 +22,7 @@ from deltalakedb.scan.guarantees import is_nan, partition_guarantee
 from deltalakedb.scan.scan import (
     DEFAULT_BATCH_SIZE,
     ScanSpec,
+    both,
     count_rows,
     data_files,
     output_schema,
@@ -48,6 +49,8 @@ def scan_dataset(spec: ScanSpec) -> DeltaDataset | DeltaFileDataset:
 def is_plain(spec: ScanSpec) -> bool:
     """Whether the files can be read as Parquet files like any other."""
     schema = spec.schema
+    if spec.rows:
+        return False
     if schema.mode != "none" or schema.has_type_changes:
         return False
     if spec.files.column("dv").null_count < spec.files.num_rows:
@@ -168,9 +171,7 @@ class _Reading:
         return ds.dataset(self.to_table().join_asof(_table_of(right_dataset), *args, **options))
 
     def _both(self, other: pc.Expression | None) -> pc.Expression | None:
-        if other is None or self._predicate is None:
-            return self._predicate if other is None else other
-        return self._predicate & other
+        return both(self._predicate, other)
 
     def _table(self, columns: Sequence[str] | None, batches: list[pa.RecordBatch]) -> pa.Table:
         schema = output_schema(self._spec.schema, columns)

@@ -125,6 +125,7 @@ def _ends(kind: pa.DataType) -> tuple[pa.Scalar, pa.Scalar, pa.Scalar]:
 
 
 def is_nan(value: pa.Scalar) -> bool:
+    """Whether a scalar is NaN."""
     return bool(pa.types.is_floating(value.type) and value.is_valid and value != value)
 
 

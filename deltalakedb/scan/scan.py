@@ -22,6 +22,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
+from deltalakedb.predicate.row_filter import ALL_ROWS, RowCondition, RowFilter
 from deltalakedb.redact import redact
 from deltalakedb.scan.file import DataFile, ReadPlan, count_file, read_file
 from deltalakedb.scan.guarantees import (
@@ -63,6 +64,8 @@ class ScanSpec:
     protocol: Protocol
     version: int | None = None
     """For messages."""
+    rows: RowFilter = ALL_ROWS
+    """Which of the files' rows are the scan's: every way to read it gives those alone."""
 
     @cached_property
     def schema(self) -> ReadSchema:
@@ -139,7 +142,9 @@ def scan_batches(
     row groups for each of them. Batches are never empty. Errors: INVALID_ARGUMENT for unknown
     columns, INVALID_PREDICATE, UNSUPPORTED_FEATURE, and those of `scan_file.read_file`.
     """
-    plan, files = _plan(spec, columns, predicate, prune, batch_size)
+    conditions = spec.rows.conditions
+    asked = _with_conditions(spec, columns)
+    plan, files = _plan(spec, asked, predicate, prune, batch_size)
     if workers is None:
         workers = _workers(spec, files.num_rows)
     if workers <= 1 and files.num_rows <= 1:
@@ -147,7 +152,34 @@ def scan_batches(
     jobs: Iterator[Callable[[], Iterator[pa.RecordBatch]]] = (
         partial(read_file, file, plan) for file in data_files(spec, files)
     )
+    if conditions:
+        jobs = (partial(_satisfying, job, conditions, columns) for job in jobs)
     return in_order(jobs, workers)
+
+
+def _with_conditions(spec: ScanSpec, columns: Sequence[str] | None) -> Sequence[str] | None:
+    """The columns to read: the wanted ones and those that conditions look at."""
+    if columns is None or not spec.rows.conditions:
+        return columns
+    names = [spec.schema.field(name).name for name in columns]
+    looked_at = (name for condition in spec.rows.conditions for name in condition.columns)
+    # What looks at nothing still has to see rows.
+    more = dict.fromkeys([*looked_at] or [*names, spec.schema.fields[0].name])
+    return [*names, *(name for name in more if name not in names)]
+
+
+def _satisfying(
+    read: Callable[[], Iterator[pa.RecordBatch]],
+    conditions: Sequence[RowCondition],
+    columns: Sequence[str] | None,
+) -> Iterator[pa.RecordBatch]:
+    """The batches without the rows that a condition rejects, of the wanted columns."""
+    for batch in read():
+        for condition in conditions:
+            if batch.num_rows:
+                batch = condition.filter(batch)
+        if batch.num_rows:
+            yield batch if columns is None else batch.select(list(columns))
 
 
 def count_rows(spec: ScanSpec, predicate: pc.Expression | None = None) -> int:
@@ -155,7 +187,7 @@ def count_rows(spec: ScanSpec, predicate: pc.Expression | None = None) -> int:
 
     Without one nothing but the footers of files whose statistics lack `numRecords` is read.
     """
-    if predicate is not None:
+    if predicate is not None or spec.rows:
         return sum(batch.num_rows for batch in scan_batches(spec, [], predicate))
     plan, files = _plan(spec, [], None, None, DEFAULT_BATCH_SIZE)
 
@@ -167,6 +199,13 @@ def count_rows(spec: ScanSpec, predicate: pc.Expression | None = None) -> int:
     )
     known = files.column("num_records").null_count == 0
     return sum(in_order(jobs, 1 if known else _workers(spec, files.num_rows)))
+
+
+def both(first: pc.Expression | None, second: pc.Expression | None) -> pc.Expression | None:
+    """The two joined by AND; None for none."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
 
 
 def prune_files(spec: ScanSpec, predicate: pc.Expression) -> pa.Table:
@@ -257,6 +296,7 @@ def _plan(
         )
     needed = list(output)
     files = spec.files
+    predicate = both(spec.rows.arrow, predicate)
     pruned_by: list[str] = []
     if predicate is not None:
         check_predicate(predicate, schema.arrow)

@@ -54,9 +54,9 @@ def test_files_with_one_key_are_neither_lost_nor_doubled(tmp_path: Path) -> None
     table = made.open()
     with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
         # As if the hashes of eleven files had met.
-        database.execute("UPDATE dl_files_l1 SET path_key = rowid WHERE rowid <= 5")
-        database.execute("UPDATE dl_files_l1 SET path_key = 9 WHERE rowid > 5 AND rowid <= 16")
-        database.execute("UPDATE dl_files_l1 SET path_key = rowid WHERE rowid > 16")
+        database.execute("UPDATE dl_files_heap SET path_key = rowid WHERE rowid <= 5")
+        database.execute("UPDATE dl_files_heap SET path_key = 9 WHERE rowid > 5 AND rowid <= 16")
+        database.execute("UPDATE dl_files_heap SET path_key = rowid WHERE rowid > 16")
     for size in (1, 2, 3, 7, 11, 19, 20):
         found = paths(table.snapshot().file_pages(size))
         assert len(found) == len(set(found)) == 20, size
@@ -102,4 +102,4 @@ def test_a_table_without_files_has_an_empty_page(tmp_path: Path, catalog_url: st
     assert snapshot.plan().num_rows == 0
     assert snapshot.to_pyarrow_table().num_rows == 0
     assert snapshot.partition_summary() == []
-    assert snapshot.partitions() == []
+    assert snapshot.partition_values() == []
