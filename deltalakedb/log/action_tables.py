@@ -52,6 +52,7 @@ _REMOVE_FIELDS = frozenset(
 
 
 def json_text(value: Any) -> str | None:
+    """The JSON of a value; None for None."""
     return None if value is None else orjson.dumps(value).decode()
 
 
@@ -161,6 +162,7 @@ _UNFIT = (LookupError, TypeError, AttributeError, ValueError, OverflowError, pa.
 
 
 def file_table(adds: list[dict[str, Any]], versions: list[int], texts: PartitionTexts) -> pa.Table:
+    """Bodies of `add` actions, and each one's version, as FILE_SCHEMA."""
     bodies = _Bodies(adds)
     paths = [a["path"] for a in adds]
     partitions = bodies.partitions(texts)
@@ -196,6 +198,7 @@ def file_table(adds: list[dict[str, Any]], versions: list[int], texts: Partition
 def closing_table(
     removes: list[dict[str, Any]], versions: list[int], texts: PartitionTexts
 ) -> pa.Table:
+    """Bodies of `remove` actions, and each one's version, as CLOSING_SCHEMA."""
     if not removes:
         return rows.CLOSING_SCHEMA.empty_table()
     bodies = _Bodies(removes)

@@ -70,20 +70,20 @@ def slices_of(commit: CommitEntry, size: int = RANGE_BYTES) -> int:
 
 
 def runs_of_commits(
-    commits: tuple[CommitEntry, ...], size: int
+    commits: tuple[CommitEntry, ...], size: int, most: int
 ) -> Iterator[tuple[tuple[CommitEntry, ...], int]]:
-    """Groups of commits for a range, each with its number of slices: more than one for a single
+    """Groups of at most `most` commits for a range, each with its number of slices.
 
-    commit that is too large for a range.
+    That is more than one for a single commit that is too large for a range.
     """
     start = 0
     for place, commit in enumerate(commits):
         if (count := slices_of(commit, size)) > 1:
-            for group in grouped(commits[start:place], weight, size, RANGE_COMMITS):
+            for group in grouped(commits[start:place], weight, size, most):
                 yield group, 1
             yield (commit,), count
             start = place + 1
-    for group in grouped(commits[start:], weight, size, RANGE_COMMITS):
+    for group in grouped(commits[start:], weight, size, most):
         yield group, 1
 
 
@@ -95,6 +95,7 @@ def weight(commit: CommitEntry) -> int:
 def grouped(
     items: tuple[T, ...], weight: Callable[[T], int], size: int, most: int = 1 << 30
 ) -> Iterator[tuple[T, ...]]:
+    """Neighbours together until they weigh `size` or are `most`."""
     group: list[T] = []
     total = 0
     for item in items:

@@ -68,7 +68,7 @@ def plan_ranges(
                         checkpoint=run.base.fingerprint,
                     )
                 )
-        for commits, count in runs_of_commits(run.commits, size):
+        for commits, count in runs_of_commits(run.commits, size, RANGE_COMMITS):
             ends = commits[0].version, commits[-1].version
             if sliced and count > 1:
                 ranges += [
