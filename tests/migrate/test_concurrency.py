@@ -240,7 +240,7 @@ def test_two_tables_that_want_one_name_at_one_moment(
     with pytest.raises(DeltaLakeError) as caught:
         import_(table, catalog_url, progress=take_the_name)
     assert time.monotonic() - started < 10
-    assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+    assert caught.value.kind is DeltaLakeErrorKind.TABLE_EXISTS
     assert "orders" in caught.value.message
     assert "--table-name" in caught.value.message
     with engine(catalog_url).connect() as connection:
