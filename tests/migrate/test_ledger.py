@@ -47,7 +47,7 @@ def begin(catalog: Catalog, location: str) -> Run:
 def test_only_runs_of_the_own_location_are_taken_for_dead(catalog: Catalog) -> None:
     mine, others = begin(catalog, "/mine"), begin(catalog, "/others")
     assert ledger.clean_up(catalog, "/mine") == [mine.run_key]
-    url = str(catalog.engine.url.render_as_string(hide_password=False))
+    url = catalog.reader.url.reveal()
     assert set(map(tuple, left_over(url).values())) == {(others.run_key,)}
     assert [(r["status"], r["error_kind"]) for r in runs(url)] == [
         ("failed", "died"),
@@ -149,7 +149,7 @@ def test_a_swap_of_a_load_that_was_cleaned_up_changes_nothing(catalog: Catalog) 
     ledger.clean_up(catalog, "/mine")
     with pytest.raises(DeltaLakeError):
         swap(catalog, run, facts(), expected_load=None, summary={})
-    url = str(catalog.engine.url.render_as_string(hide_password=False))
+    url = catalog.reader.url.reveal()
     with engine(url).connect() as connection:
         assert connection.execute(sa.text("SELECT * FROM dl_tables")).all() == []
 
