@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 REQUIREMENTS := --constraint constraints.txt --editable '.[dev]'
 
-.PHONY: help venv lock servers check test test-system demo bench clean
+.PHONY: help venv lock servers spark check test test-system fuzz demo bench clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -55,17 +55,24 @@ lock: venv ## renew constraints.txt: the newest versions that fit, for every sup
 servers: venv ## fetch MariaDB and MySQL for the tests when this machine has none
 	@$(BIN)/python -m tests.servers.fetch
 
-check: venv ## lint, format, types, import contracts
+spark: venv ## fetch Spark with Delta for the tests marked `system`
+	@$(BIN)/python -m tests.servers.spark
+
+check: venv ## lint, format, types, import contracts, what tests/house.py says
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "Not formatted: run $(BIN)/ruff format" >&2; exit 1; }
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
+	@$(BIN)/python -m tests.house
 
 test: check servers ## all checks and all tests, on real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
-test-system: venv servers ## what takes longer: an installation of its own, Spark as the judge
+test-system: venv servers spark ## what takes longer: an installation of its own, Spark as the judge
 	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+fuzz: venv ## damaged logs for as long as FUZZ_ARGS="--seconds 600 --seed 7" says
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 demo: venv ## import a real table on a Dask cluster, compare it, show it
 	@$(BIN)/python examples/demo.py

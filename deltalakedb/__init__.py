@@ -28,7 +28,12 @@ if TYPE_CHECKING:
     from deltalakedb.table.lifetime import drop_table as drop_table
     from deltalakedb.table.lifetime import relocate_table as relocate_table
     from deltalakedb.table.lifetime import rename_table as rename_table
+    from deltalakedb.table.operations.properties import AppTransaction as AppTransaction
+    from deltalakedb.table.operations.properties import CommitProperties as CommitProperties
     from deltalakedb.table.table import Table as Table
+    from deltalakedb.table.transaction import WriteResult as WriteResult
+    from deltalakedb.table.writing import create_table as create_table
+    from deltalakedb.table.writing import write_deltalake as write_deltalake
 
 __version__ = "0.1.0"
 
@@ -40,7 +45,12 @@ _HOMES = {
     "diff_table": "deltalakedb.parity.run",
     "import_table": "deltalakedb.importing.run",
     "Snapshot": "deltalakedb.snapshot.snapshot",
+    "AppTransaction": "deltalakedb.table.operations.properties",
+    "CommitProperties": "deltalakedb.table.operations.properties",
     "Table": "deltalakedb.table.table",
+    "WriteResult": "deltalakedb.table.transaction",
+    "create_table": "deltalakedb.table.writing",
+    "write_deltalake": "deltalakedb.table.writing",
     "connect_to_table": "deltalakedb.table.connect",
     "drop_table": "deltalakedb.table.lifetime",
     "relocate_table": "deltalakedb.table.lifetime",

@@ -104,8 +104,10 @@ class SqlConfig:
         return _show(self, connection_string=_shown_database(self.secret))
 
 
-def database_url(database: str | Secret | SqlConfig) -> DatabaseUrl:
+def database_url(database: str | Secret | SqlConfig | DatabaseUrl) -> DatabaseUrl:
     """The database of a SQLite path, a URL or a SqlConfig."""
+    if isinstance(database, DatabaseUrl):
+        return database
     return database.url if isinstance(database, SqlConfig) else parse_database(database)
 
 

@@ -24,6 +24,8 @@ from tests.servers.postgres import (
     wheel_installation,
 )
 from tests.servers.s3 import S3Bucket, S3Server
+from tests.servers.spark import ADVICE as SPARK_ADVICE
+from tests.servers.spark import SparkServer, spark_installation
 from tests.tables import samples
 
 if TYPE_CHECKING:
@@ -167,6 +169,19 @@ def mysql_database(mysql_server: MySqlServer) -> Iterator[str]:
     name = mysql_server.create_database()
     yield mysql_server.url(name)
     mysql_server.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def spark_server() -> Iterator[SparkServer]:
+    """One Spark with Delta for all tests marked `system` that ask it."""
+    found = spark_installation()
+    if found is None and not IN_CI:
+        pytest.skip(f"No spark for the tests: {SPARK_ADVICE}")
+    may_start("spark", found, SPARK_ADVICE)
+    assert found is not None
+    server = SparkServer(found)
+    yield server
+    server.close()
 
 
 @pytest.fixture

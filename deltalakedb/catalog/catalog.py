@@ -10,10 +10,12 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import Dialect
-from deltalakedb.catalog.dialects.reader import Reader, reader_of
+from deltalakedb.catalog.dialects.reader import Reader
+from deltalakedb.catalog.dialects.readers import reader_of
 from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version, no_catalog
 from deltalakedb.catalog.tables import catalog as catalog_table
 from deltalakedb.config import SqlConfig, database_url
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 _CREATE_WAIT_SECONDS = 30.0
@@ -27,7 +29,7 @@ class Catalog:
     raises CATALOG_VERSION (advice: `dl upgrade`), so does a newer one.
     """
 
-    def __init__(self, database: str | SqlConfig, *, create: bool = False) -> None:
+    def __init__(self, database: str | SqlConfig | DatabaseUrl, *, create: bool = False) -> None:
         url = database_url(database)
         pool = database.pool_options() if isinstance(database, SqlConfig) else {}
         self.dialect: Dialect = dialect_of(url)

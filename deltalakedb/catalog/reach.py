@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deltalakedb.catalog.dialects.reader import reader_of
+from deltalakedb.catalog.dialects.readers import reader_of
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec

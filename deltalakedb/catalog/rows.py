@@ -52,6 +52,14 @@ def file_rows(state: RangeState, load_id: int, skipping: Sequence[SkippingColumn
         state.files, [("partition_id", "ascending"), ("added_version", "ascending")]
     )
     files = state.files.take(order)
+    table = keyed_files(files, load_id, skipping)
+    if state.closings.num_rows:
+        table = pa.concat_tables([table, _tombstones(state.closings, table.schema, load_id)])
+    return table
+
+
+def keyed_files(files: pa.Table, load_id: int, skipping: Sequence[SkippingColumn]) -> pa.Table:
+    """Rows of `dl_files` of lives (FILE_SCHEMA) with their pruning keys, in the same order."""
     keys = keys_from_stats(files.column("stats").combine_chunks(), skipping)
     columns = {name: files.column(name) for name in _FILE_COLUMNS}
     columns["num_records"] = keys.num_records
@@ -60,10 +68,7 @@ def file_rows(state: RangeState, load_id: int, skipping: Sequence[SkippingColumn
         columns[f"lo{slot}"] = keys.lo[slot] if unused is None else unused
         columns[f"hi{slot}"] = keys.hi[slot] if unused is None else unused
     load = pa.array(np.full(files.num_rows, load_id, dtype=np.int64))
-    table = pa.table({"load_id": load, **columns})
-    if state.closings.num_rows:
-        table = pa.concat_tables([table, _tombstones(state.closings, table.schema, load_id)])
-    return table
+    return pa.table({"load_id": load, **columns})
 
 
 def _tombstones(closings: pa.Table, schema: pa.Schema, load_id: int) -> pa.Table:
@@ -201,6 +206,7 @@ def schema_of(body: dict[str, Any]) -> str | None:
 
 
 def metadata_row(interval: StateInterval) -> dict[str, Any]:
+    """A row of `dl_metadata`; `body` is the action as in the log."""
     body = interval.body
     layout = body.get("format") or {}
     return _span(interval) | {
@@ -217,6 +223,7 @@ def metadata_row(interval: StateInterval) -> dict[str, Any]:
 
 
 def protocol_row(interval: StateInterval) -> dict[str, Any]:
+    """A row of `dl_protocols`; `body` is the action as in the log."""
     protocol = Protocol.from_action(interval.body)
     readers = protocol.reader_features if protocol.min_reader_version >= 3 else None
     writers = protocol.writer_features if protocol.min_writer_version >= 7 else None
@@ -230,6 +237,7 @@ def protocol_row(interval: StateInterval) -> dict[str, Any]:
 
 
 def txn_row(interval: StateInterval) -> dict[str, Any]:
+    """A row of `dl_txns`."""
     return _span(interval) | {
         "app_id": interval.key,
         "version": interval.body.get("version"),
@@ -238,6 +246,7 @@ def txn_row(interval: StateInterval) -> dict[str, Any]:
 
 
 def domain_row(interval: StateInterval) -> dict[str, Any]:
+    """A row of `dl_domains`."""
     return _span(interval) | {
         "domain": interval.key,
         "configuration": interval.body.get("configuration") or "",

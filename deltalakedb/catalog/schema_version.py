@@ -10,6 +10,7 @@ SCHEMA_VERSION = "0002"
 
 
 def no_catalog(url: str) -> DeltaLakeError:
+    """NOT_FOUND for a database that holds no catalog."""
     where = redact(url)
     return DeltaLakeError(
         DeltaLakeErrorKind.NOT_FOUND,

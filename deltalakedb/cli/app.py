@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import signal
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ import click
 from deltalakedb import __version__
 from deltalakedb.cli.ending import Ending
 from deltalakedb.cli.options import debug
+from deltalakedb.cli.signals import came, listen
 
 _MODULES = {
     "import": "import_",
@@ -46,6 +47,16 @@ class _Commands(click.Group):
         ).command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. Click's own makes two lines of an interruption."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            if sys.stderr.isatty():
+                # After the ^C that the terminal shows.
+                click.echo(err=True)
+            raise click.Abort from error
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -74,19 +85,39 @@ def app() -> None:
     `dl import` reads a table's _delta_log into a catalog, `dl diff` proves that nothing was
     lost, the others look at what is there.
 
-    Exit codes: 0 done, 1 error (one line on standard error says why), 130 interrupted; `dl diff`
-    also 2 (drift) and 3 (lag alone).
+    Exit codes: 0 done, 1 error (one line on standard error says why), 130 interrupted, 143
+    terminated; `dl diff` also 2 (drift) and 3 (lag alone).
     """
 
 
 def run() -> None:
-    """The process's own entry: a polite end is as good as Ctrl-C."""
-    signal.signal(signal.SIGTERM, _terminated)
+    """The process's own entry: its streams and signals, then the command."""
+    _open_streams()
     for stream in (sys.stdout, sys.stderr):
         # A name that the terminal can't show is no reason to fail.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    app.main()
+    listen()
+    try:
+        app.main()
+    except SystemExit as end:
+        if came():
+            # Threads and exit handlers of what was left half-way have no say any more.
+            sys.stdout.flush()
+            os._exit(int(end.code or 0))
+        raise
 
 
-def _terminated(number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + number)
+def _open_streams() -> None:
+    """Nothing in the place of standard streams that are closed.
+
+    A file or a connection that is opened next would get their numbers, and what is printed.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115

@@ -11,10 +11,10 @@ from types import TracebackType
 import click
 
 from deltalakedb.cli import output
+from deltalakedb.cli.signals import INTERRUPTED, TERMINATED, Terminated
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 FAILED = 1
-INTERRUPTED = 130
 READER_GONE = 141
 
 
@@ -34,7 +34,7 @@ class Ending:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        if isinstance(error, SystemExit):
+        if isinstance(error, SystemExit) and not isinstance(error, Terminated):
             return False
         if error is None:
             error = _flushed()
@@ -46,6 +46,9 @@ class Ending:
         elif isinstance(error, (click.Abort, KeyboardInterrupt)):
             self._line("Interrupted", error)
             self.code = INTERRUPTED
+        elif isinstance(error, Terminated):
+            self._line("Terminated", error)
+            self.code = TERMINATED
         elif isinstance(error, click.exceptions.Exit):
             self.code = error.exit_code
         elif isinstance(error, click.exceptions.NoArgsIsHelpError):

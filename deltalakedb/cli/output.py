@@ -12,13 +12,11 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
 _GAP = "  "
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LEAST_WIDTH = 12
 """Cells to which a shortened column may shrink before columns are left out."""
 
@@ -53,6 +51,7 @@ def write(data: bytes) -> None:
 
 
 def flush() -> None:
+    """Have standard output take what was written. Raises ReaderGoneError."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -76,6 +75,7 @@ def note(text: str) -> None:
 
 
 def on_terminal() -> bool:
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
@@ -135,30 +135,6 @@ def shown(text: object) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value)
 
 
-def size_text(size: int | None) -> str:
-    """Bytes for people: 999 B, 1.2 kB, 34.5 MB (powers of 1000)."""
-    if size is None:
-        return ""
-    if abs(size) < 1000:
-        return f"{size} B"
-    value = float(size)
-    for unit in ("kB", "MB", "GB", "TB", "PB"):
-        value /= 1000
-        if abs(value) < 999.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:,.1f} EB"
-
-
-def time_text(milliseconds: int | None) -> str:
-    """Milliseconds since 1970 as UTC, to the second."""
-    if milliseconds is None:
-        return ""
-    try:
-        return f"{_EPOCH + timedelta(milliseconds=milliseconds):%Y-%m-%d %H:%M:%S}"
-    except OverflowError:
-        return f"{milliseconds} ms"
-
-
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     """Rows for people."""
     TablePrinter(columns).print(rows)
@@ -210,6 +186,7 @@ def print_facts(facts: Sequence[tuple[str, Sequence[str]]]) -> None:
 
 
 def heading(text: str) -> str:
+    """A heading for people: bold where that can be shown."""
     return _bold(text)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from deltalakedb.cli.signals import if_cut_off
+
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -40,14 +42,22 @@ class Place:
     @contextmanager
     def client(self, progress: Display) -> Iterator[tuple[Client | None, str | None]]:
         """A client (None: this process) and the folder to spill to (None: each worker's own)."""
-        from deltalakedb.executor.workers import local_workers, running_cluster, work_folder
+        from deltalakedb.executor.workers import (
+            local_workers,
+            remove_folder,
+            running_cluster,
+            work_folder,
+        )
 
         if self.scheduler is not None:
             progress.phase("connecting to the cluster")
             with running_cluster(self.scheduler) as client:
                 yield client, self.local_directory
             return
-        with work_folder(self.local_directory) as folder:
+        with (
+            work_folder(self.local_directory) as folder,
+            if_cut_off(lambda: remove_folder(folder)),
+        ):
             if self.workers is None:
                 yield None, folder
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.commit_tables import changes, mirror
+from deltalakedb.catalog.commit_tables import changes, commits, mirror
+from deltalakedb.catalog.limits import unstorable
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms
 from deltalakedb.catalog.loads.totals import (
     CHANGE_SCHEMA,
@@ -41,6 +43,7 @@ from deltalakedb.replay.intervals import StateInterval, commit_times, state_inte
 from deltalakedb.replay.state import RangeState
 
 _CHUNK = 500
+_TOKEN_LENGTH = 64
 _KEY_COLUMN = {"txn": "app_id", "domainMetadata": "domain"}
 
 
@@ -147,6 +150,7 @@ class _Application:
             pc.sum(state.versions.column(n)).as_py() or 0 for n in ("num_adds", "num_removes")
         )
         self._move_head(num_files, total_bytes)
+        self._record_tokens()
         wide = {}
         skipping = self._wider_slots(new_files)
         if skipping is not None:
@@ -173,7 +177,20 @@ class _Application:
     def _insert(self, target: sa.Table, found: pa.Table) -> None:
         for batch in found.to_batches(_CHUNK * 4):
             if batch.num_rows:
-                self._connection.execute(target.insert(), batch.to_pylist())
+                with self._naming_unstorable(target, batch):
+                    self._connection.execute(target.insert(), batch.to_pylist())
+
+    @contextmanager
+    def _naming_unstorable(self, target: sa.Table, found: pa.RecordBatch) -> Iterator[None]:
+        try:
+            yield
+        except (sa.exc.SQLAlchemyError, ValueError) as error:
+            # psycopg2 refuses a NUL by a ValueError of its own.
+            table = pa.Table.from_batches([found])
+            refusal = unstorable(self._catalog.dialect, {target.name: table})
+            if refusal is None:
+                raise
+            raise refusal from error
 
     def _current_metadata(self) -> list[StateInterval]:
         found = self._connection.execute(
@@ -287,6 +304,22 @@ class _Application:
         )
         self._insert(changes, rows.change_rows(self._table.table_key, self._state.files, ended))
 
+    def _record_tokens(self) -> None:
+        """Of commits of ours that only the log has held: a retry is to find them."""
+        known = [
+            {
+                "table_key": self._table.table_key,
+                "token": token,
+                "version": version,
+                "epoch": self._table.epoch,
+                "committed_at": now_ms(),
+            }
+            for version, token in _columns(self._state.versions, "version", "txn_id")
+            if token and len(token) <= _TOKEN_LENGTH
+        ]
+        if known:
+            self._connection.execute(self._catalog.dialect.insert_ignoring(commits), known)
+
     def _move_head(self, num_files: int, total_bytes: int) -> None:
         mine = heads.c.table_key == self._table.table_key
         self._connection.execute(
@@ -355,6 +388,12 @@ class _Application:
 
     def _insert_state(self) -> None:
         load = self._table.live_load
+        added = {
+            name: pa.Table.from_pylist(found)
+            for name, found in rows.state_rows(state_intervals(self._state.state), load).items()
+        }
+        if refusal := unstorable(self._catalog.dialect, added):
+            raise refusal
         ended: dict[tuple[str, str], int] = {}
         for change in self._state.state:
             what = (change.action, change.key)
@@ -365,8 +404,8 @@ class _Application:
             if action in _KEY_COLUMN:
                 where.append(target.c[_KEY_COLUMN[action]] == key)
             self._connection.execute(target.update().where(*where).values(removed_version=version))
-        for name, found in rows.state_rows(state_intervals(self._state.state), load).items():
-            self._connection.execute(metadata.tables[name].insert(), found)
+        for name, found in added.items():
+            self._insert(metadata.tables[name], found)
 
     def _insert_versions(self, small: Sequence[Any], live: pa.Table) -> None:
         load = self._table.live_load
@@ -375,11 +414,11 @@ class _Application:
                 versions.c.load_id == load, versions.c.version == self._table.head_version
             )
         )
-        commits = list(_columns(self._state.versions, "version", "file_time", "in_commit_time"))
-        times = commit_times(commits, state_intervals(_as_changes(small)), time_before)
-        found = rows.version_rows(self._state.versions, load, times, [True] * len(commits))
+        times_known = list(_columns(self._state.versions, "version", "file_time", "in_commit_time"))
+        times = commit_times(times_known, state_intervals(_as_changes(small)), time_before)
+        found = rows.version_rows(self._state.versions, load, times, [True] * len(times_known))
         before = (self._table.num_files, self._table.total_bytes)
-        totals = list(live_totals(live, [version for version, _, _ in commits], before))
+        totals = list(live_totals(live, [version for version, _, _ in times_known], before))
         for place, name in enumerate(("live_files", "live_bytes")):
             found = found.append_column(name, pa.array([t[place] for t in totals], pa.int64()))
         self._insert(versions, found)

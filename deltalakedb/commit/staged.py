@@ -84,6 +84,7 @@ class StagedTable:
     changes: tuple[Mapping[str, Any], ...] = ()
     others: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     if_version: int | None = None
+    in_commit_timestamps: bool = False
     deletion_time: int = 0
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
@@ -155,13 +156,14 @@ class StagedCommit:
     """Commits of 1..n tables of one catalog, decided together.
 
     `token` names the commit: a retry with the same one finds what became of it. It is the
-    `txnId` of each commitInfo.
+    `txnId` of each commitInfo. A `group_id`, of the catalog `catalog_id`, is for several tables.
     """
 
     tables: tuple[StagedTable, ...]
     isolation: Isolation = "WriteSerializable"
     token: str = field(default_factory=lambda: str(uuid.uuid4()))
     group_id: str | None = None
+    catalog_id: str = ""
 
     def __post_init__(self) -> None:
         keys = [staged.table.table_key for staged in self.tables]

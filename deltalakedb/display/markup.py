@@ -25,14 +25,17 @@ def join(*parts: str) -> Html:
 
 
 def text(value: str) -> Html:
+    """Text escaped; markup as it is."""
     return value if isinstance(value, Html) else Html(html.escape(value))
 
 
 def muted(value: str) -> Html:
+    """Text of less weight."""
     return Html(f"<span style='{_MUTED}'>{text(value)}</span>")
 
 
 def code(value: str) -> Html:
+    """Text in a fixed width."""
     return Html(f"<code>{text(value)}</code>")
 
 
@@ -119,20 +122,3 @@ def change_chart(changes: Sequence[tuple[str, int, int]], *, height: int = 64) -
         f"{''.join(pieces)}<line x1='0' x2='{width}' y1='{line}' y2='{line}' "
         "stroke='currentColor' stroke-opacity='.4'/></svg>"
     )
-
-
-def size_text(size: int) -> str:
-    """Bytes for people, in powers of 1000 as on the command line: 1.4 GB."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if unit == "B" and value < 1000:
-            return f"{value:,.0f} B"
-        if unit != "B" and value < 999.95:
-            return f"{value:,.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} PB"
-
-
-def count_text(count: int, thing: str) -> str:
-    """`1 file`, `2,000 files`."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

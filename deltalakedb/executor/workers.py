@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -54,7 +55,12 @@ def work_folder(parent: str | None) -> Iterator[str]:
         try:
             yield str(folder)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(str(folder))
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a work folder, as far as that can be done."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_dead(root: Path) -> None:
@@ -143,8 +149,13 @@ def _ctrl_c_for_this_process_alone() -> Iterator[None]:
 
     A terminal sends it to every process; the command ends its workers itself.
     """
-    # Whoever starts the tracker ends with Ctrl-C unblocked, so it has to be there before.
-    resource_tracker.ensure_running()
+    # Whoever starts the tracker ends with Ctrl-C unblocked, so it has to be there before. It tidies
+    # up after a command that was cut off, and needn't tell.
+    sys.warnoptions.append("ignore")
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.pop()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -17,6 +17,7 @@ import xxhash
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import close_idle
+from deltalakedb.catalog.limits import unstorable
 from deltalakedb.catalog.loads.totals import live_changes
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.retry import passes, retried
@@ -61,6 +62,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Parsed:
+    """What one task made of a range: the endings it knows of go into buckets by path."""
+
     summary: Summary
     events: list[Events]
 
@@ -172,14 +175,17 @@ def _digest(state: RangeState) -> str:
 
 
 def piece_of(parsed: list[Parsed], number: int) -> Parsed:
+    """One of the ranges that a task has parsed together."""
     return parsed[number]
 
 
 def summary_of(parsed: Parsed) -> Summary:
+    """What the client needs to know of a parsed range."""
     return parsed.summary
 
 
 def bucket_of(parsed: Parsed, bucket: int) -> Events:
+    """The events of a parsed range whose paths fall into a bucket."""
     return parsed.events[bucket]
 
 
@@ -189,6 +195,7 @@ def resolve_bucket(events: list[Events], parts: list[int]) -> dict[int, Endings]
 
 
 def endings_of(resolved: list[dict[int, Endings]], part: int) -> Endings:
+    """A part's endings, of all buckets."""
     return Endings.concat([r[part] for r in resolved])
 
 
@@ -259,7 +266,7 @@ def put_part(
     """Load prepared rows in one transaction with their ledger row; a repetition loads nothing.
 
     A lost connection, a database that restarts or a lock that is held is tried again, and what
-    else `when` says.
+    else `when` says. Of rows that are refused the value at fault is named (`catalog.limits`).
     """
     dialect = dialect_of(parse_database(database))
     loaded = prepared.loaded
@@ -271,7 +278,12 @@ def put_part(
                     loader.append(name, table)
                 loader.commit(run_key, loaded.part, loaded.file_rows)
 
-    retried(attempt, when)
+    try:
+        retried(attempt, when)
+    except DatabaseBusyError:
+        raise
+    except DeltaLakeError as error:
+        raise unstorable(dialect, prepared.tables) or error from None
 
 
 def load_part(spec: LoadSpec, endings: Endings) -> Loaded | Refused:

@@ -14,12 +14,13 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from deltalakedb.log import rows
 from deltalakedb.log.commit import ADD_FIELDS, STATE_ACTIONS, ActionRows, StateChange
-from deltalakedb.log.deletion_vector import unique_id
+from deltalakedb.log.deletion_vector import unique_ids
+from deltalakedb.log.fields import body_fault, check_vectors, column_fault
 from deltalakedb.log.partition import PartitionTexts
+from deltalakedb.log.plain_arrow import plain_batch
 from deltalakedb.log.statistics.text import stats_json_from_parsed
 
 CHECKPOINT_COLUMNS = ("add", "remove", "metaData", "protocol", "txn", "domainMetadata", "sidecar")
@@ -47,25 +48,37 @@ def _usual_text(value: Any) -> str:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
+def checked(batch: pa.RecordBatch) -> pa.Table:
+    """The actions of a batch in plain Arrow types, each column held to `log.fields`.
+
+    Raises ValueError naming the column for a type that is none of its field's, and for bytes in a
+    string that are no UTF-8: Parquet readers don't look.
+    """
+    batch = plain_batch(batch)
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        if name in CHECKPOINT_COLUMNS:
+            if (why := column_fault(name, column.type)) is not None:
+                raise ValueError(why)
+            _validate(column, name)
+    return pa.Table.from_batches([batch])
+
+
+def _validate(column: pa.Array, name: str) -> None:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        if pa.types.is_struct(column.type):
+            for field, child in zip(column.type, column.flatten(), strict=True):
+                _validate(child, f"{name}.{field.name}")
+        raise ValueError(f"column {name} is damaged: {error}") from error
+
+
 def sidecar_names(batch: pa.Table) -> list[str]:
     """Paths of the sidecars that a V2 checkpoint's top file names, as they stand."""
     if "sidecar" not in batch.column_names:
         return []
     paths = pc.struct_field(batch.column("sidecar"), "path")
     return [p for p in paths.to_pylist() if p is not None]
-
-
-def all_have_stats(group: pq.RowGroupMetaData) -> bool:
-    """Whether the footer says that each add of a row group has a statistics text."""
-    nulls: dict[str, int] = {}
-    for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema in ("add.path", "add.stats"):
-            statistics = column.statistics
-            if statistics is None or not statistics.has_null_count:
-                return False
-            nulls[column.path_in_schema] = statistics.null_count
-    return len(nulls) == 2 and nulls["add.path"] == nulls["add.stats"]
 
 
 def state_changes(batch: pa.Table, version: int) -> list[StateChange]:
@@ -77,6 +90,8 @@ def state_changes(batch: pa.Table, version: int) -> list[StateChange]:
         column = column.filter(_valid(column, required))
         for value in column.to_pylist():
             body = plain(value, column.type)
+            if (why := body_fault(action, body)) is not None:
+                raise ValueError(why)
             key = body.get("appId", "") if action == "txn" else body.get("domain", "")
             found.append(StateChange(version, action, key, body))
     return found
@@ -156,13 +171,13 @@ class _Fields:
         if child is None:
             return pa.nulls(len(self), pa.string())
         kind = child.type
-        return pa.array(
-            [
-                None if v is None or v.get("storageType") is None else unique_id(plain(v, kind))
-                for v in child.to_pylist()
-            ],
-            pa.string(),
-        )
+        # Some writers leave the struct non-null and its fields null.
+        vectors = [
+            None if v is None or v.get("storageType") is None else plain(v, kind)
+            for v in child.to_pylist()
+        ]
+        check_vectors([v for v in vectors if v is not None])
+        return pa.array(unique_ids(vectors), pa.string())
 
     def vectors(self, ids: pa.Array) -> pa.Array:
         return pc.if_else(pc.is_valid(ids), self.texts("deletionVector"), None)

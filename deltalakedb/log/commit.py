@@ -18,8 +18,9 @@ import xxhash
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log import rows
-from deltalakedb.log.commit_fault import refuse, refuse_action, small_fault
-from deltalakedb.log.deletion_vector import unique_id
+from deltalakedb.log.commit_fault import refuse, refuse_action
+from deltalakedb.log.deletion_vector import unique_ids
+from deltalakedb.log.fields import ACTIONS, Kind, body_fault, check_all, check_vectors
 from deltalakedb.log.partition import PartitionTexts, partition_values_text
 
 ADD_FIELDS = frozenset(
@@ -56,7 +57,6 @@ _REMOVE_FIELDS = frozenset(
 )
 STATE_ACTIONS = frozenset({"metaData", "protocol", "txn", "domainMetadata"})
 _CHECKPOINT_ACTIONS = frozenset({"sidecar", "checkpointMetadata"})
-_CHECKED = STATE_ACTIONS | {"cdc"}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class ActionReader:
             info = self._lines(version, data)
             added = self._adds[first_add:]
             counts = [len(added), len(self._removes) - first_remove]
-            row = _version_row(version, info, file_time, counts, added)
+            row = version_row(version, info, file_time, counts, _bytes(added))
         except (TypeError, AttributeError, KeyError, ValueError) as error:
             refuse(name, version, data, error)
         if history_only:
@@ -156,7 +156,7 @@ class ActionReader:
         return info
 
     def _small(self, version: int, kind: str, body: Any, position: int) -> None:
-        if kind in _CHECKED and (why := small_fault(kind, body)) is not None:
+        if kind in ACTIONS and (why := body_fault(kind, body)) is not None:
             raise ValueError(why)
         if kind in STATE_ACTIONS:
             key = body["appId"] if kind == "txn" else body.get("domain", "")
@@ -238,13 +238,21 @@ def _text(value: Any) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
-def _version_row(
+def _bytes(added: list[dict[str, Any]]) -> int:
+    return sum([a.get("size") or 0 for a in added])
+
+
+def version_row(
     version: int,
     info: dict[str, Any] | None,
     file_time: int,
     counts: list[int],
-    added: list[dict[str, Any]],
+    bytes_added: int,
 ) -> dict[str, Any]:
+    """A row of VERSION_SCHEMA but for the file's size and digest.
+
+    `info` is the body of commitInfo, `counts` are those of adds and removes.
+    """
     info = info or {}
     blind = info.get("isBlindAppend")
     return {
@@ -264,7 +272,7 @@ def _version_row(
         "commit_info": _text(info) if info else None,
         "num_adds": counts[0],
         "num_removes": counts[1],
-        "bytes_added": sum([a.get("size") or 0 for a in added]),
+        "bytes_added": bytes_added,
     }
 
 
@@ -299,23 +307,32 @@ class _Bodies:
 
     def column(self, name: str, kind: pa.DataType) -> pa.Array | list[Any]:
         values = self.values(name)
-        return pa.nulls(len(self), kind) if values is None else values
+        if values is None:
+            return pa.nulls(len(self), kind)
+        if kind == pa.int64():
+            check_all(values, Kind.LONG)  # Arrow would cut off fractions
+        return values
 
     def texts(self, name: str) -> pa.Array | list[str | None]:
         values = self.values(name)
         if values is None:
             return pa.nulls(len(self), pa.string())
+        check_all(values, Kind.OBJECT)
         return [_text(v) for v in values]
 
     def dv_ids(self) -> list[str | None]:
         values = self.values("deletionVector")
         if values is None:
             return [None] * len(self)
-        return [unique_id(v) if v else None for v in values]
+        check_vectors([v for v in values if v is not None])
+        return unique_ids(values)
 
     def partitions(self, texts: PartitionTexts) -> list[tuple[str, int]]:
         values = self.values("partitionValues")
-        return [texts.of(None)] * len(self) if values is None else texts.of_all(values)
+        if values is None:
+            return [texts.of(None)] * len(self)
+        check_all(values, Kind.TEXT_MAP)
+        return texts.of_all(values)
 
     def extras(self, known: frozenset[str]) -> pa.Array | list[str | None]:
         if known.issuperset(self._names):

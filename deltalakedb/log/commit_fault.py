@@ -5,64 +5,14 @@ PROTOCOL.md, "Actions", says which fields an action must have.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import orjson
 
 from deltalakedb.error import CorruptCommitError
+from deltalakedb.log.fields import ACTIONS, body_fault
 
 _ADVICE = "restore this commit from a backup"
-_OBJECTS = frozenset(
-    {"add", "remove", "metaData", "protocol", "txn", "domainMetadata", "cdc", "commitInfo"}
-)
-# Of each field: its type, and whether the action must have it.
-_SMALL_FIELDS: dict[str, dict[str, tuple[type, bool]]] = {
-    "txn": {"appId": (str, True), "version": (int, True), "lastUpdated": (int, False)},
-    "domainMetadata": {"domain": (str, True), "configuration": (str, False)},
-    "cdc": {"path": (str, True), "size": (int, False), "partitionValues": (dict, False)},
-    "metaData": {
-        "schemaString": (str, False),
-        "partitionColumns": (list, False),
-        "configuration": (dict, False),
-        "createdTime": (int, False),
-    },
-}
-_FILE_FIELDS: dict[str, tuple[type, bool]] = {
-    "path": (str, True),
-    "partitionValues": (dict, False),
-    "size": (int, False),
-    "stats": (str, False),
-    "deletionVector": (dict, False),
-}
-_NAMES = {str: "a string", int: "a 64-bit integer", dict: "an object", list: "an array"}
-
-
-def small_fault(kind: str, body: Any) -> str | None:
-    """What is wrong with a metaData, protocol, txn, domainMetadata, cdc or commitInfo action."""
-    if not isinstance(body, dict):
-        return f"action {kind} is not an object"
-    return _wrong_field(kind, body, _SMALL_FIELDS.get(kind, {}))
-
-
-def _wrong_field(
-    kind: str, body: Mapping[str, Any], fields: Mapping[str, tuple[type, bool]]
-) -> str | None:
-    for name, (type_, required) in fields.items():
-        value = body.get(name)
-        if value is None:
-            if required:
-                return f"action {kind} has no {name}"
-        elif not _is(value, type_):
-            return f"field {name} of action {kind} is not {_NAMES[type_]}"
-    return None
-
-
-def _is(value: Any, type_: type) -> bool:
-    if type_ is int:
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole and -(2**63) <= value < 2**63
-    return isinstance(value, type_)
 
 
 def refuse(name: str, version: int, data: bytes, error: Exception) -> NoReturn:
@@ -110,9 +60,9 @@ def _line_fault(line: bytes) -> tuple[int, str] | None:
     if not isinstance(action, dict):
         return 0, "not a JSON object"
     for kind, body in action.items():
-        if body is None or kind not in _OBJECTS:
+        if body is None or kind not in ACTIONS:
             continue
-        why = file_fault(kind, body) if kind in ("add", "remove") else small_fault(kind, body)
+        why = body_fault(kind, body)
         if why is not None:
             return 0, why
     return None
@@ -126,18 +76,11 @@ def _byte(line: bytes, error: orjson.JSONDecodeError) -> int:
         return undecodable.start
 
 
-def file_fault(kind: str, body: Any) -> str | None:
-    """What is wrong with an add or remove action."""
-    if not isinstance(body, dict):
-        return f"action {kind} is not an object"
-    return _wrong_field(kind, body, _FILE_FIELDS)
-
-
 def refuse_action(
     kind: str, body: Any, version: int, number: int, error: Exception
 ) -> CorruptCommitError:
     """CORRUPT_COMMIT for one add or remove that can't become a row; `number` counts from 1."""
-    why = file_fault(kind, body) or f"action {kind} can't be read: {error}"
+    why = body_fault(kind, body) or f"action {kind} can't be read: {error}"
     path = body.get("path") if isinstance(body, dict) else None
     where = f" (path {path!r})" if isinstance(path, str) else ""
     return CorruptCommitError(

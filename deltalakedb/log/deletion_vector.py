@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 import uuid
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -36,6 +36,18 @@ def unique_id(descriptor: Mapping[str, Any]) -> str:
     return base if offset is None else f"{base}@{offset}"
 
 
+def unique_ids(descriptors: Sequence[Mapping[str, Any] | None]) -> list[str | None]:
+    """`unique_id` of many that `fields.check_vectors` has seen; None for None."""
+    return [
+        None
+        if d is None
+        else f"{d['storageType']}{d['pathOrInlineDv']}"
+        if (offset := d.get("offset")) is None
+        else f"{d['storageType']}{d['pathOrInlineDv']}@{offset}"
+        for d in descriptors
+    ]
+
+
 def vector_path(descriptor: Mapping[str, Any]) -> str | None:
     """Where the vector lies: a path relative to the table, an absolute one, or None when inline.
 
@@ -61,7 +73,19 @@ def vector_range(descriptor: Mapping[str, Any]) -> tuple[int, int]:
     Without an offset the file's format version comes first.
     """
     offset = descriptor.get("offset") or 0
-    return offset, descriptor["sizeInBytes"] + (8 if offset else 9)
+    return offset, _number(descriptor, "sizeInBytes") + (8 if offset else 9)
+
+
+def cardinality(descriptor: Mapping[str, Any]) -> int:
+    """How many rows it deletes, as the log says. CORRUPT_DELETION_VECTOR where it doesn't."""
+    return _number(descriptor, "cardinality")
+
+
+def _number(descriptor: Mapping[str, Any], name: str) -> int:
+    value = descriptor.get(name)
+    if not isinstance(value, int):
+        raise _corrupt(descriptor, f"the log has no {name} of it")
+    return value
 
 
 def deleted_rows(
@@ -73,24 +97,24 @@ def deleted_rows(
     Raises CORRUPT_DELETION_VECTOR when size, checksum, format or cardinality are wrong.
     """
     if descriptor["storageType"] == "i":
+        # Z85 knows whole groups of four bytes: writers pad the last one, sizeInBytes tells.
+        size = _number(descriptor, "sizeInBytes")
         data = _z85(descriptor, descriptor["pathOrInlineDv"])
-        size = descriptor["sizeInBytes"]
-        # Writers fill the last four bytes up with zeros.
-        if not 0 <= len(data) - size < 4:
+        if not size <= len(data) < size + 4:
             raise _corrupt(descriptor, f"{len(data)} bytes instead of {size}")
         data = data[:size]
     else:
         data = _checked(descriptor, stored)
     rows = _rows(descriptor, data)
-    if len(rows) != descriptor["cardinality"]:
+    if len(rows) != cardinality(descriptor):
         raise _corrupt(
-            descriptor, f"it deletes {len(rows)} rows instead of {descriptor['cardinality']}"
+            descriptor, f"it deletes {len(rows)} rows instead of {cardinality(descriptor)}"
         )
     return rows
 
 
 def _checked(descriptor: Mapping[str, Any], stored: bytes | None) -> bytes:
-    size = descriptor["sizeInBytes"]
+    size = _number(descriptor, "sizeInBytes")
     data = stored or b""
     if not descriptor.get("offset"):
         if data[:1] != _FILE_VERSION:

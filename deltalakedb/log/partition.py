@@ -9,34 +9,48 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal, Inexact, InvalidOperation
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import xxhash
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.schema import decimal_parameters
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PartitionValue = str | int | float | bool | Decimal | date | datetime | bytes | None
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _INTEGER_BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
-_DATE = re.compile(r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})")
+# Java writes years of more than four digits, and those before 0, with a sign.
+_DATE = re.compile(r"([+-]?[0-9]{4,7})-([0-9]{1,2})-([0-9]{1,2})")
 _TIMESTAMP = re.compile(
-    r"(?P<date>[0-9]{4}-[0-9]{1,2}-[0-9]{1,2})"
+    r"(?P<date>[+-]?[0-9]{4,7}-[0-9]{1,2}-[0-9]{1,2})"
     r"(?:[T ](?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{1,2})(?::(?P<second>[0-9]{1,2})"
     r"(?:\.(?P<fraction>[0-9]{1,9}))?)?)?"
     r"(?P<zone>[Zz]|[+-][0-9]{2}:?(?:[0-9]{2})?)?"
 )
 _ESCAPED_BYTE = re.compile(r"\\u00([0-9A-Fa-f]{2})")
-_WIDE = Context(prec=80)
+_EXACT = Context(prec=80, traps=[InvalidOperation, Inexact])
+_TEXTS = frozenset({str, type(None)})
+_MONTH_DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_DAY_MICROS = 86_400_000_000
+_EPOCH = date(1970, 1, 1)
 _NUMBERS = {"NaN": "nan", "Infinity": "inf", "-Infinity": "-inf"}
 _NUMBER_NAMES = {python: name for name, python in _NUMBERS.items()}
 
 
 def partition_values_text(values: Mapping[str, str | None]) -> str:
-    """Canonical JSON of `{physical name: value}`: sorted keys, no spaces, `""` written as null."""
+    """Canonical JSON of `{physical name: value}`: sorted keys, no spaces, `""` written as null.
+
+    TypeError for a value that is no text (PROTOCOL.md has Map[String, String]).
+    """
+    if not _TEXTS.issuperset(map(type, values.values())):
+        raise TypeError("partition values are strings or null")
     return orjson.dumps(
         {k: v or None for k, v in values.items()}, option=orjson.OPT_SORT_KEYS
     ).decode()
@@ -91,20 +105,56 @@ def parse_partition_value(text: str | None, type: str) -> PartitionValue:
 
     int for byte … long, float, Decimal with the type's scale, date, aware datetime in UTC for
     timestamp (text without a zone is taken as UTC), naive datetime for timestamp_ntz, bytes for
-    binary, else str. Raises INVALID_LOG when the text is no value of that type.
+    binary, else str. Raises INVALID_LOG when the text is no value of that type, or when it is a
+    date outside the years 1 to 9999 that Python has (`partition_scalar` knows the others).
     """
     if text is None or text == "":
         return None
     try:
-        return _parse(text, type)
-    except (ValueError, InvalidOperation, OverflowError) as error:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.INVALID_LOG,
-            f"partition value {text!r} is no {type}; the add action that holds it was written "
-            "wrongly, rewrite that file",
-            value=text,
-            type=type,
-        ) from error
+        found = _parse(text, type)
+        return _python_date(found, type) if type in DATES else found
+    except (ValueError, ArithmeticError) as error:
+        raise _no_value(text, type) from error
+
+
+def partition_scalar(text: str | None, type: str, kind: pa.DataType) -> pa.Scalar:
+    """The Arrow value of a partition value of Delta primitive type `type`, whose Arrow type it is.
+
+    Dates may have any year that Arrow has. Raises INVALID_LOG when the text is no such value.
+    """
+    import pyarrow as pa
+
+    try:
+        if text is None or text == "":
+            return pa.scalar(None, kind)
+        value = _parse(text, type)
+        if type in DATES:
+            number = pa.int32() if type == "date" else pa.int64()
+            return pa.scalar(value, number).cast(kind)
+        return pa.scalar(value, kind)
+    except (ValueError, ArithmeticError, pa.ArrowException) as error:
+        raise _no_value(str(text), type) from error
+
+
+DATES = frozenset({"date", "timestamp", "timestamp_ntz"})
+"""Types whose values are days, or microseconds, since 1970."""
+
+
+def _no_value(text: str, type: str) -> DeltaLakeError:
+    return DeltaLakeError(
+        DeltaLakeErrorKind.INVALID_LOG,
+        f"partition value {text!r} is no {type}; the add action that holds it was written "
+        "wrongly, rewrite that file",
+        value=text,
+        type=type,
+    )
+
+
+def _python_date(number: Any, type: str) -> date | datetime:
+    if type == "date":
+        return _EPOCH + timedelta(days=number)
+    zone = UTC if type == "timestamp" else None
+    return datetime(1970, 1, 1, tzinfo=zone) + timedelta(microseconds=number)
 
 
 def partition_value_text(value: Any) -> str | None:
@@ -142,25 +192,31 @@ def _binary_text(value: bytes) -> str | None:
 
 
 def _parse(text: str, type: str) -> PartitionValue:
+    """The value; of a date its number, days or microseconds since 1970."""
     if type in _INTEGER_BITS:
         return _integer(text.strip(), _INTEGER_BITS[type])
     if type in ("float", "double"):
-        return float(_NUMBERS.get(text, text))
+        return float(_NUMBERS.get(text, _without_underscore(text)))
     if type == "boolean":
         lowered = text.strip().lower()
         if lowered not in ("true", "false"):
             raise ValueError(text)
         return lowered == "true"
     if type == "date":
-        return _date(text)
-    if type == "timestamp":
-        return _timestamp(text, zoned=True)
-    if type == "timestamp_ntz":
-        return _timestamp(text, zoned=False)
+        return _days(text)
+    if type in DATES:
+        return _micros(text, zoned=type == "timestamp")
     if type.startswith("decimal"):
         return _decimal(text, type)
     if type == "binary":
         return _binary(text)
+    return text
+
+
+def _without_underscore(text: str) -> str:
+    """Python takes 1_000 for a number, and nobody else does."""
+    if "_" in text:
+        raise ValueError(text)
     return text
 
 
@@ -174,39 +230,51 @@ def _integer(text: str, bits: int) -> int:
 
 
 def _decimal(text: str, type: str) -> Decimal:
-    value = Decimal(text.strip())
+    """With the type's scale. What has more digits than the type is none of its values."""
+    value = Decimal(_without_underscore(text.strip()))
+    precision, scale = decimal_parameters(type) or (38, 0)
     if not value.is_finite():
         raise ValueError(text)
-    scale = int(type[type.index(",") + 1 : type.index(")")]) if "," in type else 0
-    quantum = Decimal(1).scaleb(-scale)
-    exponent = value.as_tuple().exponent
-    # A wider scale than the column's was written before the type changed: keep it exact.
-    return (
-        value
-        if isinstance(exponent, int) and -exponent > scale
-        else value.quantize(quantum, context=_WIDE)
-    )
+    value = value.quantize(Decimal(1).scaleb(-scale), context=_EXACT)
+    if len(value.as_tuple().digits) > precision:
+        raise ValueError(text)
+    return value
 
 
-def _date(text: str) -> date:
+def _days(text: str) -> int:
     # Spark writes a date partition of a column that was once a timestamp with a midnight time.
     found = _DATE.match(text.strip())
     if not found or text.strip()[found.end() : found.end() + 1] not in ("", " ", "T"):
         raise ValueError(text)
-    return date(int(found[1]), int(found[2]), int(found[3]))
+    year, month, day = int(found[1]), int(found[2]), int(found[3])
+    if not 1 <= month <= 12 or not 1 <= day <= _days_of(year, month):
+        raise ValueError(text)
+    # Whole cycles of 400 years bring the year to where Python has dates.
+    cycles, within = divmod(year - 1, 400)
+    days = date(within + 1, month, day).toordinal() + cycles * 146_097
+    return days - _EPOCH.toordinal()
 
 
-def _timestamp(text: str, *, zoned: bool) -> datetime:
+def _days_of(year: int, month: int) -> int:
+    leap = month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return _MONTH_DAYS[month - 1] + leap
+
+
+def _micros(text: str, *, zoned: bool) -> int:
     found = _TIMESTAMP.fullmatch(text.strip())
     if not found:
         raise ValueError(text)
-    day = _date(found["date"])
+    hour, minute, second = (int(found[name] or 0) for name in ("hour", "minute", "second"))
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError(text)
+    seconds = hour * 3600 + minute * 60 + second
     micros = int((found["fraction"] or "0").ljust(6, "0")[:6])
-    clock = (int(found["hour"] or 0), int(found["minute"] or 0), int(found["second"] or 0))
-    value = datetime(day.year, day.month, day.day, *clock, micros)
-    if not zoned:
-        return value
-    return (value - _offset(found["zone"])).replace(tzinfo=UTC)
+    value = _days(found["date"]) * _DAY_MICROS + seconds * 1_000_000 + micros
+    if zoned:
+        value -= _offset(found["zone"]) // timedelta(microseconds=1)
+    if not -(1 << 63) <= value < 1 << 63:
+        raise ValueError(text)
+    return value
 
 
 def _offset(zone: str | None) -> timedelta:

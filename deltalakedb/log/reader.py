@@ -275,7 +275,8 @@ def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit],
         ]
         sidecars: list[str] = []
         if "sidecar" in file.schema_arrow.names:
-            sidecars = parts.sidecar_names(file.read(columns=["sidecar"]))
+            for batch in file.iter_batches(columns=["sidecar"]):
+                sidecars += parts.sidecar_names(parts.checked(batch))
     return units, sidecars
 
 
@@ -312,7 +313,7 @@ def _batches(
 ) -> list[ActionRows]:
     columns = _wanted(file.schema_arrow, parsed=parsed)
     return [
-        parts.action_rows(pa.Table.from_batches([batch]), version)
+        parts.action_rows(parts.checked(batch), version)
         for batch in file.iter_batches(65_536, row_groups=list(groups), columns=columns)
     ]
 
@@ -320,15 +321,26 @@ def _batches(
 def _read_slices(
     store: ObjectStore, unit: CheckpointUnit, slices: Sequence[tuple[int, int]], version: int
 ) -> Iterator[ActionRows]:
-    """Parts of a row group, in ascending order: all rows before the last are decoded once."""
+    """Parts of a row group, in ascending order: all rows before the last are decoded once.
+
+    Twice where a text of statistics is missing and there are parsed ones: only the rows can tell
+    that, as pyarrow ends the process when it is asked for the statistics of a damaged footer.
+    """
     home, inner = store.resolve(unit.name)
     with home.open_input(inner) as source:
         file = pq.ParquetFile(source)
-        groups = unit.groups or ()
-        lack = not all(parts.all_have_stats(file.metadata.row_group(group)) for group in groups)
-        columns = _wanted(file.schema_arrow, parsed=lack and _has_both_stats(file.schema_arrow))
-        batches = file.iter_batches(_SLICE_BATCH, row_groups=list(groups), columns=columns)
-        position, batch = 0, None
+        groups = list(unit.groups or ())
+
+        def rows(start: int, *, parsed: bool) -> Iterator[pa.RecordBatch]:
+            """From row `start` on."""
+            columns = _wanted(file.schema_arrow, parsed=parsed)
+            for batch in file.iter_batches(_SLICE_BATCH, row_groups=groups, columns=columns):
+                if start < batch.num_rows:
+                    yield batch.slice(start)
+                start = max(0, start - batch.num_rows)
+
+        both = _has_both_stats(file.schema_arrow)
+        position, batch, batches = 0, None, rows(0, parsed=False)
         for first, count in slices:
             pieces: list[ActionRows] = []
             while position < first + count:
@@ -339,7 +351,11 @@ def _read_slices(
                 skipped = max(0, min(batch.num_rows, first - position))
                 wanted = batch.slice(skipped, first + count - position - skipped)
                 if wanted.num_rows:
-                    pieces.append(parts.action_rows(pa.Table.from_batches([wanted]), version))
+                    found = parts.action_rows(parts.checked(wanted), version)
+                    if both and found.files.column("stats").null_count:
+                        both, batch, batches = False, None, rows(position, parsed=True)
+                        continue
+                    pieces.append(found)
                 position += skipped + wanted.num_rows
                 batch = batch.slice(skipped + wanted.num_rows)
             yield _joined(pieces) if pieces else ActionReader().finish()

@@ -131,8 +131,10 @@ def file_keys(
 
 
 def empty(schema: pa.Schema) -> pa.Table:
+    """No rows of a schema."""
     return schema.empty_table()
 
 
 def column(values: list[Any], field: pa.Field) -> pa.Array:
+    """Values as a column of a schema's type."""
     return pa.array(values, field.type)

@@ -42,12 +42,16 @@ class PrimitiveType:
 
 @dataclass(frozen=True, slots=True)
 class ArrayType:
+    """An array (PROTOCOL.md, "Array Type")."""
+
     element: DataType
     contains_null: bool
 
 
 @dataclass(frozen=True, slots=True)
 class MapType:
+    """A map (PROTOCOL.md, "Map Type")."""
+
     key: DataType
     value: DataType
     value_contains_null: bool
@@ -98,6 +102,8 @@ class StructField:
 
 @dataclass(frozen=True, slots=True)
 class StructType:
+    """Named fields, in order (PROTOCOL.md, "Struct Type")."""
+
     fields: tuple[StructField, ...]
 
     def field(self, name: str) -> StructField | None:
@@ -229,6 +235,14 @@ def arrow_schema(schema: StructType) -> pa.Schema:
 def arrow_type(type: DataType, column: str = "") -> pa.DataType:
     """The Arrow type of a Delta type; `column` names it in errors."""
     return _arrow_type(type, (column,) if column else ())
+
+
+def readable_type(type: DataType) -> pa.DataType | None:
+    """`arrow_type`, or None for a type that Arrow rows can't have."""
+    try:
+        return arrow_type(type)
+    except DeltaLakeError:
+        return None
 
 
 def _arrow_field(child: StructField, path: tuple[str, ...]) -> pa.Field:

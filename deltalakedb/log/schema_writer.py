@@ -47,7 +47,8 @@ _PRIMITIVES: Mapping[pa.DataType, str] = {
 }
 """Unsigned integers become the next wider type; the widest one's values are checked."""
 
-_DROPPED_METADATA = ("PARQUET:", "ARROW:")
+_DROPPED_METADATA = ("PARQUET:", "ARROW:", "_PL_")
+"""What Parquet, Arrow and Polars note of their own encodings."""
 
 
 def schema_string(schema: StructType) -> str:
@@ -86,7 +87,7 @@ def _field_node(field: StructField) -> Any:
 def struct_of_arrow(schema: pa.Schema) -> StructType:
     """The columns of Arrow data, as a new table has them.
 
-    Metadata of Arrow fields becomes that of columns, but for what Parquet and column mapping put
+    Metadata of Arrow fields becomes that of columns, but for what encodings and column mapping put
     there. Raises SCHEMA_MISMATCH naming column and type where Delta has no such type.
     """
     return StructType(tuple(_field(child, ()) for child in schema))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log import checkpoint
 from deltalakedb.log.commit import ActionRows, StateChange
+from deltalakedb.log.parquet_footer import null_counts
 from deltalakedb.log.reader import RangeSpec, read_range
 from deltalakedb.log.rows import FILE_SCHEMA, LIVE
 from deltalakedb.parity.facts import LOG_RECORD, Records, log_records
@@ -22,6 +23,7 @@ from deltalakedb.storage.store import ObjectStore
 
 _BATCH_ROWS = 32_768
 _STATE_COLUMNS = ("metaData", "protocol", "txn", "domainMetadata")
+_PATH, _STATS = "add.path", "add.stats"
 _ADD_COLUMNS = ("path", "partitionValues", "size", "deletionVector")
 
 
@@ -82,7 +84,7 @@ def _pieces(store: ObjectStore, part: RangeSpec) -> Iterator[ActionRows]:
             continue
         try:
             yield from _file_pieces(store, name, groups, part.first)
-        except (pa.ArrowInvalid, OSError, DeltaLakeError):
+        except (pa.ArrowException, OSError, ValueError, DeltaLakeError):
             read_range(store, whole)  # raises CORRUPT_CHECKPOINT with all that is known of it
             raise
 
@@ -96,12 +98,18 @@ def _file_pieces(
 ) -> Iterator[ActionRows]:
     home, name = store.resolve(path)
     with home.open_input(name) as source:
+        facts = null_counts(source, (_PATH, _STATS))
+        known = all(_each_has_stats(facts[group]) for group in groups)
         file = pq.ParquetFile(source)
-        known = all(checkpoint.all_have_stats(file.metadata.row_group(g)) for g in groups)
         columns = _columns(file.schema_arrow, with_stats=not known)
         for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
-            rows = checkpoint.action_rows(pa.Table.from_batches([batch]), version)
+            rows = checkpoint.action_rows(checkpoint.checked(batch), version)
             yield _with_stats(rows) if known else rows
+
+
+def _each_has_stats(nulls: Mapping[str, int]) -> bool:
+    """Whether a row group's footer says that each of its adds has a statistics text."""
+    return len(nulls) == 2 and nulls[_PATH] == nulls[_STATS]
 
 
 def _columns(schema: pa.Schema, *, with_stats: bool) -> list[str]:

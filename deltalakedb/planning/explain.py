@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from deltalakedb.display.markup import bar, card, code, grid, size_text
+from deltalakedb.display.markup import bar, card, code, grid
+from deltalakedb.display.text import size_text
 from deltalakedb.planning.plan import Step
 
 
@@ -21,6 +22,10 @@ class Explanation:
     planned_files: int
     planned_bytes: int
     steps: tuple[Step, ...]
+    pruned_by: str = ""
+    """What planning understood of the predicate, as SQL; empty: nothing."""
+    left_to_rows: tuple[str, ...] = ()
+    """Conjuncts that the engine decides on the rows, as SQL."""
 
     @property
     def milliseconds(self) -> float:
@@ -30,6 +35,13 @@ class Explanation:
         """The machine-readable form of `dl plan`."""
         return {**asdict(self), "milliseconds": self.milliseconds}
 
+    def parts(self) -> list[str]:
+        """Which part pruned and which is left to the rows, where not all of it could prune."""
+        if not self.left_to_rows:
+            return []
+        left = " AND ".join(self.left_to_rows)
+        return [f"pruned by {self.pruned_by or 'nothing'}", f"left to the rows: {left}"]
+
     def _headline(self) -> str:
         share = f"{self.planned_files:,} of {self.num_files:,} files"
         return f"{self.table} version {self.version}: {share} in {self.milliseconds:.1f} ms"
@@ -38,6 +50,7 @@ class Explanation:
         lines = [self._headline()]
         if self.predicate:
             lines.append(f"  where {self.predicate}")
+        lines += [f"  {line}" for line in self.parts()]
         for step in self.steps:
             left = "" if step.files is None else f"{step.files:,} files"
             lines.append(f"  {step.name:<11}{left:>16}  {step.milliseconds:8.2f} ms  {step.detail}")
@@ -63,6 +76,7 @@ class Explanation:
             f"{self.table} version {self.version}",
             f"{self.planned_files:,} of {self.num_files:,} files "
             f"in {self.milliseconds:.1f} ms, {sizes}",
-            code(self.predicate) if self.predicate else "",
+            *([code(self.predicate)] if self.predicate else []),
+            *(code(line) for line in self.parts()),
             grid(("step", "files left", "", "time", "how"), [start, *rows], right=(1, 3)),
         )

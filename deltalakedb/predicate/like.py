@@ -19,14 +19,14 @@ def like(column: Column, pattern: str, *, escape: str = "\\", ignore_case: bool 
             column=str(column),
             type=column.type,
         )
-    canonical = _canonical(pattern, escape)
+    plain = canonical(pattern, escape)
     if not ignore_case:
-        literal, rest = literal_prefix(canonical)
+        literal, rest = literal_prefix(plain)
         if not rest:
             return Comparison(column, "=", literal)
         if not rest.strip("%"):
             return StartsWith(column, literal)
-    return Like(column, canonical, ignore_case)
+    return Like(column, plain, ignore_case)
 
 
 def literal_prefix(pattern: str) -> tuple[str, str]:
@@ -40,8 +40,11 @@ def literal_prefix(pattern: str) -> tuple[str, str]:
     return "".join(out), pattern[position:]
 
 
-def _canonical(pattern: str, escape: str) -> str:
-    """The same pattern with backslash as its escape character."""
+def canonical(pattern: str, escape: str) -> str:
+    """The same pattern with backslash as its escape character.
+
+    INVALID_PREDICATE where the pattern escapes an ordinary character.
+    """
     out: list[str] = []
     characters = iter(pattern)
     for character in characters:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import get_args
+from typing import Any, get_args
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import StructType
@@ -11,6 +11,9 @@ from deltalakedb.predicate.dnf import parse_dnf
 from deltalakedb.predicate.names import Columns
 from deltalakedb.predicate.sql.grammar import parse_sql
 from deltalakedb.predicate.tree import TRUE, Expr
+
+Predicate = Any
+"""A SQL string, DNF tuples (`[("a", "=", 1)]`), a `pyarrow.compute.Expression`, or an `Expr`."""
 
 _NODES: tuple[type, ...] = get_args(Expr)
 

@@ -11,7 +11,8 @@ import functools
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import PrimitiveType, arrow_type
 from deltalakedb.predicate.tree import (
     FLOATS,
+    TRUE,
     And,
     Column,
     ColumnComparison,
@@ -35,6 +37,7 @@ from deltalakedb.predicate.tree import (
     Or,
     StartsWith,
     Unknown,
+    conjunction,
 )
 
 _OPERATORS: dict[Operator, Callable[[Any, Any], Any]] = {
@@ -83,6 +86,55 @@ def to_arrow_expression(expr: Expr) -> pc.Expression:
             return pc.match_like(_ordered(column), pattern, ignore_case=ignore_case)
 
 
+class RowCondition(Protocol):
+    """A condition that Arrow has no expression for (`engine.expression.Expression`); it pickles."""
+
+    @property
+    def sql(self) -> str: ...
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The top-level columns that it looks at."""
+
+    def filter(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows for which it is TRUE."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowFilter:
+    """Which rows are wanted: those that satisfy `arrow`, and then all `conditions`. Picklable."""
+
+    arrow: pc.Expression | None = None
+    conditions: tuple[RowCondition, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.arrow is not None or bool(self.conditions)
+
+
+ALL_ROWS = RowFilter()
+
+
+def row_filter(expr: Expr | None) -> RowFilter:
+    """The filter of a predicate; what only the engine understands comes last.
+
+    So a condition is asked of those rows alone that satisfy the others. Errors as
+    `to_arrow_expression`; INVALID_PREDICATE too where such a part is below a NOT or an OR that was
+    put around it by hand.
+    """
+    if expr is None:
+        return ALL_ROWS
+    parts = expr.children if isinstance(expr, And) else (expr,)
+    conditions = tuple(found for part in parts if (found := _condition(part)) is not None)
+    rest = conjunction(part for part in parts if _condition(part) is None)
+    return RowFilter(None if rest == TRUE else to_arrow_expression(rest), conditions)
+
+
+def _condition(expr: Expr) -> RowCondition | None:
+    source = expr.source if isinstance(expr, Unknown) else None
+    if source is None or isinstance(source, pc.Expression):
+        return None
+    return cast(RowCondition, source)
+
+
 def _join(
     join: Callable[[Any, Any], Any], children: tuple[Expr, ...], *, empty: bool
 ) -> pc.Expression:
@@ -114,7 +166,7 @@ def _equalities_joined(children: tuple[Expr, ...]) -> tuple[Expr, ...]:
 
 
 def _source(source: object) -> pc.Expression:
-    if source is None:
+    if not isinstance(source, pc.Expression):
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_PREDICATE,
             "a part of the predicate was not understood, so rows can't be filtered by it; "

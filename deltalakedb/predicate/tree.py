@@ -90,11 +90,15 @@ class In:
 
 @dataclass(frozen=True, slots=True)
 class IsNull:
+    """`column IS NULL`."""
+
     column: Column
 
 
 @dataclass(frozen=True, slots=True)
 class IsNotNull:
+    """`column IS NOT NULL`."""
+
     column: Column
 
 
@@ -140,6 +144,8 @@ class Or:
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """`NOT child`: unknown stays unknown."""
+
     child: Expr
 
 
@@ -147,7 +153,8 @@ class Not:
 class Unknown:
     """What isn't fully understood: pruning knows only that it implies `implies`.
 
-    `source`, where there is one, is the `pyarrow.compute.Expression` that filters rows exactly.
+    `source`, where there is one, filters rows exactly: a `pyarrow.compute.Expression`, or a
+    `row_filter.RowCondition` of what only the engine evaluates.
     """
 
     implies: Expr = Literal(True)
@@ -212,6 +219,17 @@ def never(column: Column) -> Expr:
 def unless_null(column: Column) -> Expr:
     """TRUE, or NULL for a NULL column."""
     return Not(In(column, ()))
+
+
+def is_exact(expr: Expr) -> bool:
+    """Whether all of the predicate is understood."""
+    match expr:
+        case And(children) | Or(children):
+            return all(map(is_exact, children))
+        case Not(child):
+            return is_exact(child)
+        case _:
+            return not isinstance(expr, Unknown)
 
 
 def columns_of(expr: Expr) -> frozenset[Column]:

@@ -100,7 +100,7 @@ def _conversion(found: pa.DataType, field: ReadField, mode: MappingMode, column:
         return lambda array: inner(array.storage)
     if pa.types.is_dictionary(found):
         inner = _conversion(found.value_type, field, mode, column)
-        return lambda array: inner(array.dictionary_decode())
+        return lambda array: inner(_decoded(array))
     if pa.types.is_run_end_encoded(found):
         inner = _conversion(found.value_type, field, mode, column)
         return lambda array: inner(pc.run_end_decode(array))
@@ -117,6 +117,10 @@ def _conversion(found: pa.DataType, field: ReadField, mode: MappingMode, column:
     if field.kind == "map" and (pa.types.is_map(found) or _is_list_of_pairs(found)):
         return _map(found, field, mode, column)
     raise UnreadableColumn(column, found, field.arrow)
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
 def _struct(found: pa.StructType, field: ReadField, mode: MappingMode, column: str) -> Convert:

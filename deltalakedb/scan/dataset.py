@@ -22,6 +22,7 @@ from deltalakedb.scan.guarantees import is_nan, partition_guarantee
 from deltalakedb.scan.scan import (
     DEFAULT_BATCH_SIZE,
     ScanSpec,
+    both,
     count_rows,
     data_files,
     output_schema,
@@ -48,19 +49,23 @@ def scan_dataset(spec: ScanSpec) -> DeltaDataset | DeltaFileDataset:
 def is_plain(spec: ScanSpec) -> bool:
     """Whether the files can be read as Parquet files like any other."""
     schema = spec.schema
+    if spec.rows:
+        return False
     if schema.mode != "none" or schema.has_type_changes:
         return False
     if spec.files.column("dv").null_count < spec.files.num_rows:
         return False
-    if any(_has_variant(field) for field in schema.fields):
+    if any(field.refusal is not None or _has_variant(field) for field in schema.fields):
         return False
-    # Arrow fills partition columns from guarantees, and NaN can't be stated as one.
-    types = [schema.arrow.field(name).type for name in spec.partition_columns]
-    if not any(pa.types.is_floating(kind) for kind in types):
+    # Arrow fills partition columns from guarantees: NaN, and what is no value, can't be stated.
+    types = [schema.partitions[schema.field(name).physical_name] for name in spec.partition_columns]
+    if all(name == "string" for name in types):
         return True
     texts = spec.files.column("partition_values").unique().to_pylist()
     return not any(
-        is_nan(value) for text in texts for value in partition_scalars(text, schema).values()
+        isinstance(value, DeltaLakeError) or is_nan(value)
+        for text in texts
+        for value in partition_scalars(text, schema).values()
     )
 
 
@@ -166,9 +171,7 @@ class _Reading:
         return ds.dataset(self.to_table().join_asof(_table_of(right_dataset), *args, **options))
 
     def _both(self, other: pc.Expression | None) -> pc.Expression | None:
-        if other is None or self._predicate is None:
-            return self._predicate if other is None else other
-        return self._predicate & other
+        return both(self._predicate, other)
 
     def _table(self, columns: Sequence[str] | None, batches: list[pa.RecordBatch]) -> pa.Table:
         schema = output_schema(self._spec.schema, columns)

@@ -15,7 +15,8 @@ import pyarrow.fs
 import pyarrow.parquet as pq
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.deletion_vector import deleted_rows, vector_path, vector_range
+from deltalakedb.log.deletion_vector import cardinality, deleted_rows, vector_path, vector_range
+from deltalakedb.log.plain_arrow import plain_batch
 from deltalakedb.scan.columns import Convert, UnreadableColumn, file_columns
 from deltalakedb.scan.guarantees import (
     LeafColumn,
@@ -23,7 +24,7 @@ from deltalakedb.scan.guarantees import (
     row_group_guarantee,
     surviving,
 )
-from deltalakedb.scan.types import ReadField, ReadSchema
+from deltalakedb.scan.types import PartitionValues, ReadField, ReadSchema
 from deltalakedb.scan.variant import NotAVariant
 from deltalakedb.storage.store import ObjectStore
 
@@ -42,8 +43,7 @@ class DataFile(NamedTuple):
     """Its name there."""
     filesystem: pyarrow.fs.FileSystem
     arrow_path: str
-    partition_values: Mapping[str, pa.Scalar]
-    """By logical column name."""
+    partition_values: PartitionValues
     deletion_vector: Mapping[str, Any] | None
     num_records: int | None
     """Physical rows, when the statistics say so."""
@@ -94,7 +94,7 @@ def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
 def count_file(file: DataFile, plan: ReadPlan) -> int:
     """Live rows of the file: from the log when it says how many, else from the file's footer."""
     vector = file.deletion_vector
-    gone = 0 if vector is None else int(vector["cardinality"])
+    gone = 0 if vector is None else cardinality(vector)
     if file.num_records is not None:
         return file.num_records - gone
     with _errors_named(file, plan), file.filesystem.open_input_file(file.arrow_path) as source:
@@ -132,7 +132,8 @@ def _read_run(
         start += length
         if mask is not None:
             length = mask.true_count
-            stored = stored.filter(mask) if stored is not None else None
+            # Arrow can't filter views: the conversions take plain types as well.
+            stored = plain_batch(stored).filter(mask) if stored is not None else None
         if length:
             batch = _table_batch(stored, length, file, plan, found)
             if batch.num_rows:
@@ -149,6 +150,8 @@ def _table_batch(
     arrays = []
     for field in plan.needed:
         constant = file.partition_values.get(field.name)
+        if isinstance(constant, DeltaLakeError):
+            raise constant
         if constant is not None:
             arrays.append(_repeat(constant, length))
         elif field.name in found and stored is not None:

@@ -19,7 +19,7 @@ import pyarrow.dataset as ds
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.scan.dataset import scan_dataset
 from deltalakedb.scan.guarantees import check_predicate
-from deltalakedb.scan.scan import ScanSpec, output_schema, prune_files, scan_batches
+from deltalakedb.scan.scan import ScanSpec, both, output_schema, prune_files, scan_batches
 
 if TYPE_CHECKING:
     import duckdb
@@ -106,7 +106,9 @@ def _pushed_down(polars: Any, predicate: pl.Expr, schema: pa.Schema) -> pc.Expre
 
 
 def to_duckdb(
-    spec: ScanSpec, connection: duckdb.DuckDBPyConnection | None = None
+    spec: ScanSpec,
+    connection: duckdb.DuckDBPyConnection | None = None,
+    columns: Sequence[str] | None = None,
 ) -> duckdb.DuckDBPyRelation:
     """A relation over the scan: DuckDB pushes its columns and filters down to it.
 
@@ -115,6 +117,8 @@ def to_duckdb(
     import duckdb
 
     relation: duckdb.DuckDBPyRelation = (connection or duckdb).from_arrow(scan_dataset(spec))
+    if columns is not None:
+        relation = relation.select(*(duckdb.ColumnExpression(name) for name in columns))
     return relation
 
 
@@ -138,9 +142,10 @@ def to_dask(
 
     wanted = output_schema(spec.schema, columns)
     files = spec.files
-    if predicate is not None:
-        check_predicate(predicate, spec.schema.arrow)
-        files = prune_files(spec, predicate)
+    selecting = both(spec.rows.arrow, predicate)
+    if selecting is not None:
+        check_predicate(selecting, spec.schema.arrow)
+        files = prune_files(spec, selecting)
     bins = [
         _ipc(files.slice(start, end - start)) for start, end in pairwise(_bins(files, bin_bytes))
     ]

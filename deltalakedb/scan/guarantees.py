@@ -9,7 +9,9 @@ files with mapped names or narrower types as for plain ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ import pyarrow.fs
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.scan.columns import Convert
+from deltalakedb.scan.types import PartitionValues
 
 _FORMAT = ds.ParquetFileFormat()
 _NOWHERE = pyarrow.fs.LocalFileSystem()
@@ -67,13 +70,15 @@ def surviving(
     return sorted(int(fragment.path) for fragment in dataset.get_fragments(predicate))
 
 
-def partition_guarantee(values: Mapping[str, pa.Scalar]) -> pc.Expression | None:
+def partition_guarantee(values: PartitionValues) -> pc.Expression | None:
     """That every row has these values; Arrow also fills the columns of a dataset from it.
 
     None for no values. NaN is left out: it equals nothing, so no guarantee can state it.
     """
     guarantee: pc.Expression | None = None
     for name, value in values.items():
+        if isinstance(value, DeltaLakeError):
+            continue
         if not value.is_valid:
             term = pc.field(name).is_null()
         elif is_nan(value):
@@ -84,7 +89,43 @@ def partition_guarantee(values: Mapping[str, pa.Scalar]) -> pc.Expression | None
     return guarantee
 
 
+def partition_guarantees(values: PartitionValues, schema: pa.Schema) -> list[pc.Expression | None]:
+    """Guarantees of which one holds.
+
+    There are several where a value is none of its column's type: it is taken for null, and for the
+    least and the greatest value. What is only equal to a certain value can do without the file;
+    everything else has to meet its error.
+    """
+    wrong = [name for name, value in values.items() if isinstance(value, DeltaLakeError)]
+    if not wrong:
+        return [partition_guarantee(values)]
+    ends = [_ends(schema.field(name).type) for name in wrong]
+    return [
+        partition_guarantee({**values, **dict(zip(wrong, choice, strict=True))})
+        for choice in zip(*ends, strict=True)
+    ]
+
+
+def _ends(kind: pa.DataType) -> tuple[pa.Scalar, pa.Scalar, pa.Scalar]:
+    """Null, the least value and the greatest one of a type; null thrice of one without order."""
+    null, types = pa.scalar(None, kind), pa.types
+    if types.is_decimal(kind):
+        nines = Decimal((0, (9,) * kind.precision, -kind.scale))
+        return null, pa.scalar(-nines, kind), pa.scalar(nines, kind)
+    if types.is_floating(kind):
+        return null, pa.scalar(-math.inf, kind), pa.scalar(math.inf, kind)
+    if types.is_boolean(kind):
+        return null, pa.scalar(False, kind), pa.scalar(True, kind)
+    if not (types.is_integer(kind) or types.is_date(kind) or types.is_timestamp(kind)):
+        return null, null, null
+    most = (1 << (kind.bit_width - 1)) - 1
+    number = {8: pa.int8(), 16: pa.int16(), 32: pa.int32()}.get(kind.bit_width, pa.int64())
+    low, high = (pa.scalar(end, number).cast(kind) for end in (-most - 1, most))
+    return null, low, high
+
+
 def is_nan(value: pa.Scalar) -> bool:
+    """Whether a scalar is NaN."""
     return bool(pa.types.is_floating(value.type) and value.is_valid and value != value)
 
 

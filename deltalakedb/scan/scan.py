@@ -19,19 +19,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.partition import parse_partition_value
+from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
+from deltalakedb.predicate.row_filter import ALL_ROWS, RowCondition, RowFilter
 from deltalakedb.redact import redact
 from deltalakedb.scan.file import DataFile, ReadPlan, count_file, read_file
 from deltalakedb.scan.guarantees import (
     check_predicate,
-    partition_guarantee,
+    partition_guarantees,
     referenced_columns,
     surviving,
 )
 from deltalakedb.scan.threads import in_order
-from deltalakedb.scan.types import ReadSchema, mapping_mode, read_schema
+from deltalakedb.scan.types import PartitionValues, ReadSchema, mapping_mode, read_schema
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
@@ -63,6 +64,8 @@ class ScanSpec:
     protocol: Protocol
     version: int | None = None
     """For messages."""
+    rows: RowFilter = ALL_ROWS
+    """Which of the files' rows are the scan's: every way to read it gives those alone."""
 
     @cached_property
     def schema(self) -> ReadSchema:
@@ -139,7 +142,9 @@ def scan_batches(
     row groups for each of them. Batches are never empty. Errors: INVALID_ARGUMENT for unknown
     columns, INVALID_PREDICATE, UNSUPPORTED_FEATURE, and those of `scan_file.read_file`.
     """
-    plan, files = _plan(spec, columns, predicate, prune, batch_size)
+    conditions = spec.rows.conditions
+    asked = _with_conditions(spec, columns)
+    plan, files = _plan(spec, asked, predicate, prune, batch_size)
     if workers is None:
         workers = _workers(spec, files.num_rows)
     if workers <= 1 and files.num_rows <= 1:
@@ -147,7 +152,34 @@ def scan_batches(
     jobs: Iterator[Callable[[], Iterator[pa.RecordBatch]]] = (
         partial(read_file, file, plan) for file in data_files(spec, files)
     )
+    if conditions:
+        jobs = (partial(_satisfying, job, conditions, columns) for job in jobs)
     return in_order(jobs, workers)
+
+
+def _with_conditions(spec: ScanSpec, columns: Sequence[str] | None) -> Sequence[str] | None:
+    """The columns to read: the wanted ones and those that conditions look at."""
+    if columns is None or not spec.rows.conditions:
+        return columns
+    names = [spec.schema.field(name).name for name in columns]
+    looked_at = (name for condition in spec.rows.conditions for name in condition.columns)
+    # What looks at nothing still has to see rows.
+    more = dict.fromkeys([*looked_at] or [*names, spec.schema.fields[0].name])
+    return [*names, *(name for name in more if name not in names)]
+
+
+def _satisfying(
+    read: Callable[[], Iterator[pa.RecordBatch]],
+    conditions: Sequence[RowCondition],
+    columns: Sequence[str] | None,
+) -> Iterator[pa.RecordBatch]:
+    """The batches without the rows that a condition rejects, of the wanted columns."""
+    for batch in read():
+        for condition in conditions:
+            if batch.num_rows:
+                batch = condition.filter(batch)
+        if batch.num_rows:
+            yield batch if columns is None else batch.select(list(columns))
 
 
 def count_rows(spec: ScanSpec, predicate: pc.Expression | None = None) -> int:
@@ -155,7 +187,7 @@ def count_rows(spec: ScanSpec, predicate: pc.Expression | None = None) -> int:
 
     Without one nothing but the footers of files whose statistics lack `numRecords` is read.
     """
-    if predicate is not None:
+    if predicate is not None or spec.rows:
         return sum(batch.num_rows for batch in scan_batches(spec, [], predicate))
     plan, files = _plan(spec, [], None, None, DEFAULT_BATCH_SIZE)
 
@@ -169,42 +201,60 @@ def count_rows(spec: ScanSpec, predicate: pc.Expression | None = None) -> int:
     return sum(in_order(jobs, 1 if known else _workers(spec, files.num_rows)))
 
 
+def both(first: pc.Expression | None, second: pc.Expression | None) -> pc.Expression | None:
+    """The two joined by AND; None for none."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
+
+
 def prune_files(spec: ScanSpec, predicate: pc.Expression) -> pa.Table:
     """The rows of `spec.files` whose partition values don't contradict the predicate."""
     if not spec.partition_columns or not spec.files.num_rows:
         return spec.files
     texts = spec.files.column("partition_values").combine_chunks().dictionary_encode()
-    guarantees = [
-        partition_guarantee(partition_scalars(text, spec.schema))
-        for text in texts.dictionary.to_pylist()
-    ]
+    guarantees: list[pc.Expression | None] = []
+    whose: list[int] = []
+    for number, text in enumerate(texts.dictionary.to_pylist()):
+        found = partition_guarantees(partition_scalars(text, spec.schema), spec.schema.arrow)
+        guarantees += found
+        whose += [number] * len(found)
     kept = surviving(guarantees, predicate, spec.schema.arrow)
     if len(kept) == len(guarantees):
         return spec.files
-    flags = np.zeros(len(guarantees), dtype=bool)
-    flags[kept] = True
+    flags = np.zeros(len(texts.dictionary), dtype=bool)
+    flags[np.array(whose)[kept]] = True
     return spec.files.filter(pa.array(flags[texts.indices.to_numpy()]))
 
 
-def partition_scalars(text: str, schema: ReadSchema) -> dict[str, pa.Scalar]:
+def partition_scalars(text: str, schema: ReadSchema) -> PartitionValues:
     """Logical column name -> typed value, of a file's `partition_values` (JSON text).
 
-    A partition column without a value is null. INVALID_LOG for a text that is no value.
+    A partition column without a value is null; one whose text is no value has its error.
     """
     values: dict[str, str | None] = orjson.loads(text)
-    scalars = {}
+    scalars: dict[str, pa.Scalar | DeltaLakeError] = {}
     for field in schema.fields:
         type_name = schema.partitions.get(field.physical_name)
-        if type_name is not None:
-            value = parse_partition_value(values.get(field.physical_name), type_name)
-            scalars[field.name] = pa.scalar(value, field.arrow)
+        if type_name is None:
+            continue
+        if field.refusal is not None:
+            scalars[field.name] = field.refusal
+            continue
+        try:
+            value = values.get(field.physical_name)
+            scalars[field.name] = partition_scalar(value, type_name, field.arrow)
+        except DeltaLakeError as error:
+            facts: dict[str, Any] = {"column": field.name, **error.facts}
+            message = f"column {field.name}: {error.message}"
+            scalars[field.name] = DeltaLakeError(error.kind, message, **facts)
     return scalars
 
 
 def data_files(spec: ScanSpec, files: pa.Table) -> Iterator[DataFile]:
     """The files, located and their partition values parsed (once per distinct text)."""
     schema = spec.schema
-    partitions: dict[str, dict[str, pa.Scalar]] = {}
+    partitions: dict[str, PartitionValues] = {}
     own_store = spec.opened
     own = own_store.arrow_filesystem()
     roots = {id(own_store): own}
@@ -237,7 +287,7 @@ def _plan(
 ) -> tuple[ReadPlan, pa.Table]:
     """What to read of every file, and the files that are left to be read."""
     schema = spec.schema
-    output = tuple(schema.fields if columns is None else [schema.field(name) for name in columns])
+    output = schema.readable(columns)
     names = [field.name for field in output]
     if len(set(names)) < len(names):
         raise DeltaLakeError(
@@ -246,12 +296,14 @@ def _plan(
         )
     needed = list(output)
     files = spec.files
+    predicate = both(spec.rows.arrow, predicate)
     pruned_by: list[str] = []
     if predicate is not None:
         check_predicate(predicate, schema.arrow)
         pruned_by = referenced_columns(predicate, schema.arrow)
-        needed += [f for f in schema.fields if f.name in pruned_by and f.name not in names]
-        needed = needed or [schema.fields[0]]  # a predicate on no column still has to see rows
+        needed += schema.readable([name for name in pruned_by if name not in names])
+        if not needed:  # a predicate on no column still has to see rows
+            needed = [f for f in schema.fields if f.refusal is None][:1]
         prune = predicate if prune is None else prune & predicate
     if prune is not None:
         pruned_by = referenced_columns(prune, schema.arrow)
@@ -271,10 +323,8 @@ def _plan(
 
 
 def output_schema(schema: ReadSchema, columns: Sequence[str] | None) -> pa.Schema:
-    """The Arrow schema of a scan's batches; INVALID_ARGUMENT for unknown columns."""
-    if columns is None:
-        return schema.arrow
-    return pa.schema([schema.field(name).arrow_field for name in columns])
+    """The Arrow schema of a scan's batches; errors as `ReadSchema.readable` and `field`."""
+    return pa.schema([field.arrow_field for field in schema.readable(columns)])
 
 
 def _workers(spec: ScanSpec, files: int) -> int:

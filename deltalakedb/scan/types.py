@@ -28,6 +28,9 @@ from deltalakedb.log.schema import (
 MappingMode = Literal["none", "name", "id"]
 """How columns of the schema are found in data files (PROTOCOL.md, Column Mapping)."""
 
+PartitionValues = Mapping[str, "pa.Scalar | DeltaLakeError"]
+"""A file's partition values by logical column name; an error where the log has no such value."""
+
 Kind = Literal["primitive", "struct", "list", "map", "variant"]
 
 _WHOLE = ("byte", "short", "integer", "long")
@@ -49,6 +52,8 @@ class ReadField:
     """Under the logical name."""
     children: tuple[ReadField, ...] = ()
     """Of a struct its fields; of a list its element; of a map its key and its value."""
+    refusal: DeltaLakeError | None = None
+    """Why its rows can't be read, which other columns don't care about; its Arrow type is null."""
 
     @property
     def arrow(self) -> pa.DataType:
@@ -77,6 +82,14 @@ class ReadSchema:
             )
         return self.fields[index]
 
+    def readable(self, names: Sequence[str] | None = None) -> tuple[ReadField, ...]:
+        """The fields of those names (None for all), or the error of one that can't be read."""
+        fields = self.fields if names is None else tuple(self.field(name) for name in names)
+        for field in fields:
+            if field.refusal is not None:
+                raise field.refusal
+        return fields
+
     def is_partition(self, field: ReadField) -> bool:
         return field.physical_name in self.partitions
 
@@ -98,15 +111,12 @@ def read_schema(
 ) -> ReadSchema:
     """How to read a table with this `schemaString` (PROTOCOL.md, Schema Serialization Format).
 
-    INVALID_LOG when it is no struct, or when a partition column or a column's id is missing;
-    UNSUPPORTED_FEATURE for a type, or a change of a type, that reading does not know.
+    INVALID_LOG when it is no struct, or when a partition column is missing. A column without its
+    id, or of a type or a change of type that reading does not know, bears its error.
     """
     struct = parse_schema(schema_string)
-    arrow = arrow_schema(struct)
-    fields = tuple(
-        _struct_field(member, arrow.field(index), mode, ())
-        for index, member in enumerate(struct.fields)
-    )
+    fields = tuple(_column(member, mode) for member in struct.fields)
+    arrow = pa.schema([field.arrow_field for field in fields])
     partitions: dict[str, str] = {}
     for name in partition_columns:
         index = arrow.get_field_index(name)
@@ -119,6 +129,18 @@ def read_schema(
             )
         partitions[fields[index].physical_name] = kind.name
     return ReadSchema(fields, mode, partitions, arrow, f'"{TYPE_CHANGES}"' in schema_string)
+
+
+def _column(member: StructField, mode: MappingMode) -> ReadField:
+    try:
+        [arrow_field] = arrow_schema(StructType((member,)))
+        return _struct_field(member, arrow_field, mode, ())
+    except DeltaLakeError as error:
+        physical = member.name if mode == "none" else member.physical_name
+        nothing = pa.field(member.name, pa.null())
+        return ReadField(
+            member.name, physical, member.column_id, "primitive", nothing, refusal=error
+        )
 
 
 def _struct_field(
@@ -166,8 +188,9 @@ def _unnamed(
 
 def _check_type_changes(changes: Any, path: tuple[str, ...]) -> None:
     """PROTOCOL.md, Reader Requirements for Type Widening: fail on a change not supported."""
-    for change in changes or ():
-        before, after = change.get("fromType"), change.get("toType")
+    for change in changes if isinstance(changes, list) else ():
+        known = isinstance(change, Mapping)
+        before, after = (change.get(k) if known else None for k in ("fromType", "toType"))
         if not (isinstance(before, str) and isinstance(after, str) and _widens(before, after)):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.UNSUPPORTED_FEATURE,

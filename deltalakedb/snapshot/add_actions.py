@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.metadata import Metadata
-from deltalakedb.log.partition import parse_partition_value
-from deltalakedb.log.schema import PrimitiveType, arrow_type, iter_leaves
+from deltalakedb.log.partition import partition_scalar
+from deltalakedb.log.schema import PrimitiveType, iter_leaves, readable_type
 from deltalakedb.log.statistics.typed import MAX, MIN, NULL_COUNT, Columns, typed_statistics
 
 _PREFIXES = {NULL_COUNT: "null_count", MIN: "min", MAX: "max"}
@@ -21,7 +23,9 @@ def add_actions(files: pa.Table, metadata: Metadata, *, mapped: bool, flatten: b
     Columns as delta-rs names them: path (as in the log), size_bytes, modification_time (ms),
     num_records, and null_count, min, max, partition as structs, or flattened (`min.a`). Columns
     of the table have their logical names, and are there whether or not a file has statistics.
-    A statistic that is missing, or not of its column's type, is null.
+    A statistic that is missing, or not of its column's type, is null; a partition column of a type
+    that Arrow hasn't is text. Raises INVALID_LOG, naming the file, for a partition value that is
+    none of its column's type.
     """
     columns: Columns = {
         "path": files.column("path"),
@@ -59,6 +63,17 @@ def _partitions(files: pa.Table, metadata: Metadata, *, mapped: bool) -> Columns
     for name in metadata.partition_columns:
         leaf = by_name[name]
         assert isinstance(leaf.type, PrimitiveType)
-        values = [parse_partition_value(t.get(leaf.physical[0]), leaf.type.name) for t in tuples]
-        found[name] = pa.array(values, arrow_type(leaf.type)).take(texts.indices)
+        known = readable_type(leaf.type)
+        kind, type_name = (known, leaf.type.name) if known is not None else (pa.string(), "string")
+        values = []
+        for number, each in enumerate(tuples):
+            try:
+                values.append(partition_scalar(each.get(leaf.physical[0]), type_name, kind))
+            except DeltaLakeError as error:
+                row = pc.index(texts.indices, pa.scalar(number, texts.indices.type)).as_py()
+                path = files.column("path")[row].as_py()
+                facts: dict[str, Any] = {"path": path, "column": name, **error.facts}
+                message = f"file {path!r}, column {name}: {error.message}"
+                raise DeltaLakeError(error.kind, message, **facts) from error
+        found[name] = pa.array(values, kind).take(texts.indices)
     return found

@@ -13,14 +13,13 @@ from deltalakedb.display.markup import (
     card,
     change_chart,
     code,
-    count_text,
     facts,
     folded,
     grid,
     join,
     muted,
-    size_text,
 )
+from deltalakedb.display.text import count_text, size_text
 
 if TYPE_CHECKING:
     from deltalakedb.snapshot.files import FileList

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.partition_counts import partition_counts
 from deltalakedb.catalog.reading.size_classes import size_classes
 from deltalakedb.catalog.records import TableRow, TableState, load_files_name
+from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata, PartitionNames, protocol_of
 from deltalakedb.log.paths import decode_path, is_absolute
@@ -20,8 +22,7 @@ from deltalakedb.planning.cache import FileCache
 from deltalakedb.planning.explain import Explanation
 from deltalakedb.planning.plan import PLAN_COLUMNS, Plan, PlanRequest, plan
 from deltalakedb.planning.request import FILE_COLUMNS
-from deltalakedb.predicate.parse import parse_predicate
-from deltalakedb.predicate.tree import TRUE, Expr, conjunction
+from deltalakedb.predicate.tree import TRUE, Expr, columns_of, conjunction, is_exact
 from deltalakedb.snapshot.files import FileList
 from deltalakedb.snapshot.held import HeldVersion
 
@@ -30,10 +31,9 @@ if TYPE_CHECKING:
     import pyarrow.dataset as ds
 
     from deltalakedb.planning.paging import FilePages
+    from deltalakedb.predicate.parse import Predicate
     from deltalakedb.scan.scan import ScanSpec
-
-Predicate = Any
-"""A SQL string, DNF tuples (`[("a", "=", 1)]`), or a `pyarrow.compute.Expression`."""
+    from deltalakedb.snapshot.scan import Scan
 
 _SLICE = 65_536
 _SCAN_COLUMNS = ("path", "partition_values", "dv", "num_records", "size")
@@ -157,11 +157,13 @@ class Snapshot:
         """Raises when the load is gone: whoever plans by its partitions alone would find nothing.
 
         Files are removed before partitions, so a load without any has no files left to ask for.
+        Files that aren't live, such as the tombstones of a checkpoint, need no partition.
         """
         if partitions != 0:
             return
         files = load_files_name(row.live_load)
-        if self._catalog.reader.rows(f"SELECT 1 FROM {files} LIMIT 1"):
+        live = f"added_version <= {self.version:d} AND removed_version > {self.version:d}"
+        if self._catalog.reader.rows(f"SELECT 1 FROM {files} WHERE {live} LIMIT 1"):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.DATABASE_ERROR,
                 f"the partitions of table {row.full_name} are gone from the catalog; run "
@@ -194,7 +196,7 @@ class Snapshot:
         return None if found == TRUE else found
 
     def _parsed(self, predicate: Predicate) -> Expr:
-        return parse_predicate(
+        return parse_where(
             predicate,
             self.metadata.schema.struct,
             mapped=self._mapped,
@@ -233,7 +235,10 @@ class Snapshot:
 
     def explain(self, predicate: Predicate = None) -> Explanation:
         """How `plan(predicate)` finds its files: what each step left, by which key or index."""
-        found = self._plan(predicate, ("path", "size"))
+        from deltalakedb.predicate.text import left_to_rows, understood
+
+        parsed = self.where(predicate)
+        found = self._plan(parsed, ("path", "size"))
         return Explanation(
             table=self.name,
             version=self.version,
@@ -243,17 +248,17 @@ class Snapshot:
             planned_files=found.files.num_rows,
             planned_bytes=sum(s or 0 for s in found.files.column("size").to_pylist()),
             steps=tuple(found.steps),
+            pruned_by="" if parsed is None else understood(parsed),
+            left_to_rows=() if parsed is None else left_to_rows(parsed),
         )
 
     def to_arrow(self) -> pa.Table:
         """The whole file list, all columns of a plan."""
         return self.plan()
 
-    def file_uris(
-        self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
-    ) -> list[str]:
-        """Absolute paths of the files that may match (delta-rs's name and parameters)."""
-        found = self.plan(_either(partition_filters, file_pruning_predicate), ("path",))
+    def file_uris(self, predicate: Predicate = None) -> list[str]:
+        """Absolute paths of the files that may match."""
+        found = self.plan(predicate, ("path",))
         root = self.location.rstrip("/")
         return [
             path if is_absolute(raw) else f"{root}/{path}"
@@ -261,13 +266,10 @@ class Snapshot:
             for path in (decode_path(raw),)
         ]
 
-    def partitions(
-        self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
-    ) -> list[dict[str, str | None]]:
-        """The distinct partition tuples of the files that may match (delta-rs's name)."""
+    def partition_values(self, predicate: Predicate = None) -> list[dict[str, str | None]]:
+        """The distinct partition tuples of the files that may match."""
         if not self.metadata.partition_columns:
             return []
-        predicate = _either(partition_filters, file_pruning_predicate)
         found = self.plan(predicate, ("partition_values",))
         texts = found.column("partition_values").unique().to_pylist()
         return [self.partition_names.values(text) for text in texts]
@@ -281,14 +283,34 @@ class Snapshot:
         """(files, bytes) below the first bound, from each to the next, and above the last one."""
         return self._held.ask(lambda row: size_classes(self._catalog, row, self.version, bounds))
 
-    def get_add_actions(self, flatten: bool = False) -> pa.Table:
-        """The live adds with typed partition values and statistics (delta-rs's name)."""
+    def add_actions(self, flatten: bool = False) -> pa.Table:
+        """The live adds with typed partition values and statistics, as delta-rs gives them."""
         from deltalakedb.snapshot.add_actions import add_actions
 
         return add_actions(self.plan(), self.metadata, mapped=self._mapped, flatten=flatten)
 
+    def scan(self, predicate: Predicate = None, columns: Sequence[str] | None = None) -> Scan:
+        """The rows that satisfy `predicate`, to be read in any form; planned now.
+
+        `columns`: logical names in the order wanted (default: all). Errors as `plan`.
+        """
+        from deltalakedb.predicate.row_filter import ALL_ROWS, row_filter
+        from deltalakedb.snapshot.scan import Scan
+
+        parsed = self.where(predicate)
+        # A question about partitions alone is answered by the choice of files.
+        decided = parsed is not None and self._is_of_partitions(parsed)
+        rows = ALL_ROWS if decided else row_filter(parsed)
+        return Scan(
+            replace(self.scan_spec(parsed), rows=rows), None if columns is None else tuple(columns)
+        )
+
+    def _is_of_partitions(self, predicate: Expr) -> bool:
+        names = {(name,) for name in self.metadata.partition_columns}
+        return is_exact(predicate) and all(c.path in names for c in columns_of(predicate))
+
     def scan_spec(self, predicate: Predicate = None) -> ScanSpec:
-        """What reading the rows takes: the planned files and the metadata. Picklable."""
+        """What reading all rows of the planned files takes. Picklable."""
         from deltalakedb.scan.scan import ScanSpec
         from deltalakedb.storage.spec import StoreSpec
 
@@ -302,87 +324,52 @@ class Snapshot:
             version=self.version,
         )
 
-    def _row_filter(self, predicate: Predicate) -> Any:
-        parsed = self.where(predicate)
-        if parsed is None:
-            return None
-        from deltalakedb.predicate.row_filter import to_arrow_expression
-
-        return to_arrow_expression(parsed)
-
-    def to_pyarrow_dataset(
-        self,
-        predicate: Predicate = None,
-        *,
-        partitions: Predicate = None,
-        file_pruning_predicate: Predicate = None,
-    ) -> ds.Dataset:
-        """A dataset over the planned files; delta-rs's names for `predicate` work too.
-
-        The predicate chooses files; filter rows with the dataset's own `filter`.
-        """
-        from deltalakedb.scan.dataset import scan_dataset
-
-        chosen = _either(predicate, _either(partitions, file_pruning_predicate))
-        return scan_dataset(self.scan_spec(chosen))
+    # The forms of a scan (`snapshot.scan.Scan`).
 
     def count_rows(self, predicate: Predicate = None) -> int:
         """The number of rows that satisfy `predicate`; without one, from statistics alone."""
-        from deltalakedb.scan.scan import count_rows
-
-        return count_rows(self.scan_spec(predicate), self._row_filter(predicate))
-
-    def to_pyarrow_table(
-        self, predicate: Predicate = None, columns: Sequence[str] | None = None
-    ) -> pa.Table:
-        """The rows that satisfy `predicate`."""
-        from deltalakedb.scan.scan import scan_table
-
-        return scan_table(self.scan_spec(predicate), columns, self._row_filter(predicate))
+        return self.scan(predicate).count_rows()
 
     def to_batches(
         self, predicate: Predicate = None, columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """The rows in batches, in bounded memory."""
-        from deltalakedb.scan.scan import scan_batches
+        return self.scan(predicate, columns).to_batches()
 
-        return scan_batches(self.scan_spec(predicate), columns, self._row_filter(predicate))
+    def to_pyarrow_table(
+        self, predicate: Predicate = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """The rows that satisfy `predicate`."""
+        return self.scan(predicate, columns).to_pyarrow_table()
+
+    def to_pyarrow_dataset(self, predicate: Predicate = None) -> ds.Dataset:
+        """The rows as a dataset."""
+        return self.scan(predicate).to_pyarrow_dataset()
 
     def to_pandas(
         self, predicate: Predicate = None, columns: Sequence[str] | None = None, **options: Any
     ) -> Any:
         """The rows as a pandas DataFrame; `options` go to Arrow's `to_pandas`."""
-        from deltalakedb.scan.frames import to_pandas
+        return self.scan(predicate, columns).to_pandas(**options)
 
-        return to_pandas(self.to_pyarrow_table(predicate, columns), **options)
+    def to_polars(self, predicate: Predicate = None, columns: Sequence[str] | None = None) -> Any:
+        """The rows as a polars LazyFrame."""
+        return self.scan(predicate, columns).to_polars()
 
-    def to_polars(self, predicate: Predicate = None) -> Any:
-        """A polars LazyFrame; filters and projections are pushed down when it is collected."""
-        from deltalakedb.scan.frames import to_polars
-
-        return to_polars(self.scan_spec(predicate))
-
-    def to_duckdb(self, connection: Any = None, predicate: Predicate = None) -> Any:
-        """A DuckDB relation over the rows."""
-        from deltalakedb.scan.frames import to_duckdb
-
-        return to_duckdb(self.scan_spec(predicate), connection)
-
-    def to_dask(
+    def to_duckdb(
         self,
+        connection: Any = None,
         predicate: Predicate = None,
         columns: Sequence[str] | None = None,
-        **options: Any,
     ) -> Any:
-        """A Dask DataFrame, a partition a bin of files; runs where its client is."""
-        from deltalakedb.scan.frames import to_dask
+        """The rows as a DuckDB relation."""
+        return self.scan(predicate, columns).to_duckdb(connection)
 
-        return to_dask(
-            self.scan_spec(predicate),
-            columns=columns,
-            predicate=self._row_filter(predicate),
-            **options,
-        )
+    def to_dask(
+        self, predicate: Predicate = None, columns: Sequence[str] | None = None, **options: Any
+    ) -> Any:
+        """The rows as a Dask DataFrame."""
+        return self.scan(predicate, columns).to_dask(**options)
 
     def __repr__(self) -> str:
         return f"Snapshot({self.name!r}, version={self.version})"
@@ -391,12 +378,3 @@ class Snapshot:
         from deltalakedb.snapshot.html import snapshot_html
 
         return snapshot_html(self)
-
-
-def _either(first: Predicate, second: Predicate) -> Predicate:
-    """The one that is given. Raises INVALID_ARGUMENT for both."""
-    if first is not None and second is not None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.INVALID_ARGUMENT, "two predicates are given; join them with AND"
-        )
-    return second if first is None else first

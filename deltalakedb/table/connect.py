@@ -38,13 +38,14 @@ def connect_to_table(
         parsed = TableUri(sql_config.secret, parsed.namespace, parsed.table)
     return Table(
         parsed,
-        _catalog(parsed.database),
+        open_catalog(parsed.database),
         cache=CacheConfig() if cache is True else cache or None,
         storage_options=storage_options,
     )
 
 
-def _catalog(database: DatabaseUrl) -> LightCatalog:
+def open_catalog(database: DatabaseUrl) -> LightCatalog:
+    """The light side of a database's catalog, shared by this process's tables."""
     key = database.secret.reference
     with _lock:
         catalog = _catalogs.get(key)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import orjson
 
-from deltalakedb.display.markup import (
-    BLUE,
-    RED,
-    bar,
-    card,
-    count_text,
-    grid,
-    join,
-    muted,
-    size_text,
-)
+from deltalakedb.display.markup import BLUE, RED, bar, card, grid, join, muted
+from deltalakedb.display.text import count_text, size_text, time_text
 
 _HTML_ROWS = 50
 _SHOWN = ("version", "time", "operation", "adds", "removes", "engine")
@@ -67,7 +57,7 @@ class History(list[dict[str, Any]]):
                     bar((e["num_adds"] or 0) / (widest or 1), BLUE, 60),
                     bar((e["num_removes"] or 0) / (widest or 1), RED, 60),
                 ),
-                "" if e["bytes_added"] is None else size_text(e["bytes_added"]),
+                size_text(e["bytes_added"]),
                 plain[5],
             )
             for plain, e in zip(self._rows()[:_HTML_ROWS], self, strict=False)
@@ -86,17 +76,6 @@ def _told(entry: dict[str, Any]) -> str:
     changed = f"{entry['num_adds']:,} added, {entry['num_removes'] or 0:,} removed"
     when = time_text(entry["commit_time"])
     return f"version {entry['version']}: {entry['operation'] or 'commit'} {when}, {changed}"
-
-
-def time_text(time_ms: int | None) -> str:
-    """A time in ms as ISO text in UTC, to the second."""
-    if time_ms is None:
-        return ""
-    try:
-        moment = dt.datetime(1970, 1, 1) + dt.timedelta(milliseconds=time_ms)
-    except OverflowError:
-        return f"{time_ms} ms"
-    return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def history_entry(row: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import operator
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -26,17 +27,18 @@ if TYPE_CHECKING:
     from deltalakedb.config import CacheConfig
     from deltalakedb.log.metadata import Metadata
     from deltalakedb.planning.cache import CacheStats, FileCache
+    from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
+    from deltalakedb.table.operations.write import Mode, WriteOptions
+    from deltalakedb.table.transaction import WriteResult
 
 T = TypeVar("T")
-
-Predicate = Any
-"""A SQL string, DNF tuples (`[("a", "=", 1)]`), or a `pyarrow.compute.Expression`."""
 
 Timestamp = int | str | dt.datetime | dt.date
 """Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime."""
 
 
+_LAG_SECONDS = 10.0
 _CHARTED = 60
 """Commits in a table's chart."""
 
@@ -71,7 +73,17 @@ class Table:
         self._cache_config = cache
         self._storage_options = dict(storage_options or {})
         self._opened: TableRow | None = None
-        self._head = self._read_head()
+        self._seen: _Head | None = self._read_head()
+
+    @property
+    def _head(self) -> _Head:
+        if self._seen is None:
+            self._seen = self._read_head()
+        return self._seen
+
+    @_head.setter
+    def _head(self, head: _Head) -> None:
+        self._seen = head
 
     def _read_head(self) -> _Head:
         if not self._catalog.reader.is_current():
@@ -170,11 +182,19 @@ class Table:
             storage_options=self._storage_options,
         )
 
-    def snapshot(self, version: int | None = None, timestamp: Timestamp | None = None) -> Snapshot:
+    def snapshot(
+        self,
+        version: int | None = None,
+        timestamp: Timestamp | None = None,
+        *,
+        min_version: int | None = None,
+    ) -> Snapshot:
         """The newest version, that `version`, or the newest at `timestamp`.
 
-        Raises VERSION_NOT_FOUND for a version that isn't there or is older than what was
-        imported (`known_since`), or a timestamp before it.
+        `min_version`: wait until the database that answers has that one, as a replica may lag
+        behind what was just written; TIMEOUT_ERROR after ten seconds. Raises VERSION_NOT_FOUND
+        for a version that isn't there or is older than what was imported (`known_since`), or a
+        timestamp before it.
         """
         if version is not None and timestamp is not None:
             raise DeltaLakeError(
@@ -182,8 +202,23 @@ class Table:
             )
         if version is not None:
             version = _whole(version)
+        if min_version is not None:
+            self._wait_for(_whole(min_version))
         self.refresh()
         return self._ask(lambda row: self._open(row, version, timestamp))
+
+    def _wait_for(self, version: int) -> None:
+        deadline = time.monotonic() + _LAG_SECONDS
+        while self.refresh().version < version:
+            if time.monotonic() > deadline:
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.TIMEOUT_ERROR,
+                    f"{self._catalog.reader.dialect.described} has {self.name} at version "
+                    f"{self.version}, not at {version}, after {_LAG_SECONDS:g} s; ask the primary "
+                    "database, or wait for the replica",
+                    version=self.version,
+                )
+            time.sleep(0.02)
 
     def _ask(self, question: Callable[[TableRow], T]) -> T:
         """The answer of the head that was seen; of a newer one when its load is gone."""
@@ -219,6 +254,36 @@ class Table:
         rows = self._ask(lambda row: queries.history(self._catalog, row, limit))
         return History(self.name, rows)
 
+    def write(self, data: Any, mode: Mode = "error", **options: Any) -> WriteResult:
+        """Write rows; `options` are those of `write_deltalake`. Raises TABLE_EXISTS in mode error.
+
+        Afterwards this object has seen the version that was written.
+        """
+        from deltalakedb.table.writing import write_deltalake
+
+        return write_deltalake(self, data, mode=mode, **options)
+
+    def append(self, data: Any, **options: Any) -> WriteResult:
+        """Add rows: `write` in mode append."""
+        return self.write(data, "append", **options)
+
+    def overwrite(self, data: Any, **options: Any) -> WriteResult:
+        """Replace all rows, or those of the partitions that the data has: mode overwrite."""
+        return self.write(data, "overwrite", **options)
+
+    def write_with(self, data: Any, options: WriteOptions) -> WriteResult:
+        """`write` with options that were checked."""
+        from deltalakedb.table.operations.base import Base
+        from deltalakedb.table.operations.write import write
+
+        head = self._read_head()
+        base = Base.of(head.row, head.state, self._storage_options)
+        try:
+            return write(self._catalog, base, data, options)
+        finally:
+            # Whoever looks at the table next sees what was written.
+            self._seen = None
+
     def get_cache_stats(self) -> CacheStats:
         """Hits, misses and size of the local cache of file lists."""
         from deltalakedb.planning.cache import CacheStats
@@ -235,19 +300,15 @@ class Table:
     def file_uris(
         self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> list[str]:
-        return self._newest().file_uris(
-            partition_filters, file_pruning_predicate=file_pruning_predicate
-        )
+        return self._newest().file_uris(_either(partition_filters, file_pruning_predicate))
 
     def partitions(
         self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> list[dict[str, str | None]]:
-        return self._newest().partitions(
-            partition_filters, file_pruning_predicate=file_pruning_predicate
-        )
+        return self._newest().partition_values(_either(partition_filters, file_pruning_predicate))
 
     def get_add_actions(self, flatten: bool = False) -> pa.Table:
-        return self._newest().get_add_actions(flatten)
+        return self._newest().add_actions(flatten)
 
     def count(self) -> int:
         """The number of rows."""
@@ -256,9 +317,10 @@ class Table:
     def to_pyarrow_dataset(
         self, partitions: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> ds.Dataset:
-        return self._newest().to_pyarrow_dataset(
-            partitions, file_pruning_predicate=file_pruning_predicate
-        )
+        """All rows of the files that may match; `filter` of the dataset chooses among them."""
+        from deltalakedb.scan.dataset import scan_dataset
+
+        return scan_dataset(self._newest().scan_spec(_either(partitions, file_pruning_predicate)))
 
     def to_pyarrow_table(
         self,
@@ -302,6 +364,15 @@ class Table:
             ("table id", code(self.table_id)),
         ]
         return table_html(self.name, facts, newest, history.changes())
+
+
+def _either(first: Predicate, second: Predicate) -> Predicate:
+    """The one that is given. Raises INVALID_ARGUMENT for both."""
+    if first is not None and second is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT, "two predicates are given; join them with AND"
+        )
+    return second if first is None else first
 
 
 def _whole(version: Any) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -184,33 +183,50 @@ def converted(array: pa.Array, target: DataType, path: Path) -> pa.Array:
                 column=".".join(path),
                 type=target.name,
             ) from error
-    if array.offset:
-        # Children of a slice begin elsewhere: copy rather than reckon.
-        array = array.take(pa.array(np.arange(len(array))))
     if isinstance(target, StructType):
         return _struct(array, target, kind, path)
     mask = array.is_null() if array.null_count else None
     if isinstance(target, ArrayType):
-        if not pa.types.is_list(array.type):
+        if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
             array = array.cast(pa.list_(array.type.value_type))
-        values = converted(array.values, target.element, (*path, "element"))
-        return pa.ListArray.from_arrays(array.offsets, values, type=kind, mask=mask)
-    keys = converted(array.keys, target.key, (*path, "key"))
-    items = converted(array.items, target.value, (*path, "value"))
-    return pa.MapArray.from_arrays(array.offsets, keys, items, type=kind, mask=mask)
+        offsets, first, count = _offsets(array)
+        values = converted(array.values.slice(first, count), target.element, (*path, "element"))
+        return pa.ListArray.from_arrays(offsets, values, type=kind, mask=mask)
+    offsets, first, count = _offsets(array)
+    keys = converted(array.keys.slice(first, count), target.key, (*path, "key"))
+    items = converted(array.items.slice(first, count), target.value, (*path, "value"))
+    return pa.MapArray.from_arrays(offsets, keys, items, type=kind, mask=mask)
+
+
+def _offsets(array: pa.Array) -> tuple[pa.Array, int, int]:
+    """Offsets of lists from 0 on, and which of the elements they mean: an array may be a slice."""
+    offsets = array.offsets
+    first, last = offsets[0].as_py(), offsets[-1].as_py()
+    return (
+        pc.subtract(offsets, pa.scalar(first, offsets.type)).cast(pa.int32()),
+        first,
+        last - first,
+    )
 
 
 def _plain(array: pa.Array) -> pa.Array:
     while True:
         type = array.type
         if pa.types.is_dictionary(type):
-            array = array.dictionary_decode()
+            array = _without_views(array.dictionary).take(array.indices)
         elif pa.types.is_run_end_encoded(type):
             array = pc.run_end_decode(array)
         elif isinstance(type, pa.BaseExtensionType):
             array = array.storage
         else:
             return array
+
+
+def _without_views(array: pa.Array) -> pa.Array:
+    """The same values in a form that can be taken from, which Arrow's views can't yet."""
+    if pa.types.is_string_view(array.type):
+        return array.cast(pa.large_string())
+    return array.cast(pa.large_binary()) if pa.types.is_binary_view(array.type) else array
 
 
 def _struct(

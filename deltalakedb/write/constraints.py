@@ -2,20 +2,22 @@
 
 PROTOCOL.md, "Column Invariants", "CHECK Constraints", "Generated Columns", "Default Columns",
 "Identity Columns", "Append-only Tables" and "Schema Serialization Format" (nullability).
-Expressions are Spark SQL; whoever compiles them is handed in.
+Expressions are Spark SQL, evaluated by the engine.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import Any
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from deltalakedb.engine.expression import Expression, compile_expression
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import CONSTRAINT_PREFIX, enabled
 from deltalakedb.log.schema import (
@@ -23,25 +25,18 @@ from deltalakedb.log.schema import (
     GENERATION,
     IDENTITY_PREFIX,
     INVARIANTS,
+    DataType,
+    PrimitiveType,
     StructField,
     StructType,
 )
+from deltalakedb.write.casts import converted, mismatches
 from deltalakedb.write.nulls import Violation, first_violation, has_demands
 
 CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
 _LENGTH = re.compile(r"(char|varchar)\((\d+)\)")
 _SHOWN = 100
-
-
-class CompiledExpression(Protocol):
-    """An expression that is ready to be evaluated over batches of a table's rows."""
-
-    def evaluate(self, batch: pa.RecordBatch) -> pa.Array | pa.ChunkedArray:
-        """A value a row; columns are found by their logical names."""
-
-
-Compile = Callable[[str, StructType], CompiledExpression]
-"""Compiles Spark SQL over a table's columns; UNSUPPORTED_FEATURE or INVALID_PREDICATE if not."""
+_CONDITION = PrimitiveType("boolean")
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,7 @@ class _Check:
 
     name: str
     sql: str
-    compiled: CompiledExpression
+    compiled: Expression
 
     def verify(self, rows: pa.RecordBatch) -> None:
         found = self.compiled.evaluate(rows)
@@ -67,14 +62,11 @@ class _Computed:
     field: StructField
     place: int
     sql: str
-    compiled: CompiledExpression
+    compiled: Expression
     generated: bool
 
     def values(self, rows: pa.RecordBatch) -> pa.Array:
-        found = self.compiled.evaluate(rows)
-        if isinstance(found, pa.ChunkedArray):
-            found = found.combine_chunks()
-        return found.cast(rows.schema.field(self.place).type)
+        return converted(self.compiled.evaluate(rows), self.field.type, (self.field.name,))
 
     def verify(self, rows: pa.RecordBatch) -> None:
         given, expected = rows.column(self.place), self.values(rows)
@@ -92,29 +84,29 @@ class _Computed:
 class RowChecks:
     """Fills defaults and generated columns in, and verifies all constraints of a table.
 
-    `compile` is asked for the expressions before any row is seen. Raises UNSUPPORTED_FEATURE for
-    identity columns, and where there are expressions but nobody to compile them.
+    Expressions are compiled before any row is seen: UNSUPPORTED_FEATURE or INVALID_PREDICATE naming
+    the one that can't be, and UNSUPPORTED_FEATURE for identity columns.
     """
 
-    def __init__(
-        self, schema: StructType, configuration: Mapping[str, str], compile: Compile | None = None
-    ) -> None:
+    def __init__(self, schema: StructType, configuration: Mapping[str, str]) -> None:
         self._schema = schema
         self._demands = has_demands(schema)
         _refuse_identity(schema)
+        now = datetime.now(UTC)
 
-        def compiled(feature: str, sql: str) -> CompiledExpression:
-            if compile is None:
+        def compiled(feature: str, sql: str, type: DataType) -> Expression:
+            expression = compile_expression(sql, schema, now=now)
+            if any(mismatches(expression.type, type, ())):
                 raise DeltaLakeError(
-                    DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-                    f"the table has an expression ({sql}) that can't be evaluated here "
-                    f"({feature}); write with the engine that made the table",
-                    feature=feature,
+                    DeltaLakeErrorKind.INVALID_PREDICATE,
+                    f"the table's expression {sql} ({feature}) is of type {expression.type_name}, "
+                    "which doesn't fit what it is for; correct the table's metadata",
+                    expression=sql,
                 )
-            return compile(sql, schema)
+            return expression
 
         self._computed = {
-            field.name: _Computed(field, place, sql, compiled(feature, sql), generated)
+            field.name: _Computed(field, place, sql, compiled(feature, sql, field.type), generated)
             for place, field in enumerate(schema.fields)
             for feature, key, generated in (
                 ("generatedColumns", GENERATION, True),
@@ -123,10 +115,10 @@ class RowChecks:
             if isinstance(sql := field.metadata.get(key), str)
         }
         self._checks = [
-            _Check(f"constraint {name}", sql, compiled("checkConstraints", sql))
+            _Check(f"constraint {name}", sql, compiled("checkConstraints", sql, _CONDITION))
             for name, sql in check_constraints(configuration).items()
         ] + [
-            _Check(f"invariant of column {name}", sql, compiled("invariants", sql))
+            _Check(f"invariant of column {name}", sql, compiled("invariants", sql, _CONDITION))
             for name, sql in _invariants(schema, ())
         ]
         self._lengths = [

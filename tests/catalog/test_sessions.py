@@ -11,7 +11,7 @@ import pytest
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects import dialect_of
-from deltalakedb.catalog.dialects.reader import reader_of
+from deltalakedb.catalog.dialects.readers import reader_of
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table

@@ -129,8 +129,8 @@ def test_workers_that_are_killed_are_replaced(
 
 @pytest.mark.parametrize(
     ("number", "code", "workers"),
-    [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 0)],
-    ids=["ctrl-c", "terminated"],
+    [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 0), (signal.SIGTERM, 143, 2)],
+    ids=["ctrl-c", "terminated", "terminated with workers"],
 )
 def test_interrupted(
     number: int, code: int, workers: int, database: Path, table: Path, tmp_path: Path
@@ -150,11 +150,13 @@ def test_interrupted(
         assert (running.returncode, out) == (code, "")
     # Lines of progress come where the machine is slow.
     told = [line for line in err.splitlines() if line and ": 0/" not in line]
-    assert told == (["Interrupted"] if number == signal.SIGINT else [])
+    assert told == ["Interrupted" if number == signal.SIGINT else "Terminated"]
     assert json.loads(report.read_bytes())["error"]["kind"] == "interrupted"
     assert psutil.wait_procs(processes, timeout=10)[1] == []
     assert list(spill.iterdir()) == []
     assert dl_lines("tables", "--database", database) == []
+    # What it had no time for.
+    dl("gc", "--database", database)
     assert dl("gc", "--database", database).stdout == "Nothing to remove\n"
 
 

@@ -18,6 +18,9 @@ NAME = "00000000000000000007.json"
 ADD: dict[str, Any] = {"path": "a", "partitionValues": {}, "size": 1, "modificationTime": 2}
 
 
+DV: dict[str, Any] = {"storageType": "i", "pathOrInlineDv": "00000"}
+
+
 def lines(*actions: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(a).encode() + b"\n" for a in actions)
 
@@ -353,6 +356,12 @@ GOOD = '{"add":{"path":"é"}}\n'.encode()
         (b'{"metaData":[]}', 0, "action metaData is not an object"),
         (b'{"metaData":{"createdTime":1.5}}', 0, "createdTime of action metaData is not"),
         (b'{"domainMetadata":{"configuration":""}}', 0, "action domainMetadata has no domain"),
+        (b'{"metaData":{"format":{"provider":1}}}', 0, "field provider of format of action"),
+        (b'{"metaData":{"configuration":{"a":1}}}', 0, "configuration of action metaData is not"),
+        (b'{"metaData":{"partitionColumns":[1]}}', 0, "partitionColumns of action metaData is"),
+        (b'{"protocol":{"minReaderVersion":1}}', 0, "action protocol has no minWriterVersion"),
+        (b'{"protocol":{"minReaderVersion":1,"minWriterVersion":2147483648}}', 0, "32-bit"),
+        (b'{"cdc":{"path":"a","partitionValues":{"p":1}}}', 0, "partitionValues of action cdc"),
         (b'{"commitInfo":"x"}', 0, "action commitInfo is not an object"),
         (b'{"add":{"path":"a","size":"1"}}', 0, "field size of action add is not"),
     ],
@@ -380,16 +389,27 @@ def test_an_action_that_a_line_feed_breaks_in_two_is_refused() -> None:
     [
         ("add", {"size": 1}, "action add has no path"),
         ("add", {"path": 5}, "field path of action add is not a string"),
-        ("add", {"path": "b", "partitionValues": {"p": {}}}, "can't be read"),
+        ("add", {"path": "b", "partitionValues": {"p": {}}}, "is not an object of strings"),
         ("add", {"path": "b", "partitionValues": ["p"]}, "partitionValues of action add is not"),
-        ("add", {"path": "b", "modificationTime": 2**63}, "can't be read"),
+        ("add", {"path": "b", "modificationTime": 2**63}, "modificationTime of action add"),
         ("add", {"path": "b", "stats": {"numRecords": 1}}, "stats of action add is not a string"),
-        ("add", {"path": "b", "deletionVector": {"storageType": "u"}}, "can't be read"),
+        ("add", {"path": "b", "deletionVector": {"storageType": "u"}}, "has no pathOrInlineDv"),
         ("add", {"path": "b", "deletionVector": "u"}, "deletionVector of action add is not"),
-        ("add", {"path": "b", "dataChange": "yes"}, "can't be read"),
+        ("add", {"path": "b", "dataChange": "yes"}, "dataChange of action add"),
+        ("add", {"path": "b", "partitionValues": {"p": 0}}, "is not an object of strings"),
+        ("add", {"path": "b", "partitionValues": {"p": False}}, "is not an object of strings"),
+        ("add", {"path": "b", "partitionValues": []}, "partitionValues of action add is not"),
+        ("add", {"path": "b", "partitionValues": ""}, "partitionValues of action add is not"),
+        ("add", {"path": "b", "size": 1.5}, "field size of action add is not a 64-bit"),
+        ("add", {"path": "b", "size": True}, "field size of action add is not a 64-bit"),
+        ("add", {"path": "b", "tags": "x"}, "field tags of action add is not"),
+        ("add", {"path": "b", "deletionVector": {**DV, "offset": [1]}}, "field offset of"),
+        ("add", {"path": "b", "deletionVector": {**DV, "sizeInBytes": -1}}, "sizeInBytes of"),
+        ("add", {"path": "b", "deletionVector": {**DV, "cardinality": 2**63}}, "cardinality of"),
+        ("add", {"path": "b", "deletionVector": []}, "deletionVector of action add is not"),
         ("remove", {}, "action remove has no path"),
         ("remove", 5, "action remove is not an object"),
-        ("remove", {"path": "b", "deletionTimestamp": "now"}, "can't be read"),
+        ("remove", {"path": "b", "deletionTimestamp": "now"}, "deletionTimestamp of action"),
     ],
 )
 def test_a_file_action_of_wrong_types_is_refused_with_its_version_and_number(

@@ -507,11 +507,26 @@ def test_text_tests_leave_few_of_many() -> None:
     assert left == '{"col-dt":"2024-01-31","col-p":"b"}'
 
 
-def test_unreadable_partition_values_are_left_to_the_reader() -> None:
-    condition = partition_condition(parsed("q = 5"), PARTITIONS)
+@pytest.mark.parametrize(
+    ("predicate", "passes"),
+    [
+        ("q = 5", [False, False, False]),
+        ("q IN (5, 7)", [False, False, False]),
+        ("q != 5", [True, True, False]),
+        ("q NOT IN (5, 7)", [True, True, False]),
+        ("q > 50", [True, False, False]),
+        ("q < -50", [True, False, False]),
+        ("q IS NULL", [True, False, True]),
+        ("q IS NOT NULL", [True, True, False]),
+    ],
+)
+def test_unreadable_partition_values_equal_none_and_are_left_to_the_reader(
+    predicate: str, passes: list[bool]
+) -> None:
+    condition = partition_condition(parsed(predicate), PARTITIONS)
     assert condition is not None
     tuples = PartitionTuples(['{"col-q":"five"}', '{"col-q":"6"}', '{"col-q":""}'])
-    assert tuples.filtered(condition).tolist() == [True, False, False]
+    assert tuples.filtered(condition).tolist() == passes
 
 
 def test_partition_values_of_every_type() -> None:

@@ -35,7 +35,7 @@ def timeless(text: str) -> list[str]:
 
 def test_the_page_is_right(uri: str) -> None:
     blocks = BLOCK.findall(PAGE.read_text())
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     assert all(printed for _, printed in blocks)
     names: dict[str, Any] = {}
     for code, printed in blocks:

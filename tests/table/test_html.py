@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from deltalakedb.display.markup import bar, change_chart, count_text, facts, grid, size_text
+from deltalakedb.display.markup import bar, change_chart, facts, grid
+from deltalakedb.display.text import count_text, size_text
 from tests.table.opening import GrowingTable, add, asked, first_actions, open_table, remove
 
 
@@ -144,7 +145,7 @@ def test_files_are_classed_by_size(tmp_path: Path, catalog_url: str) -> None:
         (1000, "1.0 kB"),
         (1_500_000_000, "1.5 GB"),
         (5 * 10**15, "5.0 PB"),
-        (5 * 10**18, "5,000.0 PB"),
+        (5 * 10**18, "5.0 EB"),
     ],
 )
 def test_sizes_are_for_people(size: int, text: str) -> None:

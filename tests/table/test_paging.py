@@ -102,4 +102,4 @@ def test_a_table_without_files_has_an_empty_page(tmp_path: Path, catalog_url: st
     assert snapshot.plan().num_rows == 0
     assert snapshot.to_pyarrow_table().num_rows == 0
     assert snapshot.partition_summary() == []
-    assert snapshot.partitions() == []
+    assert snapshot.partition_values() == []

@@ -7,6 +7,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -118,6 +119,27 @@ def test_values_that_do_not_fit(array: pa.Array, kind: Any, why: str) -> None:
         written(array, kind)
     assert caught.value.kind is DeltaLakeErrorKind.SCHEMA_MISMATCH
     assert "x" in caught.value.message
+
+
+def test_polars_own_types() -> None:
+    frame = pl.DataFrame(
+        {
+            "c": pl.Series(["a", None, "b"], dtype=pl.Categorical),
+            "e": pl.Series(["x", "y", None], dtype=pl.Enum(["x", "y"])),
+            "a": pl.Series([["u", "v"], None, ["w", None]], dtype=pl.Array(pl.String, 2)),
+            "l": pl.Series([["a"], None, ["b", "a"]], dtype=pl.List(pl.Categorical)),
+            "t": pl.Series([MOMENT, None, None], dtype=pl.Datetime("ns")),
+        }
+    )
+    batches = pa.RecordBatchReader.from_stream(frame)
+    schema = struct_of_arrow(batches.schema)
+    assert all(field.metadata == {} for field in schema.fields)
+    converter = RowConverter(batches.schema, schema)
+    (batch,) = batches
+    for part in (batch, batch.slice(1, 2), batch.slice(1, 0)):
+        place = batch.num_rows - part.num_rows if part.num_rows else 0
+        expected = frame.to_dicts()[place:] if part.num_rows else []
+        assert converter.convert(part).to_pylist() == expected
 
 
 def test_columns_are_found_by_name_at_every_level() -> None:

@@ -73,6 +73,10 @@ class Dialect(ABC):
     """The database's clock as SQL: milliseconds since 1970."""
     lease_seconds: ClassVar[float] = 30.0
     """How long a lease holds after it was last renewed."""
+    holds_nul: ClassVar[bool] = True
+    """Whether text may hold the character NUL."""
+    text_bytes: ClassVar[int | None] = None
+    """How many bytes a plain TEXT column takes at most; None for as many as there are."""
     index_builds: ClassVar[int] = 1
     """How many indexes of a load are built at the same time."""
 

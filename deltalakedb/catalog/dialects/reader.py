@@ -120,18 +120,3 @@ class Reader(ABC):
     @abstractmethod
     def _is_missing_table(self, error: Exception) -> bool:
         """Whether the database has no such table, so no catalog."""
-
-
-def reader_of(url: DatabaseUrl) -> Reader:
-    """A reader of the database of a URL."""
-    if url.dialect == "sqlite":
-        from deltalakedb.catalog.dialects.sqlite.reader import SqliteReader
-
-        return SqliteReader(url)
-    if url.dialect == "postgresql":
-        from deltalakedb.catalog.dialects.postgresql.reader import PostgresReader
-
-        return PostgresReader(url)
-    from deltalakedb.catalog.dialects.mysql.reader import MySqlReader
-
-    return MySqlReader(url)

@@ -17,6 +17,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 
 def now_ms() -> int:
+    """This machine's time in milliseconds since 1970."""
     return time.time_ns() // 1_000_000
 
 
@@ -35,6 +36,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Part:
+    """Versions that one task loads. `log_bytes`: what it reads of the log."""
+
     part: int
     first_version: int
     last_version: int
@@ -94,6 +97,7 @@ def plan_parts(catalog: Catalog, run: Run, parts: list[Part]) -> None:
 
 
 def unloaded_parts(connection: sa.Connection, run: Run) -> list[int]:
+    """Numbers of a run's parts that aren't loaded yet."""
     query = sa.select(import_parts.c.part).where(
         import_parts.c.run_key == run.run_key, import_parts.c.state != "loaded"
     )

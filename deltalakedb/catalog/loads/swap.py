@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -89,11 +89,14 @@ def swap(
     *,
     expected_load: int | None,
     summary: dict[str, Any],
+    authority: str = "log",
+    within: Callable[[sa.Connection, int], None] | None = None,
 ) -> float:
     """Make run's load the live one; returns how long the transaction took, in milliseconds.
 
     `expected_load`: the load that was live when the run began, None for a new table. Raises
-    CONCURRENCY_ERROR when it is another by now; nothing is changed then.
+    CONCURRENCY_ERROR when it is another by now; nothing is changed then. A new table gets
+    `authority`; `within` is called in its transaction, with the table's key.
     """
     with catalog.dialect.errors():
         catalog.dialect.prepare_attach(run.run_key)
@@ -107,10 +110,10 @@ def swap(
                 run_id=run.run_id,
             )
         finish_run(connection, run, load_id=run.run_key, **summary)
-        key = sa.select(tables.c.table_key).where(tables.c.table_id == facts.table_id)
+        of_table = sa.select(tables.c.table_key).where(tables.c.table_id == facts.table_id)
         current = connection.execute(
             catalog.dialect.for_update(
-                sa.select(heads).where(heads.c.table_key == connection.scalar(key))
+                sa.select(heads).where(heads.c.table_key == connection.scalar(of_table))
             )
         ).first()
         if (current.live_load if current else None) != expected_load:
@@ -124,7 +127,9 @@ def swap(
         head = _head(facts) | {"live_load": run.run_key}
         try:
             if current is None:
-                _insert(connection, facts, head)
+                key = _insert(connection, facts, head | {"authority": authority})
+                if within is not None:
+                    within(connection, key)
             else:
                 _update(connection, facts, head, current.table_key)
         except sa.exc.IntegrityError:
@@ -137,11 +142,11 @@ def swap(
     return (time.perf_counter() - started) * 1000
 
 
-def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> None:
+def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> int:
     values = _values(facts) | {"created_at": now_ms(), "changes_since": facts.head_version}
     key = connection.execute(tables.insert().values(**values)).inserted_primary_key
     assert key is not None
-    connection.execute(heads.insert().values(table_key=key[0], epoch=1, authority="log", **head))
+    connection.execute(heads.insert().values(table_key=key[0], epoch=1, **head))
     connection.execute(
         mirror.insert().values(
             table_key=key[0],
@@ -149,6 +154,7 @@ def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) 
             durable_version=facts.head_version,
         )
     )
+    return int(key[0])
 
 
 def _update(

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import NamedTuple, NoReturn
 
 from deltalakedb import fork
-from deltalakedb.catalog.dialects.reader import Reader, reader_of
+from deltalakedb.catalog.dialects.reader import Reader
+from deltalakedb.catalog.dialects.readers import reader_of
 from deltalakedb.catalog.records import TextTest
 from deltalakedb.database_url import DatabaseUrl
 

@@ -87,6 +87,7 @@ def lookup_table(catalog: Readable, reference: str) -> TableRow | None:
 
 
 def no_table(catalog: Readable, reference: str) -> DeltaLakeError:
+    """TABLE_NOT_FOUND for a reference that means no table."""
     return DeltaLakeError(
         DeltaLakeErrorKind.TABLE_NOT_FOUND,
         f"no table {reference} in {catalog.reader.url}; `dl tables` lists those there are",

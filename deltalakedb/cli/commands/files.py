@@ -12,6 +12,7 @@ import click
 from deltalakedb.cli import options, output
 from deltalakedb.cli.output import Column
 from deltalakedb.cli.reading import open_catalog, read_table
+from deltalakedb.display.text import size_text, time_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -143,9 +144,9 @@ def _cells(file: dict[str, Any]) -> list[str]:
     values = json.loads(file["partition_values"])
     partition = "/".join(f"{name}={'null' if v is None else v}" for name, v in values.items())
     return [
-        output.size_text(file["size"]),
+        size_text(file["size"]),
         "" if file["num_records"] is None else f"{file['num_records']:,}",
-        output.time_text(file["modification_time"]),
+        time_text(file["modification_time"]),
         output.shown(partition),
         "yes" if file["dv_id"] else "",
         output.shown(decode_path(file["path"])),

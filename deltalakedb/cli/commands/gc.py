@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.display.text import time_text
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.loads.garbage import DeadLoad
@@ -28,7 +29,7 @@ def command(database: str, dry_run: bool) -> None:
         found = collect_garbage(catalog, dry_run=dry_run)
     would = "Would remove" if dry_run else "Removed"
     for run in found.runs:
-        name, began = output.shown(run.table_name), output.time_text(run.started_at)
+        name, began = output.shown(run.table_name), time_text(run.started_at)
         output.say(f"{would} run {run.run_id} of {name}, begun {began} UTC: its process is gone")
     for load in found.loads:
         output.say(f"{would} {_described(load)}")

@@ -10,6 +10,7 @@ import click
 
 from deltalakedb.cli import options, output
 from deltalakedb.cli.place import Place
+from deltalakedb.cli.signals import if_cut_off
 
 if TYPE_CHECKING:
     from deltalakedb.importing.result import ImportResult
@@ -72,24 +73,31 @@ def command(
     output.check_target(json_output)
     started = time.monotonic()
     known: dict[str, Any] = {"mode": mode, "workers": workers or 0}
+
+    def cut_off() -> None:
+        if json_output is not None:
+            _write_failure(json_output, KeyboardInterrupt(), known, time.monotonic() - started)
+            output.flush()
+
     try:
-        log_dir, table_location = _places(database, log_dir, table_location, table_id)
-        known |= _known(log_dir, table_location, table_id, table_name)
-        result = _import(
-            log_dir,
-            place,
-            {
-                "database": database,
-                "table_location": table_location,
-                "mode": mode,
-                "table_id": table_id,
-                "table_name": table_name,
-                "rebuild": rebuild,
-                "dry_run": dry_run,
-                "storage_options": storage_options,
-                **({} if connections is None else {"connections": connections}),
-            },
-        )
+        with if_cut_off(cut_off):
+            log_dir, table_location = _places(database, log_dir, table_location, table_id)
+            known |= _known(log_dir, table_location, table_id, table_name)
+            result = _import(
+                log_dir,
+                place,
+                {
+                    "database": database,
+                    "table_location": table_location,
+                    "mode": mode,
+                    "table_id": table_id,
+                    "table_name": table_name,
+                    "rebuild": rebuild,
+                    "dry_run": dry_run,
+                    "storage_options": storage_options,
+                    **({} if connections is None else {"connections": connections}),
+                },
+            )
     except BaseException as error:
         if json_output is not None:
             _write_failure(json_output, error, known, time.monotonic() - started)

@@ -9,6 +9,7 @@ import click
 from deltalakedb.cli import options, output
 from deltalakedb.cli.output import Column
 from deltalakedb.cli.reading import open_catalog, read_table
+from deltalakedb.display.text import size_text
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.records import TableRow
@@ -54,6 +55,8 @@ def _print(found: Explanation) -> None:
     output.say(output.heading(f"{name} version {found.version}"))
     if found.predicate:
         output.say(f"where {output.shown(found.predicate)}")
+    for line in found.parts():
+        output.say(output.shown(line))
     output.say()
     output.print_table(
         _COLUMNS,
@@ -69,5 +72,5 @@ def _print(found: Explanation) -> None:
     )
     output.say()
     files = f"{found.planned_files:,} of {found.num_files:,} files"
-    size = f"{output.size_text(found.planned_bytes)} of {output.size_text(found.total_bytes)}"
+    size = f"{size_text(found.planned_bytes)} of {size_text(found.total_bytes)}"
     output.say(f"{files}, {size}, found in {found.milliseconds:.1f} ms")

@@ -9,6 +9,7 @@ import click
 
 from deltalakedb.cli import options, output
 from deltalakedb.cli.reading import open_catalog, read_table
+from deltalakedb.display.text import size_text, time_text
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.records import TableRow, TableState
@@ -85,12 +86,12 @@ def _facts(row: TableRow, state: TableState, files: int, size: int) -> Facts:
         ("location", [output.shown(row.location)]),
         ("authority", [row.authority]),
         ("version", [f"{state.version} (readable since {row.known_since}{newest})"]),
-        ("files", [f"{files:,} ({output.size_text(size)})"]),
+        ("files", [f"{files:,} ({size_text(size)})"]),
     ]
     if metadata["description"]:
         facts.append(("description", [output.shown(metadata["description"])]))
     if metadata["created_time"] is not None:
-        facts.append(("created", [f"{output.time_text(metadata['created_time'])} UTC"]))
+        facts.append(("created", [f"{time_text(metadata['created_time'])} UTC"]))
     columns = metadata["partition_columns"]
     facts.append(("partitioned by", [output.shown(", ".join(columns)) if columns else "nothing"]))
     facts.append(("protocol", _protocol(state.protocol)))

@@ -9,6 +9,7 @@ import click
 from deltalakedb.cli import options, output
 from deltalakedb.cli.output import Column
 from deltalakedb.cli.reading import open_catalog
+from deltalakedb.display.text import size_text, time_text
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.records import TableRow
@@ -67,8 +68,8 @@ def _cells(row: TableRow) -> list[str]:
         str(row.head_version),
         str(row.known_since),
         f"{row.num_files:,}",
-        output.size_text(row.total_bytes),
-        output.time_text(row.updated_at),
+        size_text(row.total_bytes),
+        time_text(row.updated_at),
         output.shown(row.location),
         row.table_id,
     ]

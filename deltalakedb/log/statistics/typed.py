@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.log.partition import parse_partition_value
-from deltalakedb.log.schema import Leaf, PrimitiveType, arrow_type, is_string
+from deltalakedb.log.partition import partition_scalar
+from deltalakedb.log.schema import Leaf, PrimitiveType, arrow_type, is_string, readable_type
 
 Columns = dict[str, pa.Array | pa.ChunkedArray]
 
@@ -51,7 +51,11 @@ def typed_statistics(stats: pa.ChunkedArray, leaves: Sequence[Leaf]) -> dict[str
 
 def has_bounds(leaf: Leaf) -> bool:
     """Whether statistics may have least and greatest values of a column."""
-    return isinstance(leaf.type, PrimitiveType) and leaf.type.name not in _WITHOUT_BOUNDS
+    return (
+        isinstance(leaf.type, PrimitiveType)
+        and leaf.type.name not in _WITHOUT_BOUNDS
+        and readable_type(leaf.type) is not None
+    )
 
 
 def _name(leaf: Leaf) -> str:
@@ -117,7 +121,10 @@ def _read_as(name: str) -> pa.DataType:
 
 
 def _joined(texts: pa.StringArray) -> pa.BufferReader:
-    filled = pc.replace_substring(pc.fill_null(texts, "{}"), "\n", " ")
+    """A text a line. Only objects: of a line that is null, say, Arrow's reader dies."""
+    parsed = [_parsed(text) is not None for text in texts.to_pylist()]
+    objects = pa.array(parsed, pa.bool_())
+    filled = pc.replace_substring(pc.if_else(objects, texts, "{}"), "\n", " ")
     offsets = pa.array([0, len(filled)], pa.int32())
     return pa.BufferReader(
         pc.binary_join(pa.ListArray.from_arrays(offsets, filled), "\n")[0].as_buffer()
@@ -135,7 +142,7 @@ def _column(table: pa.Table, key: str, leaf: Leaf) -> pa.ChunkedArray:
 def _read_one_by_one(stats: pa.ChunkedArray, wanted: dict[str, list[Leaf]]) -> dict[str, Columns]:
     leaves = [leaf for found in wanted.values() for leaf in found]
     exact = any(isinstance(x.type, PrimitiveType) and _is_decimal(x.type.name) for x in leaves)
-    entries = [_parsed(text, _exactly if exact else orjson.loads) for text in stats.to_pylist()]
+    entries = [_parsed(text, exact=exact) for text in stats.to_pylist()]
     columns: dict[str, Columns] = {
         key: {_name(leaf): _values(entries, key, leaf) for leaf in found}
         for key, found in wanted.items()
@@ -149,19 +156,17 @@ def _read_one_by_one(stats: pa.ChunkedArray, wanted: dict[str, list[Leaf]]) -> d
     return columns
 
 
-def _parsed(text: str | None, parse: Callable[[str], Any]) -> dict[str, Any] | None:
+def _parsed(text: str | None, *, exact: bool = False) -> dict[str, Any] | None:
+    """`exact`: fractions as text, as a double has too few digits for a decimal."""
     if text is None:
         return None
     try:
-        found = parse(text)
-    except ValueError:
+        found = orjson.loads(text)
+        if exact:
+            found = json.loads(text, parse_float=str)
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _exactly(text: str) -> Any:
-    """Fractions as text: a double has too few digits for a decimal."""
-    return json.loads(text, parse_float=str)
 
 
 def _is_decimal(name: str) -> bool:
@@ -177,7 +182,7 @@ def _values(entries: list[dict[str, Any] | None], key: str, leaf: Leaf) -> pa.Ar
         values.append(value)
     name = "long" if key == NULL_COUNT else _type_name(leaf)
     kind = arrow_type(PrimitiveType(name))
-    parse = _parser(name)
+    parse = _parser(name, kind)
     parsed = [None if v is None else parse(v) for v in values]
     try:
         return pa.array(parsed, kind)
@@ -194,12 +199,12 @@ def _fits(value: Any, kind: pa.DataType) -> bool:
     return True
 
 
-def _parser(name: str) -> Callable[[Any], Any]:
+def _parser(name: str, kind: pa.DataType) -> Callable[[Any], Any]:
     if name in _AS_TEXT or _is_decimal(name):
 
         def parse(value: Any) -> Any:
             try:
-                return parse_partition_value(str(value), name)
+                return partition_scalar(str(value), name, kind)
             except DeltaLakeError:
                 return None
 
@@ -221,5 +226,5 @@ def _float(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

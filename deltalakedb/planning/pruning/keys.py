@@ -46,6 +46,8 @@ class SlotBound:
 
 @dataclass(frozen=True, slots=True)
 class KeyAnd:
+    """Every file passes when empty."""
+
     children: tuple[KeyExpr, ...]
 
 

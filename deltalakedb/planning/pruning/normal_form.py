@@ -50,6 +50,7 @@ def necessary(expr: Expr) -> Expr:
 
 
 def is_nan_test(expr: Expr) -> bool:
+    """Whether an expression compares with NaN."""
     return isinstance(expr, Comparison) and _is_nan(expr.value)
 
 

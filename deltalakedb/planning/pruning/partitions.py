@@ -115,7 +115,8 @@ class PartitionTuples:
     def filtered(self, condition: Expr) -> npt.NDArray[np.bool_]:
         """Which tuples pass a `partition_condition`.
 
-        A value that can't be read as its column's type passes: the error is the reader's to raise.
+        A value that can't be read as its column's type equals no value, and passes every other
+        test: the error is the reader's to raise.
         """
         columns = columns_of(condition)
         if len(columns) == 1:
@@ -160,7 +161,9 @@ class PartitionTuples:
         def answer(text: str | None) -> bool:
             try:
                 return passes(_value(text, column.type))
-            except (DeltaLakeError, TypeError):
+            except DeltaLakeError:
+                return passes(_NO_VALUE)
+            except TypeError:
                 return True
 
         return np.fromiter(map(answer, texts), np.bool_, len(texts))[codes]
@@ -236,6 +239,25 @@ def _value(text: str | None, type: str) -> PartitionValue:
     return float32(value) if type == "float" and isinstance(value, float) else value
 
 
+class _NoValue:
+    """What a text stands for that is no value of its column's type."""
+
+    def __eq__(self, _: object) -> bool:
+        return False
+
+    def __ne__(self, _: object) -> bool:
+        return True
+
+    def _true(self, _: object) -> bool:
+        return True
+
+    __lt__ = __le__ = __gt__ = __ge__ = _true
+    __hash__ = object.__hash__
+
+
+_NO_VALUE: Any = _NoValue()
+
+
 def _value_test(expr: Expr) -> Callable[[PartitionValue], bool]:
     match expr:
         case And(children):
@@ -245,7 +267,7 @@ def _value_test(expr: Expr) -> Callable[[PartitionValue], bool]:
             tests = [_value_test(child) for child in children]
             return lambda value: any(test(value) for test in tests)
         case IsNull():
-            return lambda value: value is None
+            return lambda value: value is None or value is _NO_VALUE
         case IsNotNull():
             return lambda value: value is not None
         case Comparison() if is_nan_test(expr):
@@ -263,7 +285,7 @@ def _value_test(expr: Expr) -> Callable[[PartitionValue], bool]:
             return lambda value: isinstance(value, str) and matches(value) is not None
         case Not(child):
             inner = _value_test(child)
-            return lambda value: value is not None and not inner(value)
+            return lambda value: value is not None and (value is _NO_VALUE or not inner(value))
     raise AssertionError(expr)
 
 

@@ -64,9 +64,9 @@ def tokens_of(sql: str) -> list[Token]:
 
 def _token(kind: str, text: str, position: int) -> Token:
     if kind == "string":
-        return Token(kind, _unescape(text[1:-1], "'"), position)
+        return Token(kind, unescape(text[1:-1], "'"), position)
     if kind == "double":
-        return Token(kind, _unescape(text[1:-1], '"'), position)
+        return Token(kind, unescape(text[1:-1], '"'), position)
     if kind == "raw":
         return Token("string", text[2:-1], position)
     if kind == "hex":
@@ -76,7 +76,8 @@ def _token(kind: str, text: str, position: int) -> Token:
     return Token(kind, text, position)
 
 
-def _unescape(text: str, quote: str) -> str:
+def unescape(text: str, quote: str = "'") -> str:
+    """What a text between quotes says: escapes as in Spark, `quote` doubled is one."""
     if "\\" not in text and quote not in text:
         return text
     plain = _ESCAPE[quote].sub(_unescaped, text)

@@ -72,6 +72,7 @@ class RangeInput(io.RawIOBase):
 
 
 def open_input(store: S3Store, name: str) -> pa.NativeFile:
+    """A seekable file over an object, for pyarrow; reads it range by range."""
     return pa.PythonFile(RangeInput(store, name), mode="r")
 
 

@@ -47,8 +47,11 @@ _VIEWS_PATIENCE_SECONDS = 600.0
 
 
 class MySqlDialect(Dialect):
+    """MySQL and MariaDB."""
+
     parallel_load: ClassVar[bool] = True
     clock_ms: ClassVar[str] = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
+    text_bytes: ClassVar[int | None] = 65_535
 
     def _engine(self, **options: Any) -> sa.Engine:
         def connected() -> MySqlConnection:

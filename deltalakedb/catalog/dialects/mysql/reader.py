@@ -12,6 +12,8 @@ from deltalakedb.catalog.dialects.reader import Reader
 
 
 class MySqlReader(Reader):
+    """Questions to MySQL or MariaDB, over one connection."""
+
     paramstyle = "%s"
 
     def _connect(self) -> Any:

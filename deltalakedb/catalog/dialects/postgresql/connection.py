@@ -6,6 +6,7 @@ Nothing is set on a session: behind a pool in transaction mode it is lent to oth
 from __future__ import annotations
 
 import os
+import socket
 from typing import Any
 
 import psycopg2
@@ -34,15 +35,27 @@ def connect(url: DatabaseUrl) -> Any:
     """A psycopg2 connection to a database URL."""
     uri = libpq_uri(url)
     connection = psycopg2.connect(uri)
-    process = connection.info.backend_pid
+    session = (connection.info.backend_pid, _port(connection.fileno()))
     # Its own `cancel` holds the interpreter's lock while it waits for the server.
-    return cancellable(connection, lambda _: _cancel(uri, process))
+    return cancellable(connection, lambda _: _cancel(uri, session))
 
 
-def _cancel(uri: str, process: int) -> None:
+def _port(descriptor: int) -> int:
+    """Our end's port as the server knows it; -1 where there is none."""
+    with socket.socket(fileno=os.dup(descriptor)) as ours:
+        name = ours.getsockname()
+    return int(name[1]) if isinstance(name, tuple) else -1
+
+
+def _cancel(uri: str, session: tuple[int, int]) -> None:
+    """Cancel what a session does, if it is ours: a pool tells process numbers of its own."""
     other = psycopg2.connect(uri, connect_timeout=_CANCEL_SECONDS)
     try:
         with other.cursor() as cursor:
-            cursor.execute("SELECT pg_cancel_backend(%s)", (process,))
+            cursor.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                "WHERE pid = %s AND client_port = %s",
+                session,
+            )
     finally:
         other.close()

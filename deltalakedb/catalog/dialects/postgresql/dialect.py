@@ -51,7 +51,10 @@ _BUSY_SIGNS = (
 
 
 class PostgresDialect(Dialect):
+    """PostgreSQL: psycopg2 for statements, ADBC for what comes or goes in bulk."""
+
     parallel_load: ClassVar[bool] = True
+    holds_nul: ClassVar[bool] = False
     partitions_files: ClassVar[bool] = True
     clock_ms: ClassVar[str] = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     index_builds: ClassVar[int] = 2

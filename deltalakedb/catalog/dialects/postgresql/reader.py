@@ -11,6 +11,8 @@ from deltalakedb.catalog.dialects.reader import Reader
 
 
 class PostgresReader(Reader):
+    """Questions to PostgreSQL, over one connection."""
+
     paramstyle = "%s"
 
     def _connect(self) -> Any:

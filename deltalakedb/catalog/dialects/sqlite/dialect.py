@@ -46,6 +46,8 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 
 class SqliteDialect(Dialect):
+    """A SQLite file, or a database in memory."""
+
     parallel_load: ClassVar[bool] = False
     closed_before_fork: ClassVar[bool] = True
     clock_ms: ClassVar[str] = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"

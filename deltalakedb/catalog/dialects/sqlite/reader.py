@@ -14,6 +14,8 @@ _MAPPED_BYTES = 1 << 34
 
 
 class SqliteReader(Reader):
+    """Questions to a SQLite file, over one connection that only reads."""
+
     _opened: tuple[int, int] | None = None
 
     def is_current(self) -> bool:

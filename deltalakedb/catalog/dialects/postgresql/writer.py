@@ -1,0 +1,165 @@
+"""Writing to PostgreSQL through psycopg2 alone: several statements a message."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from psycopg2 import errors
+
+from deltalakedb.catalog.dialects.postgresql.connection import libpq_uri
+from deltalakedb.catalog.dialects.writer import (
+    Statement,
+    Upsert,
+    Writer,
+    holder_text,
+    in_turn,
+    insert,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MESSAGE_BYTES = 32 << 20
+_IDLE_MS = 10_000
+"""A holder that says nothing for so long is ended by the server: others wait for its lock."""
+
+
+class PostgresWriter(Writer):
+    """What commits ask of PostgreSQL."""
+
+    now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
+    incarnation = "CAST(pg_postmaster_start_time() AS text)"
+
+    def _connect(self) -> Any:
+        connection = psycopg2.connect(
+            libpq_uri(self.url),
+            application_name=f"deltalakedb {socket.gethostname()}:{os.getpid()}",
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+        # Transactions begin where we say so, with the isolation that we name.
+        connection.autocommit = True
+        return connection
+
+    def _begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
+        self._open()
+        head = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
+            f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}; "
+            "SELECT set_config('synchronous_commit', 'on', true) "
+            "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+        )
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                b"; ".join([head.encode(), _text(cursor, lock), _text(cursor, question)])
+            )
+            return list(cursor.fetchall())
+
+    def _ask(self, question: Statement) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(_text(cursor, question))
+            return list(cursor.fetchall())
+
+    def _run(self, statements: Sequence[Statement]) -> None:
+        with self._connection.cursor() as cursor:
+            for group in in_turn(statements, _MESSAGE_BYTES):
+                if group:
+                    cursor.execute(b"; ".join([_text(cursor, s) for s in group]))
+
+    def _commit(self, statements: Sequence[Statement]) -> None:
+        *before, last = in_turn(statements, _MESSAGE_BYTES)
+        with self._connection.cursor() as cursor:
+            for group in before:
+                cursor.execute(b"; ".join([_text(cursor, s) for s in group]))
+            cursor.execute(b"; ".join([*(_text(cursor, s) for s in last), b"COMMIT"]))
+            if cursor.statusmessage != "COMMIT":
+                raise errors.InFailedSqlTransaction("the transaction was rolled back")
+
+    def _transact(self, statements: Sequence[Statement], wait: float) -> None:
+        begin = Statement(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
+            f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}"
+        )
+        self._commit([begin, *statements])
+
+    def _rollback(self) -> None:
+        if self._connection is not None:
+            with self._connection.cursor() as cursor:
+                cursor.execute("ROLLBACK")
+
+    def upsert(self, what: Upsert, rows: Sequence[Sequence[Any]]) -> Statement:
+        base = insert(what.table, what.columns, rows)
+        sums = {name: f"{what.table}.{name} + excluded.{name}" for name in what.added}
+        changes = [f"{name} = {text}" for name, text in sums.items()]
+        changes += [
+            f"{name} = {text.format(**{n: f'({s})' for n, s in sums.items()})}"
+            for name, text in what.assigned
+        ]
+        return Statement(
+            f"{base.sql} ON CONFLICT ({', '.join(what.key)}) DO UPDATE SET {', '.join(changes)}",
+            base.params,
+        )
+
+    def bulk(self, table: str, rows: pa.Table) -> None:
+        import pyarrow as pa
+        from pyarrow import csv
+
+        sink = pa.BufferOutputStream()
+        csv.write_csv(rows, sink, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
+        with self._translated(), self._connection.cursor() as cursor:
+            cursor.copy_expert(
+                f"COPY {table} ({', '.join(rows.column_names)}) FROM STDIN WITH (FORMAT csv)",
+                pa.BufferReader(sink.getvalue()),
+            )
+
+    def holders(self) -> list[str]:
+        self._open()
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT DISTINCT a.pid, a.usename, a.client_addr, "
+                "concat(a.application_name, ', ', a.state), "
+                "extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS age "
+                "FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid "
+                "WHERE l.relation = 'dl_heads'::regclass AND l.granted "
+                "AND l.mode IN ('RowShareLock', 'RowExclusiveLock') "
+                "AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL "
+                "AND NOT EXISTS (SELECT 1 FROM pg_locks w WHERE w.pid = a.pid AND NOT w.granted) "
+                "ORDER BY age DESC"
+            )
+            return [holder_text(*row) for row in cursor.fetchall()]
+
+    def _is_driver_error(self, error: Exception) -> bool:
+        return isinstance(error, psycopg2.Error)
+
+    def _is_lost(self, error: Exception) -> bool:
+        if self._connection is not None and self._connection.closed:
+            return True
+        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError) and (
+            getattr(error, "pgcode", None) is None or error.pgcode[:2] in ("08", "57")
+        )
+
+    def _is_wrong_count(self, error: Exception) -> bool:
+        return isinstance(error, errors.DivisionByZero)
+
+    def _is_lock_timeout(self, error: Exception) -> bool:
+        return isinstance(error, errors.LockNotAvailable)
+
+
+def _text(cursor: Any, statement: Statement) -> bytes:
+    sql = statement.sql
+    if statement.rows is not None:
+        # A wrong count divides by zero, which voids the transaction before its COMMIT.
+        sql = (
+            f"WITH touched AS ({sql} RETURNING 1) SELECT 1 / "
+            f"(CASE WHEN count(*) = {statement.rows} THEN 1 ELSE 0 END) FROM touched"
+        )
+    if not statement.params:
+        return sql.encode()
+    text: bytes = cursor.mogrify(sql.replace("?", "%s"), statement.params)
+    return text

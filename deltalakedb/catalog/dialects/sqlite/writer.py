@@ -1,0 +1,131 @@
+"""Writing to SQLite through `sqlite3` alone, one process after the other in the order they came."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from deltalakedb.catalog.dialects.sqlite.queue import Turn, waiting
+from deltalakedb.catalog.dialects.writer import Statement, Upsert, Writer, WrongCountError, insert
+from deltalakedb.database_url import DatabaseUrl
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_INSERT_ROWS = 20_000
+
+
+class SqliteWriter(Writer):
+    """What commits ask of SQLite."""
+
+    now = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+
+    def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
+        self._path = url.name
+        self._turn: Turn | None = None
+        super().__init__(url, connection)
+
+    @property
+    def incarnation(self) -> str:  # type: ignore[override]
+        """The file: one that was restored from a copy is another."""
+        found = os.stat(self._path)
+        return f"'{found.st_dev}.{found.st_ino}'"
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self._path, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        self._file = os.stat(self._path).st_ino
+        return connection
+
+    def _begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
+        self._open()
+        self._begin_writing(wait)
+        return self._ask(question)
+
+    def _begin_writing(self, wait: float) -> None:
+        self._turn = Turn.take(self._path, wait)
+        # Whoever isn't in the queue (an import, another program) may be in between.
+        self._connection.execute(f"PRAGMA busy_timeout = {max(1, int(wait * 1000))}")
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def _transact(self, statements: Sequence[Statement], wait: float) -> None:
+        self._begin_writing(wait)
+        self._commit(statements)
+
+    def _open(self) -> None:
+        """A file that was replaced goes on being written by who has it open."""
+        if self._connection is not None and os.stat(self._path).st_ino != self._file:
+            self._connection.close()
+            self._connection = None
+        super()._open()
+
+    def _ask(self, question: Statement) -> list[tuple[Any, ...]]:
+        return list(self._connection.execute(question.sql, question.params).fetchall())
+
+    def _run(self, statements: Sequence[Statement]) -> None:
+        for statement in statements:
+            touched = self._connection.execute(statement.sql, statement.params).rowcount
+            if statement.rows is not None and touched != statement.rows:
+                raise WrongCountError
+
+    def _commit(self, statements: Sequence[Statement]) -> None:
+        self._run(statements)
+        self._connection.execute("COMMIT")
+        self._end_turn()
+
+    def _rollback(self) -> None:
+        try:
+            if self._connection is not None and self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        finally:
+            self._end_turn()
+
+    def close(self) -> None:
+        super().close()
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.end()
+
+    def upsert(self, what: Upsert, rows: Sequence[Sequence[Any]]) -> Statement:
+        base = insert(what.table, what.columns, rows)
+        sums = {name: f"{what.table}.{name} + excluded.{name}" for name in what.added}
+        changes = [f"{name} = {text}" for name, text in sums.items()]
+        changes += [
+            f"{name} = {text.format(**{n: f'({s})' for n, s in sums.items()})}"
+            for name, text in what.assigned
+        ]
+        return Statement(
+            f"{base.sql} ON CONFLICT ({', '.join(what.key)}) DO UPDATE SET {', '.join(changes)}",
+            base.params,
+        )
+
+    def bulk(self, table: str, rows: pa.Table) -> None:
+        names = rows.column_names
+        sql = f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+        with self._translated():
+            for batch in rows.to_batches(_INSERT_ROWS):
+                columns = [column.to_pylist() for column in batch.columns]
+                self._connection.executemany(sql, zip(*columns, strict=True))
+
+    def holders(self) -> list[str]:
+        return waiting(self._path)
+
+    def _is_driver_error(self, error: Exception) -> bool:
+        return isinstance(error, sqlite3.Error)
+
+    def _is_lost(self, error: Exception) -> bool:
+        return False
+
+    def _is_wrong_count(self, error: Exception) -> bool:
+        return False
+
+    def _is_lock_timeout(self, error: Exception) -> bool:
+        return "locked" in str(error) or "busy" in str(error)

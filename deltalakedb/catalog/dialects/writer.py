@@ -1,0 +1,342 @@
+"""Transactions over a driver's bare connection: few messages, and no SQLAlchemy between.
+
+A commit holds the lock of its tables' heads while messages travel, so it sends two: one that
+begins, locks and asks, one that writes and commits. Everything that databases do differently
+there is in the subclasses.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from deltalakedb import fork
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from deltalakedb.catalog.dialects.base import Dialect
+
+
+class Statement(NamedTuple):
+    """SQL in which `?` marks a parameter; with `rows`, exactly so many have to be touched."""
+
+    sql: str
+    params: tuple[Any, ...] = ()
+    rows: int | None = None
+
+
+class WrongCountError(Exception):
+    """A statement with `rows` touched more or fewer; the transaction is void."""
+
+
+class LostConnectionError(Exception):
+    """The connection broke; whether a COMMIT that was under way took effect isn't known."""
+
+
+class Upsert(NamedTuple):
+    """Insert rows, or add to the numbers of those whose key is there."""
+
+    table: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    added: tuple[str, ...]
+    """Columns whose value is added to what stands there."""
+    assigned: tuple[tuple[str, str], ...] = ()
+    """Columns set to an expression, evaluated after `added`; `{column}` is the new value."""
+
+
+class Writer(ABC):
+    """One connection, one transaction at a time; not for several threads at once."""
+
+    now: str
+    """The database's clock, in milliseconds since 1970."""
+    incarnation: str
+    """What changes when another server answers, or the same one after a restart; text."""
+
+    def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
+        """`connection`: one of the driver's that is in a transaction, which its owner ends."""
+        self.url = url
+        self._is_guest = connection is not None
+        self._connection: Any = connection if self._is_guest else self._connected()
+
+    @cached_property
+    def dialect(self) -> Dialect:
+        from deltalakedb.catalog.dialects import dialect_of
+
+        return dialect_of(self.url)
+
+    def begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
+        """Begin, lock, then ask: one message, the lock a statement of its own and the first.
+
+        `wait`: the seconds that the lock may take. Raises TIMEOUT_ERROR with what is known of the
+        holder; the transaction is rolled back on any error.
+        """
+        with self._translated():
+            return self._begin(lock, question, wait)
+
+    def ask(self, question: Statement) -> list[tuple[Any, ...]]:
+        """Within the transaction: the rows of a query."""
+        with self._translated():
+            return self._ask(question)
+
+    def select(self, question: Statement) -> list[tuple[Any, ...]]:
+        """Outside a transaction: the rows of a query. A lost connection is made anew once."""
+        try:
+            return self._select(question)
+        except Exception as error:
+            if not self._is_driver_error(error):
+                raise
+            if not self._is_lost(error):
+                raise self.dialect.translate(error) from None
+            self.close()
+        with self._translated():
+            return self._select(question)
+
+    def transact(self, statements: Sequence[Statement], wait: float = 10.0) -> None:
+        """A small transaction of its own. Raises WrongCountError, having changed nothing."""
+        with self._translated():
+            self._open()
+            self._transact(statements, wait)
+
+    def _connected(self) -> Any:
+        try:
+            return self._connect()
+        except Exception as error:
+            if not self._is_driver_error(error):
+                raise
+            raise self.dialect.translate(error) from None
+
+    def _select(self, question: Statement) -> list[tuple[Any, ...]]:
+        self._open()
+        return self._ask(question)
+
+    def _open(self) -> None:
+        if self._connection is None:
+            self._connection = self._connected()
+
+    def run(self, statements: Sequence[Statement]) -> None:
+        """Within the transaction: write, in one message where the database allows it."""
+        with self._translated():
+            self._run(statements)
+
+    def commit(self, statements: Sequence[Statement]) -> None:
+        """Write, then COMMIT. LostConnectionError where it may have happened or not."""
+        with self._translated(committing=True):
+            self._commit(statements)
+
+    def rollback(self) -> None:
+        """End the transaction, if there is one; a broken connection counts as ended."""
+        try:
+            self._rollback()
+        except Exception as error:
+            if not self._is_driver_error(error):
+                raise
+            self.close()
+
+    @contextmanager
+    def _translated(self, *, committing: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if self._is_driver_error(error) and self._is_lost(error):
+                self.close()
+                if committing:
+                    raise LostConnectionError(str(error)) from error
+                raise self.dialect.translate(error) from None
+            if not self._is_guest:
+                self.rollback()
+            if isinstance(error, DeltaLakeError) or not self._is_driver_error(error):
+                raise
+            if self._is_wrong_count(error):
+                raise WrongCountError from error
+            if self._is_lock_timeout(error):
+                raise self._held_by_another() from None
+            raise self.dialect.translate(error) from None
+
+    def _held_by_another(self) -> DeltaLakeError:
+        holder = "another session"
+        try:
+            found = self.holders()
+            if found:
+                holder = found[0]
+        except Exception as error:
+            if not self._is_driver_error(error):
+                raise
+        return DeltaLakeError(
+            DeltaLakeErrorKind.TIMEOUT_ERROR,
+            f"{self.dialect.described}: the table is locked by {holder}; run again, or end it if "
+            "it hangs (`dl locks TABLE` shows it)",
+            holder=holder,
+        )
+
+    @property
+    def closed(self) -> bool:
+        return self._connection is None
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:
+                if not self._is_driver_error(error):
+                    raise
+
+    @abstractmethod
+    def upsert(self, what: Upsert, rows: Sequence[Sequence[Any]]) -> Statement: ...
+
+    @abstractmethod
+    def bulk(self, table: str, rows: pa.Table) -> None:
+        """Within the transaction: put down many rows; the other columns are NULL."""
+
+    @abstractmethod
+    def holders(self) -> list[str]:
+        """Who is in a transaction that may hold heads, the longest one first; for people."""
+
+    @abstractmethod
+    def _connect(self) -> Any: ...
+
+    @abstractmethod
+    def _begin(
+        self, lock: Statement, question: Statement, wait: float
+    ) -> list[tuple[Any, ...]]: ...
+
+    @abstractmethod
+    def _ask(self, question: Statement) -> list[tuple[Any, ...]]: ...
+
+    @abstractmethod
+    def _run(self, statements: Sequence[Statement]) -> None: ...
+
+    @abstractmethod
+    def _commit(self, statements: Sequence[Statement]) -> None: ...
+
+    @abstractmethod
+    def _transact(self, statements: Sequence[Statement], wait: float) -> None: ...
+
+    @abstractmethod
+    def _rollback(self) -> None: ...
+
+    @abstractmethod
+    def _is_driver_error(self, error: Exception) -> bool: ...
+
+    @abstractmethod
+    def _is_lost(self, error: Exception) -> bool: ...
+
+    @abstractmethod
+    def _is_wrong_count(self, error: Exception) -> bool: ...
+
+    @abstractmethod
+    def _is_lock_timeout(self, error: Exception) -> bool: ...
+
+
+def insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Statement:
+    """One INSERT of some rows."""
+    marks = "(" + ", ".join("?" * len(columns)) + ")"
+    return Statement(
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(rows))}",
+        tuple(value for row in rows for value in row),
+    )
+
+
+def holder_text(pid: object, user: object, where: object, what: object, seconds: object) -> str:
+    """A session, for people."""
+    return f"session {pid} ({user} from {where or 'this machine'}, {what}) for {seconds:.0f} s"
+
+
+class _Idle:
+    """Writers of this process that are kept for the next transaction."""
+
+    def __init__(self) -> None:
+        self._kept: dict[DatabaseUrl, list[Writer]] = {}
+        self._lock = fork.Lock()
+        fork.watch(self)
+
+    def take(self, url: DatabaseUrl) -> Writer | None:
+        with self._lock:
+            kept = self._kept.get(url)
+            return kept.pop() if kept else None
+
+    def keep(self, writer: Writer) -> None:
+        with self._lock:
+            self._kept.setdefault(writer.url, []).append(writer)
+
+    def drop(self, url: DatabaseUrl) -> list[Writer]:
+        with self._lock:
+            return self._kept.pop(url, [])
+
+    def before_fork(self) -> None:
+        # What SQLite knows of a file's locks is the process's: a child must not inherit it.
+        for url in [url for url in self._kept if url.dialect == "sqlite"]:
+            close_writers(url)
+
+    def after_fork(self) -> None:
+        for kept in self._kept.values():
+            for writer in kept:
+                fork.leave(writer)
+        self._kept = {}
+
+
+_idle = _Idle()
+
+
+@contextmanager
+def writing(url: DatabaseUrl) -> Iterator[Writer]:
+    """A writer of this process's own; kept afterwards, unless its connection broke."""
+    process = os.getpid()
+    writer = _idle.take(url) or writer_of(url)
+    try:
+        yield writer
+    except BaseException:
+        if not writer.closed and os.getpid() == process:
+            writer.rollback()
+        raise
+    finally:
+        if not writer.closed and os.getpid() == process:
+            _idle.keep(writer)
+
+
+def close_writers(url: DatabaseUrl) -> None:
+    """Close the idle connections of this process to a database."""
+    for writer in _idle.drop(url):
+        writer.close()
+
+
+def writer_of(url: DatabaseUrl, connection: Any = None) -> Writer:
+    """A new writer for a database.
+
+    With `connection` it writes within the transaction that is open there.
+    """
+    if url.dialect == "sqlite":
+        from deltalakedb.catalog.dialects.sqlite.writer import SqliteWriter
+
+        return SqliteWriter(url, connection)
+    if url.dialect == "postgresql":
+        from deltalakedb.catalog.dialects.postgresql.writer import PostgresWriter
+
+        return PostgresWriter(url, connection)
+    from deltalakedb.catalog.dialects.mysql.writer import MySqlWriter
+
+    return MySqlWriter(url, connection)
+
+
+def in_turn(statements: Iterable[Statement], most_bytes: int) -> Iterator[list[Statement]]:
+    """The statements in groups whose parameters take at most so many bytes each."""
+    group: list[Statement] = []
+    size = 0
+    for statement in statements:
+        own = len(statement.sql) + sum(
+            2 * len(p) if isinstance(p, (str, bytes)) else 24 for p in statement.params
+        )
+        if group and size + own > most_bytes:
+            yield group
+            group, size = [], 0
+        group.append(statement)
+        size += own
+    yield group

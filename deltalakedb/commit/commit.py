@@ -1,0 +1,380 @@
+"""The commit: the only way in which a live load changes.
+
+Data files are there first. Then one transaction: lock the heads, hold what others did against what
+was read, write rows, history and outbox, move the heads. docs/architecture.md, "Commit".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from deltalakedb.catalog.dialects.writer import (
+    LostConnectionError,
+    Statement,
+    Writer,
+    insert,
+    writing,
+)
+from deltalakedb.commit.committer import Ratifier
+from deltalakedb.commit.conflict import Ours, check
+from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
+from deltalakedb.commit.matching import Matching
+from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
+from deltalakedb.commit.version import Committed, Version
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+LOCK_SECONDS = 30.0
+"""How long a commit waits for the heads of its tables."""
+_RESTARTS = 20
+_RESOLVE_SECONDS = 30.0
+
+_checked: dict[tuple[int, DatabaseUrl, int], str] = {}
+"""By process, database and table: the incarnation of the server at whose word the log was held
+against the head."""
+
+
+class _RestartError(Exception):
+    """What was read isn't what is locked: read again."""
+
+
+def commit(
+    database: DatabaseUrl,
+    staged: StagedCommit,
+    ratifier: Ratifier,
+    *,
+    wait: float = LOCK_SECONDS,
+    max_unpublished: int,
+) -> list[Committed]:
+    """Commit to all tables or to none; what each of them got, in the order of `staged.tables`.
+
+    Raises CONCURRENCY_ERROR by rule, TIMEOUT_ERROR that names who
+    holds the lock, COMMIT_UNKNOWN with the token to ask again with, MIRROR_CONFLICT where the log
+    has what the catalog doesn't know of. `outcome` of an error says whether the commit is there.
+    """
+    _check_authorities(staged)
+    for _ in range(_RESTARTS):
+        newest = _newest_in_log(database, staged, ratifier)
+        with writing(database) as writer:
+            attempt = _Attempt(writer, staged, ratifier, newest, max_unpublished)
+            try:
+                return attempt.run(wait)
+            except _RestartError:
+                writer.rollback()
+            except LostConnectionError as error:
+                lost = error
+            else:
+                raise AssertionError("unreachable")
+        if attempt.sent:
+            found = _resolve(database, staged, ratifier, attempt, lost)
+            if found is not None:
+                return found
+        staged = attempt.again()
+        attempt.help_out()
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.CONCURRENCY_ERROR,
+        f"{staged.tables[0].table.full_name} changed under each of {_RESTARTS} attempts; run again",
+        rule="restarts",
+    )
+
+
+def _check_authorities(staged: StagedCommit) -> None:
+    if len(staged.tables) > 1:
+        for table in staged.tables:
+            if table.table.authority != "sql":
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.INVALID_ARGUMENT,
+                    f"{table.table.full_name} has authority {table.table.authority}, where its log "
+                    "decides; a transaction over several tables needs `sql` for each of them",
+                    table=table.table.full_name,
+                )
+
+
+def _newest_in_log(
+    database: DatabaseUrl, staged: StagedCommit, ratifier: Ratifier
+) -> dict[int, int]:
+    """Of tables that this process hasn't committed to yet: the newest version in the log.
+
+    Asked before the lock, since a head only grows.
+    """
+    return {
+        table.table.table_key: ratifier.check_log(table.table)
+        for table in staged.tables
+        if (os.getpid(), database, table.table.table_key) not in _checked
+    }
+
+
+class _Attempt:
+    def __init__(
+        self,
+        writer: Writer,
+        staged: StagedCommit,
+        ratifier: Ratifier,
+        newest: Mapping[int, int],
+        max_unpublished: int,
+    ) -> None:
+        self._writer = writer
+        self._staged = staged
+        self._ratifier = ratifier
+        self._newest = newest
+        self._max_unpublished = max_unpublished
+        self._changed: dict[int, StagedTable] = {}
+        self._crowded: list[StagedTable] = []
+        self._behind: list[StagedTable] = []
+        self.sent = False
+
+    def run(self, wait: float) -> list[Committed]:
+        locked = lock(self._writer, self._staged, wait)
+        repeated = self.repeated(locked)
+        if repeated is not None:
+            self._writer.rollback()
+            return repeated
+        for table in self._staged.tables:
+            self._check_head(table, locked)
+        done: list[Committed] = []
+        statements: list[Statement] = []
+        versions = [
+            (t.table.table_id, locked.heads[t.table.table_key].head_version + 1)
+            for t in self._staged.tables
+            if not t.is_empty
+        ]
+        for table in self._staged.tables:
+            if not table.is_empty:
+                version = Version(self._writer, self._staged, table, locked, versions)
+                done.append(version.committed(self._ratifier))
+                statements += version.statements
+        if self._staged.group_id is not None:
+            statements.append(_group_row(self._staged, versions, locked.now))
+        for each in done:
+            if locked.heads[each.table.table.table_key].authority == "log":
+                self._ratify(each)
+        self.sent = True
+        self._writer.commit(statements)
+        for table in self._staged.tables:
+            key = (os.getpid(), self._writer.url, table.table.table_key)
+            _checked[key] = locked.incarnation
+        return done
+
+    def again(self) -> StagedCommit:
+        """The commit for another attempt, with what was made anew."""
+        tables = tuple(
+            self._changed.get(table.table.table_key, table) for table in self._staged.tables
+        )
+        return replace(self._staged, tables=tables)
+
+    def help_out(self) -> None:
+        """Outside the transaction: what the next attempt needs others not to be in the way of."""
+        for table in self._crowded:
+            self._ratifier.relieve(table.table)
+        for table in self._behind:
+            self._ratifier.adopt(table.table)
+
+    def repeated(self, locked: Locked, *, own: bool = False) -> list[Committed] | None:
+        """What a call with this token, or with these app versions, has committed.
+
+        `own`: the token is there because of this call, whose answer was lost.
+        """
+        found = []
+        for table in self._staged.tables:
+            head = _head_of(locked, table)
+            version = head.committed
+            for txn in table.txns:
+                stored = head.txns.get(str(txn["appId"]))
+                if version is None and stored is not None and stored[0] >= int(txn["version"]):
+                    version = stored[1]
+            if version is not None:
+                found.append(Committed(table, version, 0, None, b"", True, head.published_version))
+        if not found:
+            return None
+        writes = [table for table in self._staged.tables if not table.is_empty]
+        if len(found) < len(writes):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                "some tables of this transaction hold its application's version already, others "
+                "don't; give a transaction over several tables the same appId and version in each",
+                rule="repeated",
+            )
+        return found
+
+    def _check_head(self, table: StagedTable, locked: Locked) -> None:
+        head = _head_of(locked, table)
+        row = table.table
+        known = _checked.get((os.getpid(), self._writer.url, row.table_key))
+        if known is not None and known != locked.incarnation:
+            del _checked[(os.getpid(), self._writer.url, row.table_key)]
+            raise _RestartError
+        newest = self._newest.get(row.table_key, -1)
+        if head.head_version < newest:
+            if head.authority != "log":
+                raise _catalog_behind(table, head, newest)
+            self._behind.append(table)
+            raise _RestartError
+        if (head.location, head.epoch) != (row.location, row.epoch):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"{row.full_name} was moved, restored or handed over since it was opened (epoch "
+                f"{row.epoch} then, {head.epoch} now); open it again",
+                rule="epoch",
+            )
+        if head.foreign_version is not None:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.MIRROR_CONFLICT,
+                f"version {head.foreign_version} in the log of {row.full_name} isn't the catalog's;"
+                " nothing is committed until `dl mirror resolve` has settled that",
+                version=head.foreign_version,
+            )
+        if table.if_version is not None and head.head_version != table.if_version:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"{row.full_name} is at version {head.head_version}, not at {table.if_version} as "
+                "this write demands; look at it again",
+                rule="if_version",
+                version=head.head_version,
+            )
+        waiting = head.head_version - head.published_version
+        if head.authority != "log" and waiting >= self._max_unpublished:
+            self._crowded.append(table)
+            raise _RestartError
+        if head.head_version != table.read_version:
+            self._check_winners(table, head)
+
+    def _check_winners(self, table: StagedTable, head: LockedHead) -> None:
+        row = table.table
+        if head.head_version < table.read_version:
+            raise _catalog_behind(table, head, table.read_version)
+        if not table.is_blind_append and table.read_version < head.changes_since:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"what changed in {row.full_name} between version {table.read_version} and "
+                f"{head.changes_since} is no longer known; run this again on the newest version",
+                rule="changes_unknown",
+            )
+        if head.live_load != row.live_load and not table.is_blind_append:
+            # Another image of the same table; what was read stays true, its rows lie elsewhere.
+            table = replace(table, table=replace(row, live_load=head.live_load))
+        found = winners(self._writer, table, head)
+        matching = Matching(self._writer, table)
+        ours = Ours(
+            table=row.full_name,
+            read_version=table.read_version,
+            blind_append=table.is_blind_append,
+            changes_data=table.changes_data or table.is_empty,
+            predicates=table.reads.predicates,
+            paths=table.reads.paths,
+            whole_table=table.reads.whole_table,
+            removes=_removed(table),
+            domains=frozenset(str(body["domain"]) for body in table.domains),
+            has_protocol=table.protocol is not None,
+            has_metadata=table.metadata is not None,
+            base_protocol=matching.base_protocol(found, head),
+            base_metadata=matching.base_metadata(found, head),
+        )
+        clashes = check(ours, found, self._staged.isolation, matching.may_match)
+        if clashes:
+            self._rebase(table, head, clashes, found[-1].version)
+
+    def _rebase(
+        self, table: StagedTable, head: LockedHead, paths: frozenset[str], version: int
+    ) -> None:
+        if table.rebase is None:
+            path = sorted(paths)[0]
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"commit {version} of {table.table.full_name} has changed the deletion vector of "
+                f"{path}, and so does this one; run it again",
+                rule="concurrent_rows",
+                version=version,
+                path=path,
+            )
+        live = Matching(self._writer, table).live_rows(head, sorted(paths))
+        base = {row["path"]: row for row in table.removes.to_pylist()}
+        ours = {row["path"]: row for row in table.adds.to_pylist()}
+        self._writer.rollback()
+        again = table.rebase(
+            [VectorClash(base[path], live[path], ours[path]) for path in sorted(paths)]
+        )
+        self._changed[table.table.table_key] = replace(again, read_version=head.head_version)
+        raise _RestartError
+
+    def _ratify(self, each: Committed) -> None:
+        assert each.row is not None
+        if not self._ratifier.ratify(each.table.table, each.row, each.body):
+            self._behind.append(each.table)
+            raise _RestartError
+
+
+def _group_row(staged: StagedCommit, versions: Sequence[tuple[str, int]], now: int) -> Statement:
+    return insert(
+        "dl_transactions",
+        ("group_id", "isolation", "members", "committed_at"),
+        [(staged.group_id, staged.isolation, json.dumps(list(versions)), now)],
+    )
+
+
+def _removed(table: StagedTable) -> dict[str, bool]:
+    """Raw paths that the commit removes, and whether only their vector changes."""
+    again = set(table.adds.column("path").to_pylist())
+    return {path: path in again for path in table.removes.column("path").to_pylist()}
+
+
+def _head_of(locked: Locked, table: StagedTable) -> LockedHead:
+    head = locked.heads.get(table.table.table_key)
+    if head is None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.TABLE_NOT_FOUND,
+            f"table {table.table.full_name} was dropped meanwhile",
+            table=table.table.full_name,
+        )
+    return head
+
+
+def _catalog_behind(table: StagedTable, head: LockedHead, newest: int) -> DeltaLakeError:
+    return DeltaLakeError(
+        DeltaLakeErrorKind.MIRROR_CONFLICT,
+        f"the catalog has {table.table.full_name} at version {head.head_version}, its log goes to "
+        f"{newest}: the catalog was restored or failed over with loss, or others write to the log; "
+        "`dl mirror resolve` shows the ways out",
+        head=head.head_version,
+        version=newest,
+    )
+
+
+def _resolve(
+    database: DatabaseUrl,
+    staged: StagedCommit,
+    ratifier: Ratifier,
+    attempt: _Attempt,
+    lost: LostConnectionError,
+) -> list[Committed] | None:
+    """After a COMMIT whose answer was lost: what became of it, told by its token under the lock.
+
+    The old session holds the lock until its transaction has ended, so once we have it, either the
+    token is there or nothing is (None: it may be tried again). COMMIT_UNKNOWN when the database
+    can't be asked.
+    """
+    for table in staged.tables:
+        if table.table.authority == "log":
+            ratifier.adopt(table.table)
+    deadline = time.monotonic() + _RESOLVE_SECONDS
+    while True:
+        try:
+            with writing(database) as writer:
+                locked = lock(writer, staged, _RESOLVE_SECONDS)
+                found = attempt.repeated(locked, own=True)
+                writer.rollback()
+                return found
+        except DeltaLakeError as error:
+            if time.monotonic() < deadline and error.retryable:
+                time.sleep(0.2)
+                continue
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.COMMIT_UNKNOWN,
+                f"the connection broke while a commit of {staged.tables[0].table.full_name} was "
+                f"under way ({lost}), and the database can't be asked ({error}); run the same "
+                f"write with token={staged.token!r} when it answers: it finds what became of it",
+                token=staged.token,
+            ) from error

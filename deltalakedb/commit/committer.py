@@ -1,0 +1,39 @@
+"""Who ratifies a commit: the seam between the catalog's transaction and the log."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit.outbox import OutboxRow
+from deltalakedb.commit.staged import StagedTable
+
+
+class Ratifier(Protocol):
+    """What the log has to say. `commit` knows no store; `mirror` implements this."""
+
+    def check_log(self, table: TableRow) -> int:
+        """The newest version in the log, -1 for none: before the lock, on a first commit.
+
+        A catalog whose head is below it has been restored, or the log was written by others.
+        """
+        ...
+
+    def stage(self, staged: StagedTable, token: str) -> str | None:
+        """Put a body that is too long for SQL beside the log; its name there."""
+        ...
+
+    def ratify(self, table: TableRow, row: OutboxRow, body: bytes) -> bool:
+        """Put the version into the log, durably, under the lock: authority `log`.
+
+        False when another has taken the slot. COMMIT_UNKNOWN when that can't be told.
+        """
+        ...
+
+    def adopt(self, table: TableRow) -> None:
+        """Bring the catalog up to a log that others wrote to."""
+        ...
+
+    def relieve(self, table: TableRow) -> None:
+        """Publish what waits, where more does than the table allows."""
+        ...

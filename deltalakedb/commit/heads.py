@@ -1,0 +1,239 @@
+"""The heads of tables: locked in key order, and all that a commit has to know, asked in one go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.schema_version import check_schema_version
+from deltalakedb.commit.conflict import ChangedFile, Winner
+from deltalakedb.commit.staged import StagedCommit, StagedTable
+from deltalakedb.log.rows import LIVE
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.dialects.writer import Writer
+
+_HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER = range(9)
+
+
+@dataclass
+class LockedHead:
+    """A table under the lock of its head.
+
+    `committed`: the version that holds our token already. `txns`: of the app ids that the commit
+    writes, the last version and the table version that set it. `metadata`, `protocol`: what
+    versions after the one that was read set, in order.
+    """
+
+    table_key: int
+    head_version: int
+    epoch: int
+    live_load: int
+    num_files: int
+    total_bytes: int
+    authority: str
+    location: str
+    skipping: list[dict[str, Any]]
+    changes_since: int
+    published_version: int = -1
+    foreign_version: int | None = None
+    committed: int | None = None
+    txns: dict[str, tuple[int, int]] = field(default_factory=dict)
+    commit_time: int | None = None
+    metadata: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    protocol: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    domains: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
+class Locked:
+    """What the locking message has told."""
+
+    heads: dict[int, LockedHead]
+    now: int
+    incarnation: str
+
+
+def lock(writer: Writer, staged: StagedCommit, wait: float) -> Locked:
+    """Begin, lock the heads and ask. Raises TIMEOUT_ERROR, CATALOG_VERSION."""
+    keys = sorted(table.table.table_key for table in staged.tables)
+    listed = ", ".join(map(str, keys))
+    locking = Statement(
+        f"SELECT table_key FROM dl_heads WHERE table_key IN ({listed}) "
+        "ORDER BY table_key FOR UPDATE"
+    )
+    return _parse(writer.begin(locking, _question(writer, staged, listed), wait), writer)
+
+
+def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> str:
+    columns = [str(kind), *numbers, *["NULL"] * (7 - len(numbers))]
+    columns += [*texts, *["NULL"] * (3 - len(texts))]
+    return "SELECT " + ", ".join(columns)
+
+
+def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
+    """One SELECT of rows that begin with their kind; seven numbers and three texts each."""
+    parts = [
+        _row(
+            _HEAD,
+            [
+                "h.table_key",
+                "h.head_version",
+                "h.epoch",
+                "h.live_load",
+                "h.num_files",
+                "h.total_bytes",
+                "t.changes_since",
+            ],
+            ["h.authority", "t.location", "t.skipping"],
+        )
+        + " FROM dl_heads h JOIN dl_tables t ON t.table_key = h.table_key "
+        f"WHERE h.table_key IN ({listed})",
+        _row(_MIRROR, ["m.table_key", "m.published_version", "m.foreign_version"])
+        + f" FROM dl_mirror m WHERE m.table_key IN ({listed})",
+        _row(_TOKEN, ["c.table_key", "c.version"])
+        + f" FROM dl_commits c WHERE c.table_key IN ({listed}) AND c.token = ?",
+        _row(_TIME, ["h.table_key", "v.commit_time"])
+        + " FROM dl_heads h JOIN dl_versions v ON v.load_id = h.live_load "
+        f"AND v.version = h.head_version WHERE h.table_key IN ({listed})",
+        _row(_SERVER, [writer.now], ["v.version_num", writer.incarnation])
+        + " FROM dl_schema_version v",
+    ]
+    params: list[Any] = [staged.token]
+    apps = sorted({str(txn["appId"]) for table in staged.tables for txn in table.txns})
+    if apps:
+        marks = ", ".join("?" * len(apps))
+        parts.append(
+            _row(_TXN, ["h.table_key", "x.version", "x.added_version"], ["x.app_id"])
+            + " FROM dl_heads h JOIN dl_txns x ON x.load_id = h.live_load "
+            f"AND x.removed_version = {LIVE} AND x.app_id IN ({marks}) "
+            f"WHERE h.table_key IN ({listed})"
+        )
+        params += apps
+    for table in staged.tables:
+        mine = f"h.table_key = {int(table.table.table_key)}"
+        after = f"> {int(table.read_version)}"
+        for kind, name in ((_METADATA, "dl_metadata"), (_PROTOCOL, "dl_protocols")):
+            parts.append(
+                _row(kind, ["h.table_key", "x.added_version"], ["x.body"])
+                + f" FROM dl_heads h JOIN {name} x ON x.load_id = h.live_load "
+                f"AND x.added_version {after} WHERE {mine}"
+            )
+        if table.domains:
+            parts.append(
+                _row(_DOMAIN, ["h.table_key", "x.added_version"], ["x.domain"])
+                + " FROM dl_heads h JOIN dl_domains x ON x.load_id = h.live_load "
+                f"AND x.added_version {after} WHERE {mine}"
+            )
+    return Statement(" UNION ALL ".join(parts), tuple(params))
+
+
+def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
+    heads: dict[int, LockedHead] = {}
+    now, incarnation = 0, ""
+    rest = []
+    for kind, a, b, c, d, e, f, g, s, t, u in rows:
+        if kind == _HEAD:
+            heads[a] = LockedHead(a, b, c, d, e, f, s, t, json.loads(u), g)
+        elif kind == _SERVER:
+            check_schema_version(s, writer.dialect.described)
+            now, incarnation = int(a), t
+        else:
+            rest.append((kind, a, b, c, s))
+    for kind, key, number, other, text in rest:
+        head = heads[key]
+        match kind:
+            case 1:
+                head.published_version, head.foreign_version = number, other
+            case 2:
+                head.committed = number
+            case 3:
+                head.txns[text] = (number, other)
+            case 4:
+                head.commit_time = number
+            case 5:
+                head.metadata.append((number, json.loads(text)))
+            case 6:
+                head.protocol.append((number, json.loads(text)))
+            case 7:
+                head.domains.append((number, text))
+    for head in heads.values():
+        head.metadata.sort(key=lambda found: found[0])
+        head.protocol.sort(key=lambda found: found[0])
+    return Locked(heads, now, incarnation)
+
+
+def winners(writer: Writer, staged: StagedTable, head: LockedHead) -> list[Winner]:
+    """What others committed after the version that was read, in order.
+
+    The cost is that of what they changed. Of blind appends to a table whose schema and properties
+    stand, nothing is asked.
+    """
+    if head.head_version == staged.read_version:
+        return []
+    found: dict[int, dict[str, Any]] = {}
+    for version, body in head.metadata:
+        found.setdefault(version, {})["metadata"] = body
+    for version, body in head.protocol:
+        found.setdefault(version, {})["protocol"] = body
+    for version, domain in head.domains:
+        mine = found.setdefault(version, {})
+        mine["domains"] = mine.get("domains", frozenset()) | {domain}
+    if not staged.is_blind_append:
+        for version, blind, operation in writer.ask(
+            Statement(
+                "SELECT version, is_blind_append, operation FROM dl_versions "
+                "WHERE load_id = ? AND version > ?",
+                (head.live_load, staged.read_version),
+            )
+        ):
+            mine = found.setdefault(version, {})
+            mine |= {"blind_append": bool(blind), "operation": operation}
+        for version, files in _changed(writer, staged, head).items():
+            found.setdefault(version, {}).update(files)
+    return [Winner(version=version, **what) for version, what in sorted(found.items())]
+
+
+def _changed(
+    writer: Writer, staged: StagedTable, head: LockedHead
+) -> dict[int, dict[str, tuple[ChangedFile, ...]]]:
+    files = load_files_name(head.live_load)
+    changed: dict[int, tuple[list[Any], list[Any]]] = {}
+    for kind, version in ((0, "added_version"), (1, "removed_version")):
+        rows = writer.ask(
+            Statement(
+                f"SELECT c.version, c.data_change, f.path, f.stats, f.dv_id, p.partition_values "
+                f"FROM dl_changes c JOIN {files} f ON f.path_key = c.path_key "
+                f"AND f.load_id = ? AND f.{version} = c.version "
+                "JOIN dl_partitions p ON p.load_id = f.load_id "
+                "AND p.partition_id = f.partition_id "
+                f"WHERE c.table_key = ? AND c.version > ? AND c.kind = {kind}",
+                (head.live_load, head.table_key, staged.read_version),
+            )
+        )
+        for at, data_change, path, stats, dv_id, values in rows:
+            said = None if data_change is None else bool(data_change)
+            changed.setdefault(at, ([], []))[kind].append(
+                ChangedFile(path, values, stats, dv_id, said)
+            )
+    return {version: _with_vectors(*both) for version, both in changed.items()}
+
+
+def _with_vectors(
+    adds: list[ChangedFile], removes: list[ChangedFile]
+) -> dict[str, tuple[ChangedFile, ...]]:
+    both = {file.path for file in adds} & {file.path for file in removes}
+
+    def marked(files: list[ChangedFile]) -> tuple[ChangedFile, ...]:
+        return tuple(
+            ChangedFile(f.path, f.partition_values, f.stats, f.dv_id, f.data_change, True)
+            if f.path in both
+            else f
+            for f in files
+        )
+
+    return {"adds": marked(adds), "removes": marked(removes)}

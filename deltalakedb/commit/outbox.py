@@ -1,0 +1,72 @@
+"""The bytes of a commit, kept in SQL until they are durable in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import xxhash
+
+from deltalakedb.catalog.dialects.writer import Statement, insert
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.dialects.writer import Writer
+
+INLINE_BYTES = 4 << 20
+"""Above this a commit's body lies in a staged file; servers take messages of 16 MB or less."""
+
+
+@dataclass(frozen=True)
+class OutboxRow:
+    """A commit on its way to the log.
+
+    `body` is the whole file, or the first lines of one whose rest is the staged file
+    `staged_name` below `_delta_log`. `size` and `digest` are those of the whole.
+    """
+
+    version: int
+    epoch: int
+    body: bytes
+    staged_name: str | None
+    size: int
+    digest: str
+    created_at: int
+
+
+_COLUMNS = ("version", "epoch", "body", "staged_name", "size", "digest", "created_at")
+
+
+def outbox_row(
+    version: int, epoch: int, head: bytes, body: bytes, staged_name: str | None, now: int
+) -> OutboxRow:
+    """The row of a commit made of first lines and a body, which may lie in a staged file."""
+    whole = xxhash.xxh3_128(head)
+    whole.update(body)
+    return OutboxRow(
+        version,
+        epoch,
+        head if staged_name else head + body,
+        staged_name,
+        len(head) + len(body),
+        whole.hexdigest(),
+        now,
+    )
+
+
+def put(table_key: int, row: OutboxRow) -> Statement:
+    """INSERT of a row."""
+    values = tuple(getattr(row, name) for name in _COLUMNS)
+    return insert("dl_outbox", ("table_key", *_COLUMNS), [(table_key, *values)])
+
+
+def waiting(writer: Writer, table_key: int, after: int, limit: int) -> Sequence[OutboxRow]:
+    """Rows of the versions after one, in order; an index range that skips what was deleted."""
+    found = writer.select(
+        Statement(
+            f"SELECT {', '.join(_COLUMNS)} FROM dl_outbox "
+            f"WHERE table_key = ? AND version > ? ORDER BY version LIMIT {int(limit)}",
+            (table_key, after),
+        )
+    )
+    return [OutboxRow(v, e, bytes(body), *rest) for v, e, body, *rest in found]

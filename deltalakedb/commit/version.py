@@ -1,0 +1,187 @@
+"""The next version of a table: its bytes, and the rows that a live load gets with it.
+
+PROTOCOL.md, "Delta Log Entries". Made under the lock of the table's head, and by who makes a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from deltalakedb.catalog.dialects.writer import Statement, Writer, insert
+from deltalakedb.commit import outbox
+from deltalakedb.commit.committer import Ratifier
+from deltalakedb.commit.heads import Locked
+from deltalakedb.commit.live import LiveLoad, wider_slots
+from deltalakedb.commit.staged import StagedCommit, StagedTable
+from deltalakedb.log.commit import version_row
+from deltalakedb.log.commit_writer import action_line, group_body
+from deltalakedb.log.keys import SkippingColumn
+from deltalakedb.log.partition import partition_values_text
+from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A table's part of a commit.
+
+    `row` is what is to be published, `body` the part of it that is not in `row.body`. `repeated`
+    tells that an earlier call had written this already: its token or its application's version.
+    """
+
+    table: StagedTable
+    version: int
+    timestamp: int
+    row: outbox.OutboxRow | None
+    body: bytes
+    repeated: bool = False
+    published_version: int = -1
+
+
+class Version:
+    """The next version of one table, under its lock."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        staged: StagedCommit,
+        table: StagedTable,
+        locked: Locked,
+        versions: Sequence[tuple[str, int]],
+    ) -> None:
+        self._writer = writer
+        self._staged = staged
+        self._table = table
+        self._head = locked.heads[table.table.table_key]
+        self._versions = versions
+        self._now = locked.now
+        self.statements: list[Statement] = []
+
+    def committed(self, ratifier: Ratifier) -> Committed:
+        table, head = self._table, self._head
+        version = head.head_version + 1
+        before = head.commit_time
+        timestamp = self._now if before is None else max(self._now, before + 1)
+        info = table.info.body(
+            timestamp=timestamp,
+            read_version=table.read_version if table.read_version >= 0 else None,
+            in_commit_timestamp=timestamp if table.in_commit_timestamps else None,
+        )
+        first = action_line("commitInfo", info)
+        if self._staged.group_id is not None:
+            group = group_body(self._staged.group_id, self._versions, self._staged.catalog_id)
+            first += action_line("transactionGroup", group)
+        staged_name = None
+        if len(table.body) > outbox.INLINE_BYTES:
+            staged_name = ratifier.stage(table, self._staged.token)
+        row = outbox.outbox_row(version, head.epoch, first, table.body, staged_name, self._now)
+        load = LiveLoad(head.table_key, head.live_load, version)
+        self.statements += self._rows(load, info, row, timestamp)
+        return Committed(
+            table,
+            version,
+            timestamp,
+            row,
+            table.body if staged_name else b"",
+            False,
+            head.published_version,
+        )
+
+    def _rows(
+        self, load: LiveLoad, info: dict[str, Any], row: outbox.OutboxRow, timestamp: int
+    ) -> Iterator[Statement]:
+        table, head, writer = self._table, self._head, self._writer
+        skipping = [SkippingColumn.from_json(slot) for slot in head.skipping]
+        yield from load.close(table.removes, table.deletion_time)
+        sizes = [table.adds.column("size").to_pylist(), table.removes.column("size").to_pylist()]
+        added, removed = (sum(size or 0 for size in each) for each in sizes)
+        num_files = head.num_files + table.adds.num_rows - table.removes.num_rows
+        total_bytes = head.total_bytes + added - removed
+        if table.adds.num_rows:
+            found = load.file_rows(table.adds, skipping)
+            yield from load.insert(writer, load.files, found)
+            wider = wider_slots(head.skipping, found)
+            if wider is not None:
+                yield Statement(
+                    "UPDATE dl_tables SET skipping = ? WHERE table_key = ?",
+                    (wider, load.table_key),
+                )
+        yield from load.count(writer, table.adds, table.removes)
+        yield from load.state(_small_actions(table))
+        yield from _extra_rows(load, table)
+        if table.protocol is not None:
+            protocol = Protocol.from_action(dict(table.protocol))
+            check_known(protocol)
+            yield Statement(
+                "UPDATE dl_tables SET unreadable_features = ? WHERE table_key = ?",
+                (",".join(unreadable_features(protocol)), load.table_key),
+            )
+        counts = [table.adds.num_rows, table.removes.num_rows]
+        history = version_row(load.version, info, timestamp, counts, added)
+        yield load.record(
+            history
+            | {
+                "commit_time": timestamp,
+                "log_bytes": row.size,
+                "log_digest": row.digest,
+                "live_files": num_files,
+                "live_bytes": total_bytes,
+            }
+        )
+        yield from load.changes(writer, table.adds, table.removes, table.removes_change_data)
+        yield insert(
+            "dl_commits",
+            ("table_key", "token", "version", "epoch", "group_id", "committed_at"),
+            [
+                (
+                    load.table_key,
+                    self._staged.token,
+                    load.version,
+                    head.epoch,
+                    self._staged.group_id,
+                    self._now,
+                )
+            ],
+        )
+        yield outbox.put(load.table_key, row)
+        yield load.move_head(num_files, total_bytes, self._now)
+
+
+def _small_actions(table: StagedTable) -> list[tuple[str, str, Mapping[str, Any]]]:
+    return [
+        *([("protocol", "", table.protocol)] if table.protocol else []),
+        *([("metaData", "", table.metadata)] if table.metadata else []),
+        *(("txn", str(body["appId"]), body) for body in table.txns),
+        *(("domainMetadata", str(body["domain"]), body) for body in table.domains),
+    ]
+
+
+def _extra_rows(load: LiveLoad, table: StagedTable) -> Iterator[Statement]:
+    if table.changes:
+        yield insert(
+            "dl_change_files",
+            ("load_id", "version", "path", "partition_values", "size", "tags"),
+            [
+                (
+                    load.load_id,
+                    load.version,
+                    body["path"],
+                    partition_values_text(body.get("partitionValues") or {}),
+                    body.get("size"),
+                    None,
+                )
+                for body in table.changes
+            ],
+        )
+    if table.others:
+        yield insert(
+            "dl_other_actions",
+            ("load_id", "version", "position", "action", "body"),
+            [
+                (load.load_id, load.version, place, kind, orjson.dumps(body).decode())
+                for place, (kind, body) in enumerate(table.others)
+            ],
+        )

@@ -1,0 +1,108 @@
+"""The log as a commit sees it: asked before, ratifying under the lock, published to afterwards."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit import outbox
+from deltalakedb.commit.staged import StagedTable
+from deltalakedb.commit.version import Committed
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
+from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror.adopt import adopt
+
+
+class LogRatifier:
+    """`commit.committer.Ratifier` over the stores of the tables' logs."""
+
+    def __init__(
+        self, database: DatabaseUrl, storage_options: Mapping[str, Any] | None = None
+    ) -> None:
+        self._database = database
+        self._options = storage_options
+
+    def check_log(self, table: TableRow) -> int:
+        """The newest version in the log: listed from the head on, and below any checkpoint."""
+        log = publish.log_of(table, self._options)
+        try:
+            found = log.list("", publish.commit_name(max(table.head_version, 0)))
+        except DeltaLakeError as error:
+            if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
+                raise
+            return -1
+        names = [parse_log_name(each.name) for each in found]
+        versions = [n.version for n in names if isinstance(n, CommitFile | CheckpointFile)]
+        return max(versions, default=-1)
+
+    def stage(self, staged: StagedTable, token: str) -> str | None:
+        log = publish.log_of(staged.table, self._options)
+        name = f"_staged_commits/{uuid.uuid5(uuid.NAMESPACE_OID, token)}.json"
+        log.put(name, staged.body)
+        log.sync([name])
+        return name
+
+    def ratify(self, table: TableRow, row: outbox.OutboxRow, body: bytes) -> bool:
+        log = publish.log_of(table, self._options)
+        name = publish.commit_name(row.version)
+        data = publish.whole(log, row, body)
+        if not log.put_if_absent(name, data):
+            there = log.read(name)
+            if there != data:
+                if not publish.is_torn(there, data):
+                    return False
+                log.put(name, data)
+        log.sync([name])
+        return True
+
+    def adopt(self, table: TableRow) -> None:
+        adopt(self._database, table, publish.log_of(table, self._options))
+
+    def relieve(self, table: TableRow) -> None:
+        tend.tend_now(self._database, table, publish.log_of(table, self._options))
+
+    def publish(self, done: Committed, *, wait: float) -> bool:
+        """After the commit: into the log, by us or by others; False, and a warning, past `wait`."""
+        table = done.table.table
+        log = publish.log_of(table, self._options)
+        if table.authority == "log":
+            ready = True
+        elif done.row is None:
+            ready = done.version <= done.published_version or publish.published(
+                self._database, table, log, done.version, wait=wait
+            )
+        else:
+            known = max(done.published_version, tend.known(self._database, table))
+            ready = self._publish(table, log, done, known, wait)
+        tend.note(self._database, table, log, done.version if ready else -1)
+        if not ready:
+            warnings.warn(
+                f"version {done.version} of {table.full_name} is committed, and isn't in its log "
+                f"after {wait:g} s; `dl mirror drain` puts it there",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        return ready
+
+    def leave(self, done: Committed) -> bool:
+        """Not wait: the version goes to the log with the next round of this process."""
+        table = done.table.table
+        tend.note(self._database, table, publish.log_of(table, self._options), -1)
+        return done.version <= done.published_version
+
+    def _publish(self, table: TableRow, log: Any, done: Committed, known: int, wait: float) -> bool:
+        assert done.row is not None
+        try:
+            return publish.publish(
+                self._database, table, log, done.row, done.body, known=known, wait=wait
+            )
+        except DeltaLakeError as error:
+            if error.kind is DeltaLakeErrorKind.MIRROR_CONFLICT:
+                raise
+            # The commit stands: an error now would make callers write it again.
+            return False

@@ -1,0 +1,82 @@
+"""A lease as a row: who tends a table's log. Dated by the database's clock.
+
+Locks of a session would stay with a pooled server connection (pgbouncer, ProxySQL), whoever uses
+it next. A lease that was lost is noticed where it matters: whatever it guards says
+`AND EXISTS (…token…)` in the same transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+
+from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, insert
+from deltalakedb.error import DeltaLakeError
+
+LEASE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A claim under a name, ours while the row has our token."""
+
+    name: str
+    token: str
+
+    def held(self) -> Statement:
+        """A statement that touches one row while the lease is ours, and extends it."""
+        return Statement(
+            "UPDATE dl_leases SET expires_at = {now} + ? WHERE name = ? AND token = ?",
+            (LEASE_SECONDS * 1000, self.name, self.token),
+            rows=1,
+        )
+
+
+def acquire(writer: Writer, name: str) -> Lease | None:
+    """The lease, unless another holds it and hasn't let it expire."""
+    lease = Lease(name, secrets.token_hex(16))
+    holder = f"{socket.gethostname()} {os.getpid()}"
+    taken = Statement(
+        f"UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {writer.now}, "
+        f"expires_at = {writer.now} + ? WHERE name = ? AND expires_at < {writer.now}",
+        (holder, lease.token, LEASE_SECONDS * 1000, name),
+        rows=1,
+    )
+    try:
+        writer.transact([taken])
+        return lease
+    except WrongCountError:
+        pass
+    if writer.select(Statement("SELECT 1 FROM dl_leases WHERE name = ?", (name,))):
+        return None
+    new = insert(
+        "dl_leases",
+        ("name", "holder", "token", "acquired_at", "expires_at"),
+        [(name, holder, lease.token, 0, 0)],
+    )
+    try:
+        writer.transact([new, extended(writer, lease)])
+    except DeltaLakeError:
+        # Another was faster, and its row is there; any other failure will show again.
+        return None
+    return lease
+
+
+def extended(writer: Writer, lease: Lease) -> Statement:
+    """Renew it; WrongCountError where it is no longer ours."""
+    found = lease.held()
+    return found._replace(sql=found.sql.replace("{now}", writer.now))
+
+
+def release(writer: Writer, lease: Lease) -> None:
+    """Let others have it at once."""
+    writer.transact(
+        [
+            Statement(
+                "UPDATE dl_leases SET expires_at = 0 WHERE name = ? AND token = ?",
+                (lease.name, lease.token),
+            )
+        ]
+    )

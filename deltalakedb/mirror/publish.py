@@ -1,0 +1,197 @@
+"""Committed versions into `_delta_log`: in order, put if absent, the same bytes each time.
+
+Whoever committed a version publishes it; whoever finds one missing before its own publishes that
+too, from the outbox. Any number may do so at once: a slot is filled once, and who comes second
+finds its own bytes there. PROTOCOL.md, "Delta Log Entries".
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import xxhash
+
+from deltalakedb.catalog.dialects.writer import Statement, writing
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit import outbox
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.store import ObjectStore
+
+PUBLISH_SECONDS = 30.0
+"""How long a write waits for its version to be in the log."""
+_PATIENCE_SECONDS = 0.03
+"""How long the one before may take before we look into the outbox for it."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.0003, 0.01
+_BATCH = 200
+
+_stores: dict[tuple[int, str, Any], ObjectStore] = {}
+_lock = threading.Lock()
+
+
+def commit_name(version: int) -> str:
+    """The name of a commit's file in `_delta_log`."""
+    return f"{version:020d}.json"
+
+
+def log_of(table: TableRow, storage_options: Mapping[str, Any] | None) -> ObjectStore:
+    """The store of a table's `_delta_log`, one a process and place."""
+    spec = StoreSpec(table.log_location, dict(storage_options or {}))
+    key = (os.getpid(), spec.url, tuple(sorted((k, str(v)) for k, v in spec.options.items())))
+    with _lock:
+        found = _stores.get(key)
+        if found is None or found.spec != spec:
+            found = _stores[key] = spec.open()
+        return found
+
+
+def publish(
+    database: DatabaseUrl,
+    table: TableRow,
+    log: ObjectStore,
+    row: outbox.OutboxRow,
+    body: bytes,
+    *,
+    known: int,
+    wait: float = PUBLISH_SECONDS,
+) -> bool:
+    """Put a version into the log after those before it; False when that takes longer than `wait`.
+
+    `known`: a version that is in the log. `body` is what `row.body` lacks. MIRROR_CONFLICT when a
+    foreign file is in the slot.
+    """
+    deadline = time.monotonic() + wait
+    if row.version - 1 > known and not _wait_for(log, row.version - 1, _PATIENCE_SECONDS):
+        while True:
+            reached = drain(database, table, log, after=known, until=row.version - 1)
+            if reached >= row.version - 1 or log.exists(commit_name(row.version - 1)):
+                break
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LONGEST_PAUSE)
+    put(database, table, log, row, body)
+    return True
+
+
+def published(
+    database: DatabaseUrl, table: TableRow, log: ObjectStore, version: int, *, wait: float
+) -> bool:
+    """Wait until a version is in the log, and help; for one that an earlier call committed."""
+    deadline = time.monotonic() + wait
+    while not log.exists(commit_name(version)):
+        drain(database, table, log, after=-1, until=version)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LONGEST_PAUSE)
+    return True
+
+
+def _wait_for(log: ObjectStore, version: int, seconds: float) -> bool:
+    name = commit_name(version)
+    deadline = time.monotonic() + seconds
+    pause = _FIRST_PAUSE
+    while not log.exists(name):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
+    return True
+
+
+def drain(
+    database: DatabaseUrl,
+    table: TableRow,
+    log: ObjectStore,
+    *,
+    after: int,
+    until: int | None = None,
+) -> int:
+    """Publish what the outbox has after a version; the newest version that is in the log then.
+
+    Nothing is put where one is missing before: another has just deleted it from the outbox, since
+    it is in the log.
+    """
+    reached = after
+    while True:
+        with writing(database) as writer:
+            rows = outbox.waiting(writer, table.table_key, reached, _BATCH)
+        for row in rows:
+            if until is not None and row.version > until:
+                return reached
+            if row.version > reached + 1 and not log.exists(commit_name(row.version - 1)):
+                return reached
+            put(database, table, log, row, b"")
+            reached = row.version
+        if len(rows) < _BATCH:
+            return reached
+
+
+def whole(log: ObjectStore, row: outbox.OutboxRow, body: bytes) -> bytes:
+    """The file of a commit."""
+    if row.staged_name is None:
+        return row.body
+    data = row.body + (body or log.read(row.staged_name))
+    if xxhash.xxh3_128_hexdigest(data) != row.digest:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.MIRROR_CONFLICT,
+            f"{log.describe(row.staged_name)} isn't what version {row.version} was committed with; "
+            "find out who changed it",
+            version=row.version,
+        )
+    return data
+
+
+def put(
+    database: DatabaseUrl, table: TableRow, log: ObjectStore, row: outbox.OutboxRow, body: bytes
+) -> None:
+    """Put a version into its slot; MIRROR_CONFLICT, and the table marked, where it is foreign."""
+    name = commit_name(row.version)
+    data = whole(log, row, body)
+    if log.put_if_absent(name, data):
+        return
+    there = log.read(name)
+    if there == data:
+        return
+    if is_torn(there, data):
+        # Our own put, cut off by a power failure before it was synced.
+        log.put(name, data)
+        return
+    mark_foreign(database, table, row.version, there)
+    raise foreign(table, log, row.version)
+
+
+def is_torn(there: bytes, ours: bytes) -> bool:
+    """Whether a file is a beginning of ours, or nothing at all."""
+    return len(there) < len(ours) and ours.startswith(there)
+
+
+def foreign(table: TableRow, log: ObjectStore, version: int) -> DeltaLakeError:
+    """The error for a file in our slot that isn't ours."""
+    return DeltaLakeError(
+        DeltaLakeErrorKind.MIRROR_CONFLICT,
+        f"{log.describe(commit_name(version))} was written by others, and isn't version {version} "
+        f"of {table.full_name} in the catalog; it is left as it is: `dl mirror resolve` shows the "
+        "ways out",
+        outcome="committed",
+        version=version,
+    )
+
+
+def mark_foreign(database: DatabaseUrl, table: TableRow, version: int, there: bytes) -> None:
+    """Record a foreign file, so that nothing more is committed on top of it."""
+    with writing(database) as writer:
+        writer.transact(
+            [
+                Statement(
+                    "UPDATE dl_mirror SET foreign_version = ?, foreign_size = ?, "
+                    f"foreign_digest = ?, foreign_found_at = {writer.now} "
+                    "WHERE table_key = ? AND foreign_version IS NULL",
+                    (version, len(there), xxhash.xxh3_128_hexdigest(there), table.table_key),
+                )
+            ]
+        )

@@ -1,0 +1,259 @@
+"""Tending the logs that this process writes to: group syncs, bookkeeping, what is due afterwards.
+
+A thread looks after them about twice a second, so that a commit costs no sync of its own in the
+log: until one has covered it, its bytes are in the outbox. One process at a time tends a table, by
+a lease; the others leave it alone. What a process has not tended when it dies, another one does, or
+`dl mirror drain`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from dataclasses import dataclass, field
+
+from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, writing
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit import outbox
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.mirror import publish
+from deltalakedb.mirror.lease import Lease, acquire, extended, release
+from deltalakedb.storage.store import ObjectStore
+
+PERIOD_SECONDS = 0.5
+_IDLE_ROUNDS = 20
+"""Rounds without work after which the thread ends."""
+_BATCH = 1_000
+_MOST_FAILURES = 60
+_ENDING_SECONDS = 3.0
+_QUIET_ROUNDS = 3
+"""Rounds without anything to tend after which others may have the lease."""
+
+
+@dataclass
+class _Tended:
+    """A table whose log this process writes to."""
+
+    database: DatabaseUrl
+    table: TableRow
+    log: ObjectStore
+    known: int = -1
+    dirty: bool = False
+    untended: bool = False
+    """Whether another had the lease when we last looked."""
+    failures: int = 0
+    quiet: int = 0
+    lease: Lease | None = field(default=None)
+
+
+_tended: dict[tuple[int, DatabaseUrl, int], _Tended] = {}
+_lock = threading.Lock()
+_thread: tuple[int, threading.Thread] | None = None
+_wake = threading.Event()
+
+
+@dataclass(frozen=True)
+class Tending:
+    """What a round has found and done."""
+
+    published_version: int
+    durable_version: int
+    waiting: int
+
+
+def known(database: DatabaseUrl, table: TableRow) -> int:
+    """A version that this process knows to be in the log, with all before; -1 for none."""
+    found = _tended.get((os.getpid(), database, table.table_key))
+    return -1 if found is None else found.known
+
+
+def note(database: DatabaseUrl, table: TableRow, log: ObjectStore, version: int) -> None:
+    """A version was published (-1: one was committed and wasn't): to be tended soon."""
+    key = (os.getpid(), database, table.table_key)
+    with _lock:
+        found = _tended.get(key)
+        if found is None or found.table.log_location != table.log_location:
+            found = _tended[key] = _Tended(database, table, log)
+        found.known = max(found.known, version)
+        found.dirty = True
+        _start()
+
+
+def forget(database: DatabaseUrl, table: TableRow) -> None:
+    """The table was dropped or moved: leave its log alone."""
+    with _lock:
+        found = _tended.pop((os.getpid(), database, table.table_key), None)
+    if found is not None:
+        _let_go(found)
+
+
+def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tending:
+    """Publish, sync and record at once; what another holds the lease for is waited for a little."""
+    mine = _Tended(database, table, log)
+    own = _tended.get((os.getpid(), database, table.table_key))
+    if own is not None:
+        with _lock:
+            mine.lease = own.lease
+    for _ in range(100):
+        found = _tend(mine)
+        if found is not None:
+            if own is not None:
+                own.lease = mine.lease
+            elif mine.lease is not None:
+                with writing(database) as writer:
+                    release(writer, mine.lease)
+            return found
+        publish.drain(database, table, log, after=-1)
+        time.sleep(0.1)
+    with writing(database) as writer:
+        return _state(writer, table)
+
+
+def _start() -> None:
+    global _thread
+    if _thread is None or _thread[0] != os.getpid() or not _thread[1].is_alive():
+        first = _thread is None or _thread[0] != os.getpid()
+        _thread = (os.getpid(), threading.Thread(target=_run, name="dl-mirror", daemon=True))
+        _thread[1].start()
+        if first:
+            atexit.register(_finish)
+
+
+def _run() -> None:
+    idle = 0
+    while idle < _IDLE_ROUNDS:
+        _wake.wait(PERIOD_SECONDS)
+        idle = 0 if _round() else idle + 1
+    _round(last=True)
+
+
+def _finish() -> None:
+    """At the end of the process: what is published is made durable and recorded."""
+    deadline = time.monotonic() + _ENDING_SECONDS
+    while True:
+        _round(last=True)
+        with _lock:
+            left = [e for key, e in _tended.items() if key[0] == os.getpid() and e.untended]
+        if not left or time.monotonic() > deadline:
+            return
+        for each in left:
+            each.dirty = True
+        time.sleep(0.05)
+
+
+def _round(*, last: bool = False) -> bool:
+    """Tend what is ours to tend; whether there was anything."""
+    with _lock:
+        mine = [each for key, each in _tended.items() if key[0] == os.getpid()]
+    worked = False
+    for each in mine:
+        if each.dirty or each.lease is not None:
+            worked = True
+            _try(each)
+        if each.lease is not None and (last or each.quiet >= _QUIET_ROUNDS):
+            _let_go(each)
+    return worked
+
+
+def _try(each: _Tended) -> None:
+    each.dirty = False
+    try:
+        found = _tend(each)
+    except DeltaLakeError:
+        # A store or a database that doesn't answer: tried again, but not for ever.
+        each.failures += 1
+        each.dirty = each.failures < _MOST_FAILURES
+        return
+    each.failures = 0
+    each.untended = found is None
+    waits = found is not None and found.waiting > 0
+    each.quiet = 0 if waits else each.quiet + 1
+    # Whoever else has the lease tends our versions with its own.
+    each.dirty = waits
+
+
+def _let_go(each: _Tended) -> None:
+    lease, each.lease = each.lease, None
+    if lease is not None:
+        try:
+            with writing(each.database) as writer:
+                release(writer, lease)
+        except DeltaLakeError:
+            # It expires by itself.
+            return
+
+
+def _tend(each: _Tended) -> Tending | None:
+    """One round for one table; None when another process tends it."""
+    table, log = each.table, each.log
+    with writing(each.database) as writer:
+        if each.lease is None:
+            each.lease = acquire(writer, f"mirror/{table.table_key}")
+            if each.lease is None:
+                return None
+        before = _state(writer, table)
+    reached = publish.drain(each.database, table, log, after=before.durable_version)
+    if reached > before.durable_version:
+        log.sync([publish.commit_name(v) for v in range(before.durable_version + 1, reached + 1)])
+        with writing(each.database) as writer:
+            try:
+                staged = _staged_names(writer, table, reached)
+                writer.transact(_record(writer, table, each.lease, reached))
+            except WrongCountError:
+                each.lease = None
+                return None
+        log.delete(staged)
+    each.known = max(each.known, reached)
+    with writing(each.database) as writer:
+        return _state(writer, table)
+
+
+def _state(writer: Writer, table: TableRow) -> Tending:
+    rows = writer.select(
+        Statement(
+            "SELECT m.published_version, m.durable_version, h.head_version "
+            "FROM dl_mirror m JOIN dl_heads h ON h.table_key = m.table_key WHERE m.table_key = ?",
+            (table.table_key,),
+        )
+    )
+    if not rows:
+        return Tending(-1, -1, 0)
+    published, durable, head = rows[0]
+    return Tending(published, durable, head - durable)
+
+
+def _staged_names(writer: Writer, table: TableRow, until: int) -> list[str]:
+    rows = writer.select(
+        Statement(
+            "SELECT staged_name FROM dl_outbox "
+            "WHERE table_key = ? AND version <= ? AND staged_name IS NOT NULL",
+            (table.table_key, until),
+        )
+    )
+    return [name for (name,) in rows]
+
+
+def _record(writer: Writer, table: TableRow, lease: Lease, until: int) -> list[Statement]:
+    """What is durable, and out of the outbox with it, if the lease is still ours."""
+    return [
+        extended(writer, lease),
+        Statement(
+            "UPDATE dl_mirror SET durable_version = ?, published_version = CASE "
+            "WHEN published_version < ? THEN ? ELSE published_version END "
+            "WHERE table_key = ? AND durable_version < ?",
+            (until, until, until, table.table_key, until),
+        ),
+        Statement(
+            "DELETE FROM dl_outbox WHERE table_key = ? AND version <= ?",
+            (table.table_key, until),
+        ),
+    ]
+
+
+def pending(database: DatabaseUrl, table: TableRow, after: int) -> list[outbox.OutboxRow]:
+    """What waits in the outbox, for people."""
+    with writing(database) as writer:
+        return list(outbox.waiting(writer, table.table_key, after, _BATCH))

@@ -1,0 +1,148 @@
+"""What an operation starts from: a table's newest version, and whether we may write to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.records import TableRow, TableState, load_files_name
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.features import enabled
+from deltalakedb.log.metadata import Metadata, protocol_of
+from deltalakedb.log.protocol import Protocol, check_writable
+from deltalakedb.log.rows import FILE_SCHEMA, file_keys
+from deltalakedb.log.schema import StructType
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.store import ObjectStore
+from deltalakedb.write.constraints import RowChecks
+
+_FEW_FILES = 5_000
+_FROM_FILES = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
+
+
+@dataclass(frozen=True)
+class Base:
+    """A table at its newest version, read before an operation."""
+
+    row: TableRow
+    metadata: Metadata
+    protocol: Protocol
+    storage_options: Mapping[str, Any]
+
+    @classmethod
+    def read(
+        cls,
+        catalog: LightCatalog,
+        namespace: str | None,
+        name: str,
+        storage_options: Mapping[str, Any] | None,
+    ) -> Base | None:
+        """The table, None where the catalog has none of that name."""
+        found = queries.open_head(catalog, namespace, name)
+        if found is None:
+            return None
+        return cls.of(*found, storage_options)
+
+    @classmethod
+    def of(
+        cls, row: TableRow, state: TableState, storage_options: Mapping[str, Any] | None
+    ) -> Base:
+        """From a table's row and what holds at its head."""
+        return cls(
+            row,
+            Metadata.of(state.metadata),
+            protocol_of(state.protocol),
+            dict(storage_options or {}),
+        )
+
+    @cached_property
+    def data(self) -> ObjectStore:
+        """The store of the data files."""
+        return StoreSpec(self.row.location, dict(self.storage_options)).open()
+
+    @property
+    def struct(self) -> StructType:
+        return self.metadata.schema.struct
+
+    @property
+    def in_commit_timestamps(self) -> bool:
+        return enabled(self.metadata.configuration, "delta.enableInCommitTimestamps")
+
+    def check_may_write(self, *, removes: bool) -> None:
+        """Refuse by name what we couldn't enforce; READ_ONLY for removing from an append-only one.
+
+        Raises UNSUPPORTED_FEATURE before a file is written.
+        """
+        check_writable(self.protocol)
+        configuration = self.metadata.configuration
+        if removes and enabled(configuration, "delta.appendOnly"):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.READ_ONLY,
+                f"{self.row.full_name} is append-only (delta.appendOnly); append to it, or set "
+                "that property to false",
+                table=self.row.full_name,
+            )
+        check_enforceable(self.row.full_name, self.struct, configuration)
+
+    def live_files(self, catalog: LightCatalog, where: str = "") -> pa.Table:
+        """The lives at the version, as rows of FILE_SCHEMA; `where` as in `stream_files`."""
+        row = self.row
+        columns = _FROM_FILES
+        if row.num_files <= _FEW_FILES:
+            found = _few(catalog, row, columns, where)
+        else:
+            batches = list(
+                queries.stream_files(
+                    catalog, row, row.head_version, columns, ordered=False, where=where
+                )
+            )
+            found = pa.Table.from_batches(batches, queries.file_schema(columns))
+        _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
+        found = found.append_column("path_key2", pa.array(second))
+        return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+
+
+def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:
+    """Over the connection that is open already."""
+    picked = ", ".join(f"p.{c}" if c == "partition_values" else f"f.{c}" for c in columns)
+    rows = catalog.reader.rows(
+        f"SELECT {picked} FROM {load_files_name(row.live_load)} f "
+        "JOIN dl_partitions p ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
+        f"WHERE f.load_id = ? AND {queries.live_predicate(row.head_version, 'f')} {where}",
+        (row.live_load,),
+    )
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    schema = queries.file_schema(columns)
+    return pa.Table.from_arrays(
+        [
+            pa.array(
+                # SQLite and MySQL have 0 and 1.
+                [v if v is None else bool(v) for v in each]
+                if pa.types.is_boolean(field.type)
+                else each,
+                field.type,
+            )
+            for each, field in zip(values, schema, strict=True)
+        ],
+        schema=schema,
+    )
+
+
+def check_enforceable(
+    name: str, schema: StructType, configuration: Mapping[str, str | None]
+) -> None:
+    """UNSUPPORTED_FEATURE, by name, for duties towards rows that writing here can't fulfil yet."""
+    if enabled(configuration, "delta.enableRowTracking"):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+            f"{name} has rowTracking, whose row ids aren't given here yet; write with an engine "
+            "that does, or set delta.enableRowTracking to false",
+            features=["rowTracking"],
+        )
+    RowChecks(schema, {k: v for k, v in configuration.items() if v is not None})

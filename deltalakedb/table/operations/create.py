@@ -1,0 +1,234 @@
+"""New tables, empty or with their first rows."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.catalog.settings import warehouse
+from deltalakedb.commit.create import create, table_exists
+from deltalakedb.commit.staged import StagedCommit, StagedTable, no_files
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.commit_writer import metadata_body
+from deltalakedb.log.features import enabled, logged_configuration, protocol_for
+from deltalakedb.log.metadata import Metadata, TableSchema
+from deltalakedb.log.protocol import Protocol
+from deltalakedb.log.schema import StructType
+from deltalakedb.log.schema_writer import schema_string
+from deltalakedb.mirror.committer import LogRatifier
+from deltalakedb.redact import redact
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.table.operations.base import Base, check_enforceable
+from deltalakedb.table.operations.write import WriteOptions, commit_info, put_files
+from deltalakedb.table.transaction import WriteResult, publish
+from deltalakedb.write.input import batches_of
+from deltalakedb.write.schema import schema_of, with_column_mapping
+from deltalakedb.write.target import FileTarget
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTable:
+    """What a table is to be. Without `location` it goes below the catalog's warehouse."""
+
+    name: str
+    namespace: str = ""
+    location: str | None = None
+    partition_by: Sequence[str] = ()
+    title: str | None = None
+    description: str | None = None
+    configuration: Mapping[str, str | None] | None = None
+    storage_options: Mapping[str, Any] | None = None
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.namespace}.{self.name}" if self.namespace else self.name
+
+
+def create_table(
+    database: DatabaseUrl,
+    new: NewTable,
+    schema: Any,
+    options: WriteOptions,
+    *,
+    authority: str = "sql",
+) -> WriteResult:
+    """Make an empty table; `schema` as `write.schema.schema_of` takes it.
+
+    The catalog is made in an empty database. Raises TABLE_EXISTS for a taken name and for a
+    location that has a log, UNSUPPORTED_FEATURE for what can't be written here.
+    """
+    return _create(database, new, schema_of(schema), None, options, authority)
+
+
+def create_with_rows(
+    database: DatabaseUrl,
+    new: NewTable,
+    data: Any,
+    options: WriteOptions,
+    *,
+    authority: str = "sql",
+) -> WriteResult:
+    """Make a table with the columns and the rows of a stream, as its version 0."""
+    reader = batches_of(data)
+    return _create(database, new, schema_of(reader.schema), reader, options, authority)
+
+
+def _create(
+    database: DatabaseUrl,
+    new: NewTable,
+    struct: StructType,
+    rows: Any,
+    options: WriteOptions,
+    authority: str,
+) -> WriteResult:
+    with Catalog(database, create=True) as catalog:
+        if queries.lookup_table(catalog, new.full_name) is not None:
+            raise table_exists(new.full_name)
+        metadata, protocol = described(new, struct)
+        base = Base(_row(catalog, new), metadata, protocol, dict(new.storage_options or {}))
+        FileTarget.of(metadata, protocol).partitioning  # noqa: B018 - refuses before a file is made
+        _check_location(base)
+        written = None if rows is None else put_files(base, metadata, protocol, rows, options)
+        staged = _staged(base, new, options, written)
+        ratifier = LogRatifier(catalog.reader.url, new.storage_options)
+        try:
+            done = create(
+                catalog,
+                StagedCommit(tables=(staged,), token=options.commit.token),
+                ratifier,
+                url=catalog.reader.url,
+                authority=authority,
+            )
+        except DeltaLakeError as error:
+            if written is not None and error.outcome == "failed":
+                base.data.delete(written.names)
+            raise
+        return publish(ratifier, done, options.commit)
+
+
+def described(new: NewTable, struct: StructType) -> tuple[Metadata, Protocol]:
+    """The metadata and protocol of a new table."""
+    given = dict(new.configuration or {})
+    names = {field.name for field in struct.fields}
+    for column in new.partition_by:
+        if column not in names:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.SCHEMA_MISMATCH,
+                f"there is no column {column} to partition {new.full_name} by; its columns are "
+                f"{', '.join(sorted(names))}",
+                column=column,
+            )
+    mapped, configuration = with_column_mapping(struct, logged_configuration(given))
+    check_enforceable(new.full_name, mapped, configuration)
+    protocol = protocol_for(mapped, {**given, **configuration})
+    metadata = Metadata(
+        id=str(uuid.uuid4()),
+        name=new.title,
+        description=new.description,
+        format_provider="parquet",
+        created_time=time.time_ns() // 1_000_000,
+        schema=TableSchema(schema_string(mapped)),
+        partition_columns=list(new.partition_by),
+        configuration=configuration,
+    )
+    return metadata, protocol
+
+
+def _row(catalog: Catalog, new: NewTable) -> TableRow:
+    location = new.location
+    if location is None:
+        root = warehouse(catalog)
+        location = "/".join([root.rstrip("/"), *filter(None, (new.namespace, new.name))])
+    spec = StoreSpec(location, dict(new.storage_options or {}))
+    now = time.time_ns() // 1_000_000
+    return TableRow(
+        table_key=0,
+        table_id=str(uuid.uuid4()),
+        namespace=new.namespace,
+        name=new.name,
+        location=spec.url,
+        log_location=spec.child("_delta_log").url,
+        mode="created",
+        known_since=0,
+        skipping="[]",
+        unreadable_features="",
+        created_at=now,
+        changes_since=-1,
+        head_version=-1,
+        epoch=1,
+        authority="sql",
+        live_load=0,
+        num_files=0,
+        total_bytes=0,
+        updated_at=now,
+    )
+
+
+def _check_location(base: Base) -> None:
+    """Refuse a folder whose `_delta_log` has anything in it."""
+    log = StoreSpec(base.row.log_location, dict(base.storage_options)).open()
+    try:
+        found = log.list(recursive=True)
+    except DeltaLakeError as error:
+        if error.kind is DeltaLakeErrorKind.NOT_FOUND:
+            return
+        raise
+    if found:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.TABLE_EXISTS,
+            f"{redact(base.row.location)} has a log already ({found[0].name}); import it with "
+            "`dl import`, or choose another location",
+            location=redact(base.row.location),
+        )
+
+
+def _staged(base: Base, new: NewTable, options: WriteOptions, written: Any) -> StagedTable:
+    metadata = base.metadata
+    parameters = {
+        "isManaged": "false",
+        "description": metadata.description,
+        "partitionBy": list(metadata.partition_columns),
+        "properties": dict(metadata.configuration),
+    }
+    metrics: dict[str, int | str] = {}
+    operation = "CREATE TABLE"
+    if written is not None:
+        operation = "CREATE TABLE AS SELECT"
+        metrics = {
+            "numFiles": len(written.adds),
+            "numOutputRows": written.num_rows,
+            "numOutputBytes": written.num_bytes,
+        }
+    return StagedTable(
+        table=base.row,
+        read_version=-1,
+        info=commit_info(operation, parameters, metrics, options.commit, blind=True),
+        adds=no_files() if written is None else written.rows(),
+        metadata=metadata_body(metadata),
+        protocol=base.protocol.action(),
+        txns=options.commit.txns,
+        in_commit_timestamps=enabled(metadata.configuration, "delta.enableInCommitTimestamps"),
+    )
+
+
+def read_base(
+    catalog: LightCatalog,
+    namespace: str | None,
+    name: str,
+    storage_options: Mapping[str, Any] | None,
+) -> Base | None:
+    """The table to write to; None where there is none, or no catalog yet."""
+    try:
+        return Base.read(catalog, namespace, name, storage_options)
+    except DeltaLakeError as error:
+        if error.kind is DeltaLakeErrorKind.NOT_FOUND:
+            return None
+        raise

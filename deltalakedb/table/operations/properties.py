@@ -1,0 +1,93 @@
+"""What a caller may say about a commit, in delta-rs's words."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from deltalakedb.commit.staged import Isolation
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+Mirroring = Literal["published", "async"]
+
+
+@dataclass(frozen=True)
+class AppTransaction:
+    """An application's own count of its commits (PROTOCOL.md, Transaction Identifiers).
+
+    A write whose `version` is not above the one that the table has for `app_id` isn't made again.
+    """
+
+    app_id: str
+    version: int
+    last_updated: int | None = None
+
+
+@dataclass(frozen=True)
+class CommitProperties:
+    """Of one commit. `custom_metadata` goes into its commitInfo."""
+
+    custom_metadata: Mapping[str, Any] | None = None
+    max_commit_retries: int | None = None
+    app_transactions: Sequence[AppTransaction] | None = None
+
+    @classmethod
+    def of(cls, given: Any) -> CommitProperties:
+        """Ours, or delta-rs's of the same shape; None for the defaults."""
+        if given is None:
+            return cls()
+        names = ("custom_metadata", "max_commit_retries", "app_transactions")
+        if not all(hasattr(given, name) for name in names):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"commit_properties can't be a {type(given).__name__}; give CommitProperties",
+            )
+        return cls(*(getattr(given, name) for name in names))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommitOptions:
+    """How a commit is made, whatever it does.
+
+    `token` names the commit: the same call with the same token commits once. `if_version`: only
+    while the table is at that version. `mirror`: whether to wait until the version is in the log.
+    `wait`: seconds for the lock; `publish_wait` for the log.
+    """
+
+    properties: CommitProperties = field(default_factory=CommitProperties)
+    token: str = field(default_factory=lambda: str(uuid.uuid4()))
+    isolation: Isolation = "WriteSerializable"
+    if_version: int | None = None
+    mirror: Mirroring = "published"
+    wait: float = 30.0
+    publish_wait: float = 30.0
+
+    @classmethod
+    def of(cls, properties: Any = None, token: str | None = None, **options: Any) -> CommitOptions:
+        """From a caller's arguments; None means the default."""
+        given = {name: value for name, value in options.items() if value is not None}
+        if token is not None:
+            given["token"] = token
+        found = cls(properties=CommitProperties.of(properties), **given)
+        if found.mirror not in ("published", "async"):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"no mirror={found.mirror!r}; use 'published' or 'async'",
+            )
+        return found
+
+    @property
+    def txns(self) -> tuple[dict[str, Any], ...]:
+        """Bodies of the `txn` actions."""
+        now = time.time_ns() // 1_000_000
+        return tuple(
+            {
+                "appId": txn.app_id,
+                "version": int(txn.version),
+                "lastUpdated": now if txn.last_updated is None else txn.last_updated,
+            }
+            for txn in self.properties.app_transactions or ()
+        )

@@ -1,0 +1,178 @@
+"""Tables that are made and written through SQL, read here and by delta-rs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import pyarrow as pa
+import pytest
+
+import deltalakedb as dl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+
+def uri_of(database: str, name: str = "ns.t") -> str:
+    return f"deltasql://{database}?table={name}"
+
+
+def by_delta_rs(location: Path) -> list[dict[str, Any]]:
+    rows = deltalake.DeltaTable(str(location)).to_pyarrow_table().to_pylist()
+    return sorted(rows, key=str)
+
+
+def ours(uri: str) -> list[dict[str, Any]]:
+    return sorted(dl.connect_to_table(uri).to_pyarrow_table().to_pylist(), key=str)
+
+
+def commit_of(location: Path, version: int) -> list[dict[str, Any]]:
+    text = (location / "_delta_log" / f"{version:020d}.json").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_create_append_overwrite(any_catalog_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(any_catalog_url), tmp_path / "t"
+    schema = pa.schema([("id", pa.int64()), ("p", pa.string())])
+    table = dl.create_table(uri, schema, location=str(place), partition_by=["p"])
+    assert table.version == 0
+    assert by_delta_rs(place) == []
+    rows = pa.table({"id": [1, 2, 3], "p": ["a", None, "x/y=z%"]})
+    assert table.append(rows).version == 1
+    assert ours(uri) == by_delta_rs(place) == sorted(rows.to_pylist(), key=str)
+    more = pa.table({"id": [4, 5], "p": ["a", "new"]})
+    result = table.overwrite(more, partition_overwrite="dynamic")
+    assert (result.version, result.metrics["numRemovedFiles"]) == (2, 1)
+    kept = [{"id": 2, "p": None}, {"id": 3, "p": "x/y=z%"}, *more.to_pylist()]
+    assert ours(uri) == by_delta_rs(place) == sorted(kept, key=str)
+    assert table.overwrite(rows.slice(0, 1)).version == 3
+    assert ours(uri) == by_delta_rs(place) == [{"id": 1, "p": "a"}]
+    assert table.snapshot(1).to_pyarrow_table().num_rows == 3
+    report = dl.diff_table("ns.t", database=any_catalog_url)
+    assert report.parity
+    assert report.exit_code == 0
+
+
+def test_modes(catalog_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(catalog_url), tmp_path / "t"
+    data = pa.table({"x": [1]})
+    first = dl.write_deltalake(uri, data, location=str(place), description="d")
+    assert (first.version, first.published) == (0, True)
+    assert commit_of(place, 0)[0]["commitInfo"]["operation"] == "CREATE TABLE AS SELECT"
+    with pytest.raises(DeltaLakeError) as caught:
+        dl.write_deltalake(uri, data)
+    assert caught.value.kind is DeltaLakeErrorKind.TABLE_EXISTS
+    assert dl.write_deltalake(uri, data, mode="ignore").version == 0
+    assert dl.write_deltalake(uri, data, mode="append").version == 1
+    with pytest.raises(DeltaLakeError, match="import it"):
+        dl.write_deltalake(uri_of(catalog_url, "other"), data, location=str(place))
+    with pytest.raises(DeltaLakeError, match="no warehouse"):
+        dl.write_deltalake(uri_of(catalog_url, "other"), data)
+    assert sorted(p.name for p in (tmp_path).iterdir() if p.is_dir() and p.name != "t") in (
+        [],
+        ["c.sqlite.queue"],
+        ["catalog.sqlite.queue"],
+    )
+
+
+def test_schema_evolution(catalog_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(catalog_url), tmp_path / "t"
+    dl.write_deltalake(uri, pa.table({"x": [1]}), location=str(place))
+    table = dl.connect_to_table(uri)
+    wider = pa.table({"x": [2], "y": ["new"]})
+    with pytest.raises(DeltaLakeError) as caught:
+        table.append(wider)
+    assert caught.value.kind is DeltaLakeErrorKind.SCHEMA_MISMATCH
+    assert len(list(place.glob("*.parquet"))) == 1
+    table.append(wider, schema_mode="merge")
+    rows = [{"x": 1, "y": None}, {"x": 2, "y": "new"}]
+    assert ours(uri) == by_delta_rs(place) == rows
+    table.overwrite(pa.table({"z": [1.5]}), schema_mode="overwrite")
+    assert ours(uri) == by_delta_rs(place) == [{"z": 1.5}]
+
+
+def test_one_write_a_token_and_application_version(catalog_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(catalog_url), tmp_path / "t"
+    dl.write_deltalake(uri, pa.table({"x": [0]}), location=str(place))
+    table = dl.connect_to_table(uri)
+    data = pa.table({"x": [1]})
+    assert table.append(data, token="once").version == 1
+    again = table.append(data, token="once")
+    assert (again.version, again.repeated) == (1, True)
+    mine = dl.CommitProperties(app_transactions=[dl.AppTransaction("app", 7)])
+    assert table.append(data, commit_properties=mine).version == 2
+    again = table.append(data, commit_properties=mine)
+    assert (again.version, again.repeated) == (2, True)
+    older = dl.CommitProperties(app_transactions=[dl.AppTransaction("app", 6)])
+    assert table.append(data, commit_properties=older).repeated
+    newer = dl.CommitProperties(app_transactions=[dl.AppTransaction("app", 8)])
+    assert table.append(data, commit_properties=newer).version == 3
+    assert table.snapshot().count_rows() == 4
+    # What wasn't committed has left no files.
+    assert len(list(place.glob("*.parquet"))) == 4
+    with pytest.raises(DeltaLakeError, match="not at 1") as caught:
+        table.append(data, if_version=1)
+    assert caught.value.outcome == "failed"
+    assert table.append(data, if_version=3).version == 4
+
+
+def test_what_a_commit_says(catalog_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(catalog_url), tmp_path / "t"
+    dl.write_deltalake(uri, pa.table({"x": [0]}), location=str(place))
+    properties = dl.CommitProperties(custom_metadata={"userMetadata": "hello", "mine": "1"})
+    dl.connect_to_table(uri).append(
+        pa.table({"x": [1, 2]}), commit_properties=properties, token="tok"
+    )
+    [info, add] = commit_of(place, 1)
+    said = info["commitInfo"]
+    assert said["operation"] == "WRITE"
+    assert said["operationParameters"] == {"mode": "Append", "partitionBy": "[]"}
+    assert said["readVersion"] == 0
+    assert said["isolationLevel"] == "WriteSerializable"
+    assert said["isBlindAppend"] is True
+    assert said["txnId"] == "tok"
+    assert said["operationMetrics"]["numOutputRows"] == "2"
+    assert (said["userMetadata"], said["mine"]) == ("hello", "1")
+    assert said["engineInfo"].startswith("deltalakedb/")
+    assert json.loads(add["add"]["stats"])["numRecords"] == 2
+    [newest, _] = dl.connect_to_table(uri).history()
+    assert newest["operation"] == "WRITE"
+    assert newest["user_metadata"] == "hello"
+
+
+@pytest.mark.parametrize(
+    ("properties", "feature"),
+    [
+        ({"delta.constraints.c": "x > 0"}, "checkConstraints"),
+        ({"delta.enableRowTracking": "true"}, "rowTracking"),
+    ],
+)
+def test_what_is_not_enforced_is_refused(
+    sqlite_url: str, tmp_path: Path, properties: dict[str, str], feature: str
+) -> None:
+    with pytest.raises(DeltaLakeError, match=feature) as caught:
+        dl.create_table(
+            uri_of(sqlite_url),
+            pa.schema([("x", pa.int64())]),
+            location=str(tmp_path / "t"),
+            properties=properties,
+        )
+    assert caught.value.kind is DeltaLakeErrorKind.UNSUPPORTED_FEATURE
+
+
+def test_constraints_on_columns(sqlite_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(sqlite_url), tmp_path / "t"
+    schema = pa.schema([pa.field("x", pa.int64(), nullable=False)])
+    properties = {"delta.appendOnly": "true", "delta.columnMapping.mode": "name"}
+    table = dl.create_table(uri, schema, location=str(place), properties=properties)
+    with pytest.raises(DeltaLakeError, match="NOT NULL of column x") as caught:
+        table.append(pa.table({"x": pa.array([1, None], pa.int64())}))
+    assert caught.value.kind is DeltaLakeErrorKind.CONSTRAINT_VIOLATION
+    table.append(pa.table({"x": [1]}))
+    with pytest.raises(DeltaLakeError, match="append-only") as caught:
+        table.overwrite(pa.table({"x": [1]}))
+    assert caught.value.kind is DeltaLakeErrorKind.READ_ONLY
+    assert len(list(place.glob("*.parquet"))) == 1
+    # delta-rs hands physical names to pyarrow, which finds no column x.
+    assert ours(uri) == [{"x": 1}]
