@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -12,6 +13,11 @@ from weakref import WeakSet
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
+
+_LOOK_SECONDS = 5.0
+"""How often it is asked whether there are workers, while nothing comes from them."""
+_WORKERLESS_SECONDS = 120.0
+"""How long a cluster that has lost all workers may take to start others."""
 
 
 class OnDask:
@@ -70,6 +76,7 @@ class OnDask:
             if not under_way:
                 return
             with cluster_errors(self._again):
+                self._wait(done)
                 future, value = next(done)
                 # Of what was lost with the scheduler the error comes as if it were the value.
                 if isinstance(value, BaseException):
@@ -77,14 +84,35 @@ class OnDask:
             under_way -= 1
             yield positions[future.key], value
 
+    def _wait(self, done: Any) -> None:
+        """Until something is done; not for ever for workers that nobody starts again."""
+        looked = worked = time.monotonic()
+        while not done.has_ready():
+            with done.thread_condition:
+                done.thread_condition.wait(0.1)
+            now = time.monotonic()
+            if now - looked < _LOOK_SECONDS:
+                continue
+            looked = now
+            if self._client.nthreads():
+                worked = now
+            elif now - worked > _WORKERLESS_SECONDS:
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.CLUSTER_ERROR,
+                    f"the cluster at {redact(self._client.scheduler.address)} has lost all its "
+                    f"workers, and none has come for {_WORKERLESS_SECONDS:g} s; look into their "
+                    f"logs, start some, and {self._again}",
+                )
+
     def release(self, handles: Sequence[Any]) -> None:
         for handle in handles:
             handle.release()
 
     def cancel(self) -> None:
+        # What nobody wants any more the scheduler forgets. Its `cancel` fails on tasks that were
+        # released before, and ends its connection to the client with that.
         with suppress(Exception):
-            # Of a cluster that has gone nothing has to be cancelled.
-            self._client.cancel(list(self._submitted))
+            self.release(list(self._submitted))
 
     def everywhere(self, task: Callable[..., Any], *args: Any) -> None:
         # Here too: the client itself loads the last part, and all of them where one may write.

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.cli.commands import process, python
 from tests.cli.test_commands import write_table
+from tests.cli.test_workers import run_begun, runs_begun, started, wait_for
 from tests.servers.dask import DaskServer
+from tests.servers.postgres import PostgresServer
 
 COMMITS, ADDS = 8, 50
 
@@ -64,3 +70,55 @@ print(asyncio.run(main()))
     assert (done.returncode, done.stdout) == (0, f"({COMMITS * ADDS}, {COMMITS * ADDS}, 0)\n"), (
         done.stderr
     )
+
+
+@pytest.mark.system
+def test_a_cluster_that_dies(
+    private_dask_server: Callable[..., DaskServer], pg_database: str, tmp_path: Path
+) -> None:
+    """Workers that die are replaced; a scheduler that is gone is one line, and no harm."""
+    cluster = private_dask_server(1, nanny=False)
+    write_table(tmp_path / "orders", commits=40, adds=500)
+    command = (
+        *("import", "--database", pg_database, "--log-dir", tmp_path / "orders"),
+        *("--scheduler", cluster.address, "--mode", "full-history", "--rebuild"),
+    )
+    environment = {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s"}
+    with started(*command, env=environment) as running:
+        wait_for(lambda: run_begun(pg_database))
+        cluster.kill_workers()
+        cluster.start_workers(1)
+        out, err = running.communicate(timeout=120)
+        assert running.returncode == 0, err
+        assert "20,000 adds" in out
+    with started(*command, env=environment) as running:
+        wait_for(lambda: runs_begun(pg_database) == 2)
+        cluster.scheduler.stop(signal.SIGKILL)
+        out, err = running.communicate(timeout=120)
+        assert (running.returncode, out) == (1, "")
+        [line] = [text for text in err.splitlines() if text.startswith("Error: ")]
+        assert "scheduler has gone; start it again and repeat the import" in line
+        assert "Traceback" not in err
+    assert process("diff", "--database", pg_database, "--table-id", "orders").returncode == 0
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_database_that_goes_away_is_one_line(
+    workers: int, private_postgres: Callable[..., PostgresServer], tmp_path: Path
+) -> None:
+    server = private_postgres()
+    url = server.url(server.create_database())
+    write_table(tmp_path / "orders", commits=40, adds=500)
+    place = ("--workers", workers) if workers else ()
+    with started(
+        *("import", "--database", url, "--log-dir", tmp_path / "orders"),
+        *("--mode", "full-history", *place),
+    ) as running:
+        wait_for(lambda: run_begun(url))
+        server.stop(immediate=True)
+        out, err = running.communicate(timeout=180)
+        assert (running.returncode, out) == (1, "")
+    told = [line for line in err.splitlines() if not line.startswith(("reading", "loading"))]
+    assert len(told) == 1, err
+    assert told[0].startswith("Error: ")

@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,13 +41,16 @@ def database(tmp_path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+def started(
+    *arguments: object, env: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """A command in a process group of its own, as a shell starts it."""
     running = subprocess.Popen(
         [DL, *(str(a) for a in arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **(env or {})},
         start_new_session=True,
     )
     try:
@@ -67,15 +70,20 @@ def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
 
 def run_begun(database: Path | str) -> bool:
     """Whether an import has recorded itself."""
+    return runs_begun(database) > 0
+
+
+def runs_begun(database: Path | str) -> int:
+    """How many imports have recorded themselves."""
     query = "SELECT count(*) FROM dl_import_runs"
     with contextlib.suppress(sqlite3.Error, psycopg2.Error):
         if isinstance(database, str):
             with contextlib.closing(psycopg2.connect(database)) as asked, asked.cursor() as cursor:
                 cursor.execute(query)
-                return bool(cursor.fetchone()[0])
+                return int(cursor.fetchone()[0])
         with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as asked:
-            return bool(asked.execute(query).fetchone()[0])
-    return False
+            return int(asked.execute(query).fetchone()[0])
+    return 0
 
 
 def workers_of(pid: int) -> list[psutil.Process]:

@@ -240,7 +240,12 @@ class Dialect(ABC):
         def waits(error: DeltaLakeError) -> bool:
             return isinstance(error, DatabaseBusyError) or (self._reached and passes(error))
 
-        connection = retried(attempt, waits, _CONNECT_ATTEMPTS)
+        try:
+            connection = retried(attempt, waits, _CONNECT_ATTEMPTS)
+        except DeltaLakeError:
+            # Who cleans up doesn't wait for it once more.
+            self._reached = False
+            raise
         self._reached = True
         return connection
 
