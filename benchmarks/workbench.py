@@ -17,6 +17,7 @@ from benchmarks.measure import Probe
 from benchmarks.ours_import import Imported, import_table
 from benchmarks.questions import Questions, of
 from benchmarks.synthetic import Shape
+from deltalakedb.catalog.records import load_files_name
 from deltalakedb.uri import parse_database
 
 TABLE_NAME = "bench"
@@ -194,7 +195,7 @@ def files_table(database: str) -> str:
             load_id = connection.execute(query).scalar_one()
     finally:
         engine.dispose()
-    return f"dl_files_l{load_id}"
+    return load_files_name(load_id)
 
 
 def _link(source: str, target: str) -> str:

@@ -7,10 +7,34 @@ from typing import Any, NamedTuple
 
 from deltalakedb.catalog.table_name import full_name
 
+HEAP = "dl_files_heap"
+"""The table that small loads share."""
+
+
+def load_of(run_key: int, *, heap: bool) -> int:
+    """The id of the load that a run makes: its key, negative for a load in the heap."""
+    return -run_key if heap else run_key
+
+
+def run_of(load_id: int) -> int:
+    """The key of the run that made a load."""
+    return abs(load_id)
+
+
+def in_heap(load_id: int) -> bool:
+    """Whether a load shares the heap."""
+    return load_id < 0
+
 
 def load_files_name(load_id: int) -> str:
-    """Name of the physical table of a load's files."""
-    return f"dl_files_l{int(load_id)}"
+    """Name of the physical table of a load's files: its own, or the heap."""
+    return HEAP if in_heap(load_id) else f"dl_files_l{int(load_id)}"
+
+
+def load_condition(load_id: int, alias: str = "") -> str:
+    """What tells the load's rows from others in its physical table, as SQL that ends in AND."""
+    prefix = f"{alias}." if alias else ""
+    return f"{prefix}load_id = {int(load_id)} AND " if in_heap(load_id) else ""
 
 
 class TextTest(NamedTuple):
@@ -34,12 +58,12 @@ class TableRow:
     location: str
     log_location: str
     mode: str
-    known_since: int
     skipping: str
     unreadable_features: str
     created_at: int
     changes_since: int
     head_version: int
+    known_since: int
     epoch: int
     authority: str
     live_load: int

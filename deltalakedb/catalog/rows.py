@@ -43,13 +43,18 @@ _FILE_COLUMNS = (
 
 
 def file_rows(state: RangeState, load_id: int, skipping: Sequence[SkippingColumn]) -> pa.Table:
-    """Rows of `dl_files` of the lives of a state, sorted by partition and version.
+    """Rows of `dl_files` of the lives of a state, by partition, and what is live together.
 
     Removes that end no known life (their file was added before the known history) become rows
     of a life of no length: never visible, but kept for the tombstones of a checkpoint.
     """
     order = pc.sort_indices(
-        state.files, [("partition_id", "ascending"), ("added_version", "ascending")]
+        state.files,
+        [
+            ("partition_id", "ascending"),
+            ("removed_version", "ascending"),
+            ("added_version", "ascending"),
+        ],
     )
     files = state.files.take(order)
     table = keyed_files(files, load_id, skipping)

@@ -2,8 +2,9 @@
 
 A *load* is one complete image of a Delta table, made by one import run; its number is the run's.
 All rows of a Delta table carry the `load_id`, and `dl_heads.live_load` says which load is seen:
-moving that pointer is the swap. The files of a load are a physical table of their own,
-`dl_files_l<load_id>` (a partition of `dl_files` where the database has partitions).
+moving that pointer is the swap. The files of a large load are a physical table of their own,
+`dl_files_l<load_id>` (a partition of `dl_files_large` where the database has partitions); small
+loads, whose ids are negative, share `dl_files_heap`.
 Intervals are half-open: [added_version, removed_version), 2^63-1 while live.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.records import HEAP, load_files_name
 
 metadata = sa.MetaData()
 
@@ -41,7 +42,6 @@ tables = sa.Table(
     sa.Column("location_hash", sa.String(32), nullable=False, unique=True),
     sa.Column("log_location", sa.Text, nullable=False),
     sa.Column("mode", sa.String(16), nullable=False),
-    sa.Column("known_since", sa.BigInteger, nullable=False),
     sa.Column("skipping", LONG, nullable=False),
     sa.Column("unreadable_features", sa.Text, nullable=False),
     sa.Column("created_at", sa.BigInteger, nullable=False),
@@ -54,6 +54,7 @@ heads = sa.Table(
     metadata,
     sa.Column("table_key", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("head_version", sa.BigInteger, nullable=False),
+    sa.Column("known_since", sa.BigInteger, nullable=False),
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("authority", sa.String(16), nullable=False),
     sa.Column("live_load", sa.BigInteger, nullable=False),
@@ -122,12 +123,27 @@ def _file_columns() -> list[sa.Column[object]]:
     return plain
 
 
-files = sa.Table(
-    "dl_files",
+files = sa.Table("dl_files", sa.MetaData(), *_file_columns())
+"""The view of all loads' files."""
+
+
+heap = sa.Table(
+    HEAP,
     metadata,
     *_file_columns(),
-    postgresql_partition_by="LIST (load_id)",
+    sa.Index("dl_files_heap_path", "load_id", "path_key"),
+    sa.Index("dl_files_heap_partition", "load_id", "partition_id", "removed_version"),
 )
+"""The files of all small loads."""
+
+loads = sa.Table(
+    "dl_loads",
+    metadata,
+    sa.Column("load_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("run_key", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+"""Loads that may have rows: from before the first until after the last is removed."""
 
 
 def load_files(load_id: int, **options: Any) -> sa.Table:
@@ -147,6 +163,7 @@ partitions = sa.Table(
     sa.Column("num_files", sa.BigInteger, nullable=False),
     sa.Column("total_bytes", sa.BigInteger, nullable=False),
     sa.Column("emptied_at", sa.BigInteger),
+    sa.Index("dl_partitions_emptied", "load_id", "emptied_at"),
 )
 """Counts are the head's. `emptied_at`: the version that took the last file; null while any is."""
 
@@ -249,6 +266,7 @@ import_runs = sa.Table(
     sa.Column("finished_at", sa.BigInteger),
     sa.Column("error_kind", sa.String(64)),
     sa.Column("error_message", LONG),
+    sa.Index("dl_import_runs_status", "status"),
 )
 
 import_parts = sa.Table(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from deltalakedb.catalog.records import HEAP
+from deltalakedb.catalog.tables import files
 from deltalakedb.log.rows import LIVE
 
 HISTORY_VIEW = """
@@ -15,7 +17,7 @@ JOIN dl_versions v ON v.load_id = h.live_load
 
 SUMMARY_VIEW = """
 SELECT t.table_id, t.namespace, t.name AS table_name, t.location, h.authority, h.head_version,
-       t.known_since, h.num_files, h.total_bytes,
+       h.known_since, h.num_files, h.total_bytes,
        (SELECT count(*) FROM dl_partitions p
         WHERE p.load_id = h.live_load AND p.num_files > 0) AS num_partitions,
        h.updated_at
@@ -49,9 +51,17 @@ WHERE f.removed_version = {LIVE}
 """
 
 
+COLUMNS = ", ".join(c.name for c in files.columns)
+"""Of `dl_files`, in their order; the first is `load_id`."""
+
+SOURCES = (HEAP, "dl_files_large")
+"""Where files are: small loads, and all tables of large ones seen as one."""
+
 VIEWS = {
     "dl_history": HISTORY_VIEW,
     "dl_table_summary": SUMMARY_VIEW,
-    "dl_live_files": live_files_select("dl_files"),
+    "dl_files": " UNION ALL ".join(f"SELECT {COLUMNS} FROM {source}" for source in SOURCES),
+    # Not over dl_files: each branch is to be joined for itself.
+    "dl_live_files": " UNION ALL ".join(map(live_files_select, SOURCES)),
 }
 """Views for people: name to SELECT, in plain SQL that every dialect takes."""

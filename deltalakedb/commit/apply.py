@@ -265,6 +265,7 @@ class _Application:
             self._connection.execute(
                 self._files.update()
                 .where(
+                    f.load_id == self._table.live_load,
                     f.path_key == sa.bindparam("k"),
                     f.path == sa.bindparam("p"),
                     sa.func.coalesce(f.dv_id, "") == sa.bindparam("d"),
@@ -280,7 +281,9 @@ class _Application:
         for chunk in _chunks(keys):
             yield from self._connection.execute(
                 sa.select(f.path_key, f.path, f.dv_id, f.partition_id, f.size).where(
-                    f.path_key.in_(chunk), f.removed_version == LIVE
+                    f.load_id == self._table.live_load,
+                    f.path_key.in_(chunk),
+                    f.removed_version == LIVE,
                 )
             )
 

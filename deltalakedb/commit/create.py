@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.writer import writer_of
 from deltalakedb.catalog.loads import ledger
-from deltalakedb.catalog.loads.swap import TableFacts, index_load, swap
+from deltalakedb.catalog.loads.swap import TableFacts, swap
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.records import load_of
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.heads import Locked, LockedHead
 from deltalakedb.commit.staged import StagedCommit, StagedTable
@@ -20,8 +21,6 @@ from deltalakedb.commit.version import Committed, Version
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.keys import choose_skipping_columns
-
-_INDEXES = (("path_key",), ("partition_id", "added_version"))
 
 
 def create(
@@ -48,9 +47,7 @@ def create(
         workers=0,
     )
     try:
-        with catalog.write() as connection:
-            catalog.dialect.create_load(connection, run.run_key)
-        index_load(catalog, run.run_key, _INDEXES)
+        ledger.begin_load(catalog, run, _load(run))
         return _register(catalog, run, staged, ratifier, url, authority)
     except BaseException as error:
         ledger.fail_run(catalog, run, error)
@@ -60,6 +57,11 @@ def create(
         ):
             raise table_exists(row.full_name) from error
         raise
+
+
+def _load(run: ledger.Run) -> int:
+    """A new table begins in the heap; when it has grown, it moves to a table of its own."""
+    return load_of(run.run_key, heap=True)
 
 
 def table_exists(name: str) -> DeltaLakeError:
@@ -88,7 +90,7 @@ def _register(
             table_key=table_key,
             head_version=-1,
             epoch=1,
-            live_load=run.run_key,
+            live_load=_load(run),
             num_files=0,
             total_bytes=0,
             authority=authority,
@@ -97,7 +99,7 @@ def _register(
             changes_since=-1,
         )
         writer = writer_of(url, connection.connection.dbapi_connection)
-        known = replace(row, table_key=table_key, live_load=run.run_key, authority=authority)
+        known = replace(row, table_key=table_key, live_load=_load(run), authority=authority)
         mine = replace(table, table=known)
         locked = Locked({table_key: head}, ledger.now_ms(), "")
         version = Version(writer, staged, mine, locked, [(row.table_id, 0)])
@@ -139,7 +141,8 @@ def _register(
         catalog,
         run,
         facts,
-        expected_load=None,
+        load_id=_load(run),
+        expected=None,
         summary=summary,
         authority=authority,
         within=first_version,

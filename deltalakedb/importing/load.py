@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from deltalakedb.catalog.loads.ledger import Part, plan_parts
+from deltalakedb.catalog.loads.ledger import Part, begin_load, plan_parts
 from deltalakedb.catalog.loads.swap import index_load
 from deltalakedb.catalog.loads.totals import CHANGE_SCHEMA, sum_changes, write_totals
+from deltalakedb.catalog.records import in_heap, load_of
 from deltalakedb.executor.executor import Executor
 from deltalakedb.importing import tasks
 from deltalakedb.importing.context import Importing, Progress
@@ -27,6 +28,8 @@ from deltalakedb.log.segment import Segment
 from deltalakedb.replay.intervals import commit_times, state_intervals
 
 _BUCKET_BYTES = 2 << 30
+HEAP_ROWS = 5_000
+"""Files and removes up to which a load shares the heap."""
 
 
 @dataclass
@@ -34,6 +37,7 @@ class LoadResult:
     """Totals of a load that is ready for the swap."""
 
     head: HeadFacts
+    load_id: int
     adds: int = 0
     removes: int = 0
     versions: int = 0
@@ -82,14 +86,13 @@ def load(
     changes = [change for summary in summaries for change in summary.state]
     intervals = state_intervals(changes, caps)
     head = head_facts(intervals, segment.head)
-    result = LoadResult(head)
-    result.adds = sum(s.adds for s in summaries)
-    result.removes = sum(s.removes for s in summaries)
+    adds, removes = (sum(getattr(s, n) for s in summaries) for n in ("adds", "removes"))
+    load_id = load_of(run.run_key, heap=adds + removes <= HEAP_ROWS)
+    result = LoadResult(head, load_id, adds, removes)
 
     endings = _resolve(executor, parsed, ranges, len(segment.runs), buckets)
-    to_load = _load_specs(importing, specs, summaries, segment, head)
-    with importing.catalog.write() as connection:
-        importing.catalog.dialect.create_load(connection, run.run_key)
+    to_load = _load_specs(importing, specs, summaries, segment, result)
+    begin_load(importing.catalog, run, load_id)
     state_part = len(ranges)
     plan_parts(
         importing.catalog,
@@ -105,11 +108,12 @@ def load(
     executor.release(parsed)
     _put_state(importing, to_load, state_part, loaded, summaries, segment, result)
     with importing.catalog.write() as connection:
-        write_totals(connection, run.run_key, sum_changes([x.live_changes for x in loaded]))
+        write_totals(connection, load_id, sum_changes([x.live_changes for x in loaded]))
     clock.done("load")
     progress("index", 0, 1, actions)
-    result.indexed = clustered(result.slots, result.adds)
-    index_load(importing.catalog, run.run_key, indexes(result.indexed))
+    if not in_heap(load_id):
+        result.indexed = clustered(result.slots, result.adds)
+        index_load(importing.catalog, load_id, indexes(result.indexed))
     clock.done("index")
     result.stage_seconds = clock.seconds
     progress("index", 1, 1, actions)
@@ -166,8 +170,9 @@ def _load_specs(
     specs: Sequence[ParseSpec],
     summaries: Sequence[Summary],
     segment: Segment,
-    head: HeadFacts,
+    result: LoadResult,
 ) -> list[LoadSpec]:
+    head = result.head
     commits = sorted(t for s in summaries for t in s.times)
     times = dict(zip((c[0] for c in commits), commit_times(commits, head.intervals), strict=True))
     last_run = len(segment.runs) - 1
@@ -176,6 +181,7 @@ def _load_specs(
             parse=spec,
             digest=summary.digest,
             run_key=importing.run.run_key,
+            load_id=result.load_id,
             cap=segment.runs[spec.range.run].last if 0 <= spec.range.run < last_run else None,
             skipping=head.skipping,
             commit_times=tuple(times[t[0]] for t in summary.times),
@@ -209,10 +215,9 @@ def _put_state(
         for spec, summary in zip(specs, summaries, strict=True)
         for commit, time in zip(summary.times, spec.commit_times, strict=True)
     }
-    run_key = importing.run.run_key
-    tables = state_tables(run_key, result.head.intervals, loaded)
-    bare = bare_versions(run_key, segment, times)
+    tables = state_tables(result.load_id, result.head.intervals, loaded)
+    bare = bare_versions(result.load_id, segment, times)
     result.versions = len(times) + bare.num_rows
     filled = {n: t for n, t in {**tables, "dl_versions": bare}.items() if t.num_rows}
     empty = Loaded(part, 0, 0, 0, pa.table({}), CHANGE_SCHEMA.empty_table(), ())
-    tasks.put_part(importing.database, run_key, Prepared(filled, empty))
+    tasks.put_part(importing.database, importing.run.run_key, Prepared(filled, empty))

@@ -206,7 +206,7 @@ class _Import:
                 warnings=(*warnings, *_marks(result)),
                 stage_seconds=result.stage_seconds,
             )
-            swap_ms = self._swapped(run, facts, existing, outcome)
+            swap_ms = self._swapped(run, result.load_id, facts, existing, outcome)
         except BaseException as error:
             abandon(self.catalog, run, error, self.executor, request.spill_root)
             raise
@@ -234,6 +234,7 @@ class _Import:
     def _swapped(
         self,
         run: ledger.Run,
+        load_id: int,
         facts: TableFacts,
         existing: queries.TableRow | None,
         outcome: ImportResult,
@@ -250,15 +251,16 @@ class _Import:
             "live_files": outcome.live_files,
             "seconds": outcome.seconds,
         }
-        expected = existing.live_load if existing else None
 
         def attempt(number: int) -> float:
             if number:
                 # The connection may have died after the commit: then it is done.
                 row = queries.table_at(self.catalog, facts.location)
-                if row is not None and row.live_load == run.run_key:
+                if row is not None and row.live_load == load_id:
                     return 0.0
-            return swap(self.catalog, run, facts, expected_load=expected, summary=summary)
+            return swap(
+                self.catalog, run, facts, load_id=load_id, expected=existing, summary=summary
+            )
 
         return retried(attempt)
 

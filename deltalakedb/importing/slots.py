@@ -38,4 +38,4 @@ def clustered(slots: Sequence[SlotRange], adds: int) -> tuple[int, ...]:
 
 def indexes(slots: Iterable[int]) -> list[tuple[str, ...]]:
     """The columns of a load's indexes; `slots`: those that are indexed."""
-    return [("path_key",), ("partition_id", "added_version"), *((f"lo{s}",) for s in slots)]
+    return [("path_key",), ("partition_id", "removed_version"), *((f"lo{s}",) for s in slots)]

@@ -15,26 +15,26 @@ from deltalakedb.replay.intervals import StateInterval
 
 
 def state_tables(
-    run_key: int, intervals: Sequence[StateInterval], loaded: Sequence[Loaded]
+    load_id: int, intervals: Sequence[StateInterval], loaded: Sequence[Loaded]
 ) -> dict[str, pa.Table]:
     """Rows by table name: the state's intervals, and the partitions of all parts together."""
     tables: dict[str, pa.Table] = {}
     if loaded:
         partitions = rows.settled_partitions(rows.sum_partitions([x.partitions for x in loaded]))
-        tables["dl_partitions"] = rows.with_load(partitions, run_key)
-    for name, values in rows.state_rows(intervals, run_key).items():
+        tables["dl_partitions"] = rows.with_load(partitions, load_id)
+    for name, values in rows.state_rows(intervals, load_id).items():
         tables[name] = pa.Table.from_pylist(values, arrow_schema(name))
     return tables
 
 
-def bare_versions(run_key: int, segment: Segment, times: Mapping[int, int]) -> pa.Table:
+def bare_versions(load_id: int, segment: Segment, times: Mapping[int, int]) -> pa.Table:
     """Rows of `dl_versions` for versions that a checkpoint makes and whose commit is gone.
 
     `times`: of the versions whose commits are there.
     """
     bare = [
         {
-            "load_id": run_key,
+            "load_id": load_id,
             "version": run.base.version,
             "readable": True,
             "commit_time": _bare_time(run.base.version, run.base.modified_ms, times),

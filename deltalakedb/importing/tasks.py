@@ -78,6 +78,7 @@ class LoadSpec:
     parse: ParseSpec
     digest: str
     run_key: int
+    load_id: int
     cap: int | None
     skipping: tuple[SkippingColumn, ...]
     commit_times: tuple[int, ...]
@@ -216,15 +217,15 @@ def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
     state = state.end(endings)
     if spec.cap is not None:
         state = state.capped(spec.cap)
-    files = rows.file_rows(state, spec.run_key, spec.skipping)
+    files = rows.file_rows(state, spec.load_id, spec.skipping)
     partitions = rows.partition_rows(state)
     tables = {
-        load_files_name(spec.run_key): files,
+        load_files_name(spec.load_id): files,
         "dl_versions": rows.version_rows(
-            state.versions, spec.run_key, spec.commit_times, spec.readable
+            state.versions, spec.load_id, spec.commit_times, spec.readable
         ),
-        "dl_change_files": rows.with_load(state.changes, spec.run_key),
-        "dl_other_actions": rows.with_load(state.others, spec.run_key),
+        "dl_change_files": rows.with_load(state.changes, spec.load_id),
+        "dl_other_actions": rows.with_load(state.others, spec.load_id),
     }
     loaded = Loaded(
         part=source.range.index,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import xxhash
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading import commits, queries
 from deltalakedb.log.segment import CommitEntry, LogListing
 from deltalakedb.storage.store import ObjectStore
 
@@ -29,7 +29,7 @@ class KnownCommit:
 
 def known_commits(catalog: Catalog, table: queries.TableRow) -> dict[int, KnownCommit]:
     """The commits of the live load, by version, ascending."""
-    found = queries.commit_fingerprints(catalog, table)
+    found = commits.commit_fingerprints(catalog, table)
     columns = [found.column(n).to_pylist() for n in found.column_names]
     return {
         version: KnownCommit(size, time, digest)

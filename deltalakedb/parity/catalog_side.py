@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.proof import proven, proven_batches
 from deltalakedb.catalog.reading.queries import TableRow, TableState, live_predicate
-from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.records import load_files_name, run_of
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.partition import partition_id
 from deltalakedb.log.rows import file_keys
@@ -47,15 +48,18 @@ class CatalogFiles:
         self._version = version
         self._ids, self._actual = self._partition_ids()
 
-    def _stream(self, sql: str, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    def _stream(self, sql: str, schema: pa.Schema, key: str) -> Iterator[pa.RecordBatch]:
+        table, version = self._table, self._version
         with self._dialect.errors():
-            yield from self._dialect.stream(sql, schema)
+            batches = self._dialect.stream(proven(table, version, schema.names, sql), schema)
+            yield from proven_batches(batches, table, version, key)
 
     def _partitions(self) -> Iterator[pa.RecordBatch]:
         load = self._table.live_load
         return self._stream(
             f"SELECT partition_id, partition_values FROM dl_partitions WHERE load_id = {load}",
             _PARTITIONS,
+            "partition_id",
         )
 
     def _partition_ids(self) -> tuple[Ints, Ints]:
@@ -74,8 +78,9 @@ class CatalogFiles:
             "SELECT f.path, f.dv_id, f.partition_id, f.size, "
             "CASE WHEN f.stats IS NULL THEN 0 ELSE 1 END AS has_stats, f.dv, f.path_key "
             f"FROM {load_files_name(self._table.live_load)} f "
-            f"WHERE {live_predicate(self._version, 'f')}",
+            f"WHERE {live_predicate(self._table, self._version, 'f')}",
             _FILES,
+            "path_key",
         )
 
     def records(self) -> Iterator[tuple[Records, int]]:
@@ -156,7 +161,7 @@ def lost_state(catalog: Catalog, table: TableRow, version: int) -> list[Differen
         Difference(kind, kind, None, "present")
         for kind, source in sources.items()
         if not catalog.reader.rows(
-            f"SELECT 1 FROM {source} WHERE load_id = ? AND {live_predicate(version)}",
+            f"SELECT 1 FROM {source} WHERE load_id = ? AND {live_predicate(table, version)}",
             (table.live_load,),
         )
     ]
@@ -165,7 +170,8 @@ def lost_state(catalog: Catalog, table: TableRow, version: int) -> list[Differen
 def import_checkpoint(catalog: Catalog, table: TableRow) -> str | None:
     """The fingerprint of the newest checkpoint that was there when the live load was imported."""
     found = catalog.reader.rows(
-        "SELECT checkpoint_fingerprint FROM dl_import_runs WHERE run_key = ?", (table.live_load,)
+        "SELECT checkpoint_fingerprint FROM dl_import_runs WHERE run_key = ?",
+        (run_of(table.live_load),),
     )
     return str(found[0][0]) if found and found[0][0] is not None else None
 

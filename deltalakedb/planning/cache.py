@@ -18,8 +18,9 @@ import pyarrow as pa
 
 from deltalakedb import fork
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.proof import proven, proven_batches, proven_rows
 from deltalakedb.catalog.reading.queries import file_schema, live_predicate
-from deltalakedb.catalog.records import TableRow, load_files_name
+from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
 from deltalakedb.config import CacheConfig, EvictionPolicy
 from deltalakedb.planning.cache_file import CacheFile, lists_in, sweep, write_list
 
@@ -130,10 +131,10 @@ class FileCache:
             gone = None if table is None else _gone(catalog, row, base, version)
             if table is not None and gone is not None:
                 yield from _without(table, gone)
-                added = f"added_version > {base} AND {live_predicate(version)}"
-                yield from _from_sql(catalog, row, added, schema)
+                added = f"added_version > {base} AND {live_predicate(row, version)}"
+                yield from _from_sql(catalog, row, version, added, schema)
                 return
-        yield from _from_sql(catalog, row, live_predicate(version), schema)
+        yield from _from_sql(catalog, row, version, live_predicate(row, version), schema)
 
     def _bounded(
         self, batches: Iterator[pa.RecordBatch], row: TableRow
@@ -229,22 +230,29 @@ def cached_columns(row: TableRow) -> tuple[str, ...]:
 
 
 def _from_sql(
-    catalog: LightCatalog, row: TableRow, where: str, schema: pa.Schema
+    catalog: LightCatalog, row: TableRow, version: int, where: str, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     dialect = catalog.reader.dialect
     sql = f"SELECT {', '.join(schema.names)} FROM {load_files_name(row.live_load)} WHERE {where}"
     with dialect.errors():
-        yield from dialect.stream(sql, schema)
+        batches = dialect.stream(proven(row, version, schema.names, sql), schema)
+        yield from proven_batches(batches, row, version, "path")
 
 
 def _gone(
     catalog: LightCatalog, row: TableRow, older: int, version: int
 ) -> set[tuple[str, str | None]] | None:
     """Files (path, deletion vector) of `older` that `version` lacks; None when they are many."""
-    found = catalog.reader.rows(
-        f"SELECT path, dv_id FROM {load_files_name(row.live_load)} "
-        f"WHERE removed_version > {older} AND removed_version <= {version} "
-        f"AND added_version <= {older} LIMIT {_ADVANCED_BY + 1}"
+    # What one version knows, the other must: both are proven.
+    found = proven_rows(
+        catalog.reader,
+        row,
+        version,
+        ("path", "dv_id"),
+        f"SELECT path, dv_id FROM (SELECT path, dv_id FROM {load_files_name(row.live_load)} "
+        f"WHERE {load_condition(row.live_load)}"
+        f"removed_version > {older} AND removed_version <= {version} "
+        f"AND added_version <= {older} LIMIT {_ADVANCED_BY + 1}) gone",
     )
     return None if len(found) > _ADVANCED_BY else {(path, dv) for path, dv in found}
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 import pyarrow as pa
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.reading.queries import file_schema, live_predicate
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -47,19 +49,24 @@ def read_page(
 ) -> Page:
     """The next `size` files of a version after a bookmark, in one indexed question."""
     given = after.given if after is not None else frozenset()
-    where = live_predicate(version)
+    where = live_predicate(table, version)
     if after is not None:
         where += f" AND path_key >= {after.path_key}"
     own = [c for c in FILE_COLUMNS if c != "partition_values"]
     picked = ", ".join(f"p.{c}" if c == "partition_values" else f"f.{c}" for c in FILE_COLUMNS)
     # One row more than wanted tells whether there is another page.
-    rows = catalog.reader.rows(
+    rows = proven_rows(
+        catalog.reader,
+        table,
+        version,
+        (*FILE_COLUMNS, "path_key"),
         f"SELECT {picked}, f.path_key FROM (SELECT path_key, partition_id, {', '.join(own)} "
         f"FROM {load_files_name(table.live_load)} WHERE {where} "
         f"ORDER BY path_key LIMIT {size + len(given) + 1}) f "
         f"JOIN dl_partitions p ON p.load_id = {table.live_load} "
-        "AND p.partition_id = f.partition_id ORDER BY f.path_key"
+        "AND p.partition_id = f.partition_id",
     )
+    rows.sort(key=itemgetter(-1))
     path, dv = FILE_COLUMNS.index("path"), FILE_COLUMNS.index("dv_id")
     fresh = [row for row in rows if not given or (row[path], row[dv]) not in given]
     end = None

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from deltalakedb.catalog.reading.catalog import LightCatalog, PartitionRow, PartitionSet
+from deltalakedb.catalog.reading.proof import proven, proven_batches, proven_rows
 from deltalakedb.catalog.reading.queries import file_schema, live_predicate
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -168,15 +169,15 @@ _tuples: WeakKeyDictionary[PartitionSet, PartitionTuples] = WeakKeyDictionary()
 
 def _partitions(catalog: LightCatalog, request: PlanRequest) -> PartitionSet | None:
     """Those that may pass, where the predicate is about them; all, where all files are told."""
-    load, version = request.table.live_load, request.version
+    table, version = request.table, request.version
     if request.predicate is None:
-        return catalog.partitions(load, version)
+        return catalog.partitions(table, version)
     condition = partition_condition(request.predicate, request.partition_columns)
     if condition is not None:
-        return catalog.partitions(load, version, text_tests(condition))
+        return catalog.partitions(table, version, text_tests(condition))
     if _mentions_partitions(request):
-        return catalog.partitions(load, version)
-    return catalog.kept_partitions(load, version)
+        return catalog.partitions(table, version)
+    return catalog.kept_partitions(table.live_load, version)
 
 
 def _asks_partitions(request: PlanRequest) -> bool:
@@ -241,13 +242,13 @@ def _from_sql(
     matching = group.partitions
     total = request.table.num_files
     counted = total if matching is None else sum(p.num_files for p in matching)
-    where = [live_predicate(request.version)]
+    where = [live_predicate(request.table, request.version)]
     used = "scan"
     filtered_later = matching is not None and len(matching) > _IDS_IN_SQL
     if matching is not None and not filtered_later:
         listed = ", ".join(str(p.partition_id) for p in matching)
         where.append(f"partition_id IN ({listed})")
-        used = "index on (partition_id, added_version)"
+        used = "index on (partition_id, removed_version)"
     bounded = False
     if condition is not None:
         text, bounded = key_sql(condition, slots)
@@ -260,7 +261,8 @@ def _from_sql(
         f"SELECT {', '.join(columns)} FROM {load_files_name(request.table.live_load)} "
         f"WHERE {' AND '.join(where)}"
     )
-    found = _fetch(catalog, sql, columns, few=bounded or condition is not None, counted=counted)
+    few = bounded or condition is not None
+    found = _fetch(catalog, request, sql, columns, few=few, counted=counted)
     if filtered_later:
         assert matching is not None
         ids = np.array([p.partition_id for p in matching], dtype=np.int64)
@@ -269,16 +271,28 @@ def _from_sql(
 
 
 def _fetch(
-    catalog: LightCatalog, sql: str, columns: tuple[str, ...], *, few: bool, counted: int
+    catalog: LightCatalog,
+    request: PlanRequest,
+    sql: str,
+    columns: tuple[str, ...],
+    *,
+    few: bool,
+    counted: int,
 ) -> pa.Table:
     schema = file_schema(columns)
+    table, version = request.table, request.version
     if few or counted <= ROWS_AT_ONCE:
-        rows = catalog.reader.rows(f"{sql} LIMIT {ROWS_AT_ONCE + 1}")
+        names = ", ".join(columns)
+        some = f"SELECT {names} FROM ({sql} LIMIT {ROWS_AT_ONCE + 1}) a"
+        key = columns.index("partition_id")
+        rows = proven_rows(catalog.reader, table, version, columns, some, key=key)
         if len(rows) <= ROWS_AT_ONCE:
             return table_of(rows, schema)
     dialect = catalog.reader.dialect
     with dialect.errors():
-        return pa.Table.from_batches(list(dialect.stream(sql, schema)), schema)
+        batches = dialect.stream(proven(table, version, columns, sql), schema)
+        proven_ones = proven_batches(batches, table, version, "partition_id")
+        return pa.Table.from_batches(list(proven_ones), schema)
 
 
 def _slot_names(condition: KeyExpr, slots: Sequence[Slot]) -> str:
@@ -370,15 +384,15 @@ def _spelled(
 ) -> pa.Array:
     """The partition values of each file; `partitions` has those of all of them."""
     ids = files.column("partition_id")
-    load = request.table.live_load
+    table, version = request.table, request.version
     if not len(ids):
         return column_of([], pa.string())
     try:
         if partitions is None and len(ids) <= _IDS_IN_SQL:
             each = ids.to_pylist()
-            texts = catalog.partition_texts(load, set(each))
+            texts = catalog.partition_texts(table, version, set(each))
             return column_of([texts[i] for i in each], pa.string())
-        return _texts(ids, partitions or catalog.partitions(load, request.version))
+        return _texts(ids, partitions or catalog.partitions(table, version))
     except KeyError:
         raise DeltaLakeError(
             DeltaLakeErrorKind.DATABASE_ERROR,

@@ -11,7 +11,7 @@ from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.partition_counts import partition_counts
 from deltalakedb.catalog.reading.size_classes import size_classes
-from deltalakedb.catalog.records import TableRow, TableState, load_files_name
+from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata, PartitionNames, protocol_of
@@ -142,7 +142,7 @@ class Snapshot:
                 self._catalog, row, self.version, FILE_COLUMNS, ordered=False
             )
             return
-        self._check_load(row, len(self._catalog.partitions(row.live_load, self.version)))
+        self._check_partitions(row, len(self._catalog.partitions(row, self.version)))
         listing = self._request(row, None, FILE_COLUMNS)
         for start in range(0, cached.num_rows, _SLICE):
             found = plan(self._catalog, listing, cached.slice(start, _SLICE))
@@ -153,17 +153,9 @@ class Snapshot:
             return None
         return self._cache.files(self._catalog, row, self.version, build=build)
 
-    def _check_load(self, row: TableRow, partitions: int | None) -> None:
-        """Raises when the load is gone: whoever plans by its partitions alone would find nothing.
-
-        Files are removed before partitions, so a load without any has no files left to ask for.
-        Files that aren't live, such as the tombstones of a checkpoint, need no partition.
-        """
-        if partitions != 0:
-            return
-        files = load_files_name(row.live_load)
-        live = f"added_version <= {self.version:d} AND removed_version > {self.version:d}"
-        if self._catalog.reader.rows(f"SELECT 1 FROM {files} WHERE {live} LIMIT 1"):
+    def _check_partitions(self, row: TableRow, partitions: int | None) -> None:
+        """Raises when the partitions were lost: whoever plans by them would find nothing."""
+        if partitions == 0 and queries.totals_at(self._catalog, row, self.version)[0]:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.DATABASE_ERROR,
                 f"the partitions of table {row.full_name} are gone from the catalog; run "
@@ -228,7 +220,7 @@ class Snapshot:
         def answer(row: TableRow) -> Plan:
             request = self._request(row, parsed, columns)
             found = plan(self._catalog, request, self._cached(row, build=parsed is None))
-            self._check_load(row, found.partitions)
+            self._check_partitions(row, found.partitions)
             return found
 
         return self._held.ask(answer)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading import commits, queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.live import ask_live
 from deltalakedb.catalog.reading.versions import state_to_read
@@ -251,7 +251,7 @@ class Table:
         return self._history(limit)
 
     def _history(self, limit: int | None) -> History:
-        rows = self._ask(lambda row: queries.history(self._catalog, row, limit))
+        rows = self._ask(lambda row: commits.history(self._catalog, row, limit))
         return History(self.name, rows)
 
     def write(self, data: Any, mode: Mode = "error", **options: Any) -> WriteResult:

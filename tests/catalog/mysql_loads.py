@@ -13,6 +13,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.mysql.dialect import MySqlDialect
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.swap import TableFacts, index_load, swap
+from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import files
 from deltalakedb.log.rows import LIVE
@@ -84,8 +85,7 @@ def new_run(catalog: Catalog, parts: int = 1) -> ledger.Run:
         catalog, table_id="t", table_name="t", location="/t", mode="fast", workers=1
     )
     ledger.plan_parts(catalog, run, [ledger.Part(i, 0, 0, 0) for i in range(parts)])
-    with catalog.write() as connection:
-        catalog.dialect.create_load(connection, run.run_key)
+    ledger.begin_load(catalog, run, run.run_key)
     return run
 
 
@@ -99,14 +99,15 @@ def put(catalog: Catalog, run: ledger.Run, rows: pa.Table, part: int = 0) -> boo
     return True
 
 
-def finish(catalog: Catalog, run: ledger.Run, name: str, expected_load: int | None = None) -> None:
+def finish(catalog: Catalog, run: ledger.Run, name: str) -> None:
     """Index the load and make it the table's live one."""
-    index_load(catalog, run.run_key, [("path_key",), ("partition_id", "added_version")])
+    index_load(catalog, run.run_key, [("path_key",), ("partition_id", "removed_version")])
+    location = f"/{name}"
     facts = TableFacts(
         table_id=f"00000000-0000-0000-0000-{int(re.sub('[^0-9]', '', name) or 0):012}",
         namespace="",
         name=name,
-        location=f"/{name}",
+        location=location,
         log_location=f"/{name}/_delta_log",
         mode="fast",
         head_version=0,
@@ -116,7 +117,8 @@ def finish(catalog: Catalog, run: ledger.Run, name: str, expected_load: int | No
         skipping="[]",
         unreadable_features="",
     )
-    swap(catalog, run, facts, expected_load=expected_load, summary={})
+    expected = queries.table_at(catalog, location)
+    swap(catalog, run, facts, load_id=run.run_key, expected=expected, summary={})
 
 
 def read(catalog: Catalog, load_id: int, where: str = "1 = 1", **options: Any) -> pa.Table:

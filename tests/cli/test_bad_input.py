@@ -40,6 +40,7 @@ def is_empty(database: Path) -> bool:
         if any(name.startswith("dl_files_l") for name in names):
             return False
         tables = ("dl_tables", "dl_versions", "dl_partitions", "dl_import_parts", "dl_metadata")
+        tables += ("dl_files_heap", "dl_loads")
         counts = [connection.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in tables]
         return not any(counts)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from deltalakedb.catalog.tables import LOAD_TABLES, files, import_parts
+from deltalakedb.catalog.tables import LOAD_TABLES, files, import_parts, loads
 from deltalakedb.uri import parse_database
 from tests.log.made_logs import write_commit
 from tests.replay.generated import Key, Log, naive
@@ -128,16 +128,20 @@ def left_over(database: str) -> dict[str, Sequence[int]]:
     with reading(database) as connection:
         live = set(connection.scalars(sa.text("SELECT live_load FROM dl_heads")))
         found: dict[str, Sequence[int]] = {}
-        columns = [(t.name, "load_id") for t in LOAD_TABLES] + [(import_parts.name, "run_key")]
+        columns = [(t.name, "load_id") for t in (*LOAD_TABLES, loads)] + [
+            (import_parts.name, "run_key")
+        ]
         for name, column in columns:
-            loads = set(connection.scalars(sa.text(f"SELECT DISTINCT {column} FROM {name}")))
-            found[name] = sorted(loads - live)
+            ids = set(connection.scalars(sa.text(f"SELECT DISTINCT {column} FROM {name}")))
+            found[name] = sorted(ids - live - {abs(load) for load in live})
         tables = [
             int(match[1])
             for name in sa.inspect(connection).get_table_names()
             if (match := re.fullmatch(r"dl_files_l(\d+)", name))
         ]
         found["dl_files"] = sorted(set(tables) - live)
+        shared = sa.text("SELECT DISTINCT load_id FROM dl_files_heap")
+        found["dl_files_heap"] = sorted(set(connection.scalars(shared)) - live)
     return {name: loads for name, loads in found.items() if loads}
 
 

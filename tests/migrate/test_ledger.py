@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.ledger import Part, Run
 from deltalakedb.catalog.loads.swap import TableFacts, swap
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.records import TableRow, run_of
 from deltalakedb.catalog.tables import partitions
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import executor_of
@@ -36,18 +39,20 @@ def begin(catalog: Catalog, location: str) -> Run:
     run = ledger.start_run(
         catalog, table_id="i", table_name="t", location=location, mode="fast", workers=0
     )
+    ledger.begin_load(catalog, run, run.run_key)
     with catalog.write() as connection:
-        catalog.dialect.create_load(connection, run.run_key)
         values = {"partition_id": 1, "partition_values": "{}", "num_files": 1, "total_bytes": 1}
         connection.execute(partitions.insert().values(load_id=run.run_key, **values))
     ledger.plan_parts(catalog, run, [Part(0, 0, 0, 1)])
     return run
 
 
-def test_only_runs_of_the_own_location_are_taken_for_dead(catalog: Catalog) -> None:
+def test_only_runs_of_the_own_location_are_taken_for_dead(
+    catalog: Catalog, catalog_url: str
+) -> None:
     mine, others = begin(catalog, "/mine"), begin(catalog, "/others")
     assert ledger.clean_up(catalog, "/mine") == [mine.run_key]
-    url = catalog.reader.url.reveal()
+    url = catalog_url
     assert set(map(tuple, left_over(url).values())) == {(others.run_key,)}
     assert [(r["status"], r["error_kind"]) for r in runs(url)] == [
         ("failed", "died"),
@@ -68,7 +73,7 @@ def test_the_live_load_is_never_removed(tmp_path: Path, catalog_url: str) -> Non
             ledger.remove_load(catalog, live)
         assert caught.value.kind is DeltaLakeErrorKind.CONCURRENCY_ERROR
         # The answer to the last COMMIT was lost, and the run is given up although it succeeded.
-        run = Run(live, runs(catalog_url)[0]["run_id"], "i")
+        run = Run(run_of(live), runs(catalog_url)[0]["run_id"], "i")
         ledger.fail_run(catalog, run, RuntimeError("no answer"))
     assert runs(catalog_url)[0]["status"] == "succeeded"
     with engine(catalog_url).connect() as connection:
@@ -122,34 +127,46 @@ def facts(**changed: Any) -> TableFacts:
     return TableFacts(**(known | rest | counts | texts | changed))
 
 
+def swap_in(catalog: Catalog, run: Run, expected: TableRow | None) -> float:
+    return swap(catalog, run, facts(), load_id=run.run_key, expected=expected, summary={})
+
+
 def test_a_swap_wants_all_parts(catalog: Catalog) -> None:
     run = begin(catalog, "/mine")
     with pytest.raises(DeltaLakeError, match="aren't loaded"):
-        swap(catalog, run, facts(), expected_load=None, summary={})
+        swap_in(catalog, run, None)
     claim(catalog, run)
-    assert swap(catalog, run, facts(), expected_load=None, summary={}) > 0
+    assert swap_in(catalog, run, None) > 0
 
 
 def test_a_swap_wants_the_load_that_it_began_with(catalog: Catalog) -> None:
     first, second = begin(catalog, "/mine"), begin(catalog, "/mine")
     for run in (first, second):
         claim(catalog, run)
-    swap(catalog, first, facts(), expected_load=None, summary={})
-    for expected in (None, second.run_key):
+    swap_in(catalog, first, None)
+    row = queries.find_table(catalog, "t")
+    for expected in (
+        None,
+        replace(row, live_load=second.run_key),
+        replace(row, head_version=7),
+        replace(row, epoch=2),
+    ):
         with pytest.raises(DeltaLakeError) as caught:
-            swap(catalog, second, facts(), expected_load=expected, summary={})
+            swap_in(catalog, second, expected)
         assert caught.value.kind is DeltaLakeErrorKind.CONCURRENCY_ERROR
         assert "another import" in caught.value.message
-    swap(catalog, second, facts(), expected_load=first.run_key, summary={})
+    swap_in(catalog, second, row)
 
 
-def test_a_swap_of_a_load_that_was_cleaned_up_changes_nothing(catalog: Catalog) -> None:
+def test_a_swap_of_a_load_that_was_cleaned_up_changes_nothing(
+    catalog: Catalog, catalog_url: str
+) -> None:
     run = begin(catalog, "/mine")
     claim(catalog, run)
     ledger.clean_up(catalog, "/mine")
     with pytest.raises(DeltaLakeError):
-        swap(catalog, run, facts(), expected_load=None, summary={})
-    url = catalog.reader.url.reveal()
+        swap_in(catalog, run, None)
+    url = catalog_url
     with engine(url).connect() as connection:
         assert connection.execute(sa.text("SELECT * FROM dl_tables")).all() == []
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading.queries import find_table
+from deltalakedb.catalog.records import load_files_name
 from deltalakedb.importing.run import import_table
 from deltalakedb.parity.run import diff_table
 from tests.parity.logs import Log
@@ -65,7 +66,7 @@ def _imported(source: Log, database: str, kind: str) -> str:
 def _tamper(database: str, table_id: str, sql: str) -> None:
     with Catalog(database) as catalog:
         load = find_table(catalog, table_id).live_load
-        statement = sql.format(files=f"dl_files_l{load}", load=load)
+        statement = sql.format(files=load_files_name(load), load=load)
         with catalog.write() as connection:
             assert connection.execute(sa.text(statement.replace(":", "\\:"))).rowcount > 0
 

@@ -54,9 +54,9 @@ def test_files_with_one_key_are_neither_lost_nor_doubled(tmp_path: Path) -> None
     table = made.open()
     with sqlite3.connect(tmp_path / "catalog.sqlite") as database:
         # As if the hashes of eleven files had met.
-        database.execute("UPDATE dl_files_l1 SET path_key = rowid WHERE rowid <= 5")
-        database.execute("UPDATE dl_files_l1 SET path_key = 9 WHERE rowid > 5 AND rowid <= 16")
-        database.execute("UPDATE dl_files_l1 SET path_key = rowid WHERE rowid > 16")
+        database.execute("UPDATE dl_files_heap SET path_key = rowid WHERE rowid <= 5")
+        database.execute("UPDATE dl_files_heap SET path_key = 9 WHERE rowid > 5 AND rowid <= 16")
+        database.execute("UPDATE dl_files_heap SET path_key = rowid WHERE rowid > 16")
     for size in (1, 2, 3, 7, 11, 19, 20):
         found = paths(table.snapshot().file_pages(size))
         assert len(found) == len(set(found)) == 20, size

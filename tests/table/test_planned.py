@@ -233,7 +233,7 @@ def test_explain_tells_what_each_step_left(by_sql: Snapshot, by_cache: Snapshot)
     assert left == sorted(left, key=lambda files: -(files or 0))
     assert left[-1] == explained.planned_files < (left[0] or 0) < explained.num_files == 270
     assert "1 of 30 partitions" in explained.steps[0].detail
-    assert "index on (partition_id, added_version)" in explained.steps[1].detail
+    assert "index on (partition_id, removed_version)" in explained.steps[1].detail
     text = str(explained)
     assert text.splitlines()[0].startswith(f"sales version 20: {left[-1]:,} of 270 files in ")
     assert explained.to_json()["steps"][2]["files"] == explained.planned_files

@@ -172,6 +172,19 @@ class Dialect(ABC):
         table = load_files_name(load_id)
         return [f"CREATE INDEX {table}_{'_'.join(c)} ON {table} ({', '.join(c)})" for c in columns]
 
+    def replace_index_statements(
+        self, connection: sa.Connection, load_id: int, old: Sequence[str], new: Sequence[str]
+    ) -> list[str]:
+        """Index a loaded table by `new` instead of `old`; nothing where that is done."""
+        if not self._has_index(connection, load_id, old):
+            return []
+        name = f"{load_files_name(load_id)}_{'_'.join(old)}"
+        return [*self.index_ddl(load_id, [new]), f"DROP INDEX {name}"]
+
+    def _has_index(self, connection: sa.Connection, load_id: int, columns: Sequence[str]) -> bool:
+        indexes = sa.inspect(connection).get_indexes(load_files_name(load_id))
+        return any(index["column_names"] == list(columns) for index in indexes)
+
     def drop_view_statements(self, connection: sa.Connection) -> list[str]:
         """Before the tables under the views are altered: views that must not stand then."""
         return [f"DROP VIEW IF EXISTS {name}" for name in reversed(VIEWS)]

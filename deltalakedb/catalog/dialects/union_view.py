@@ -1,4 +1,4 @@
-"""`dl_files` where the database has no partitions we could use: a view over the loads' tables."""
+"""The files of large loads where the database has no partitions: a view over their tables."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from collections.abc import Sequence
 
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import files
-
-COLUMNS = ", ".join(c.name for c in files.columns)
-"""Of the view, in their order; the first is `load_id`."""
 
 
 def files_select(load_id: int) -> str:

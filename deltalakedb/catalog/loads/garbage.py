@@ -11,6 +11,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.leases import Lease, acquire
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.swap import lease_name
+from deltalakedb.catalog.records import run_of
 from deltalakedb.catalog.tables import import_parts, import_runs
 
 
@@ -91,17 +92,21 @@ def _dead_loads(catalog: Catalog, dead_runs: Sequence[int]) -> list[DeadLoad]:
     found = ledger.dead_loads(catalog, dead_runs)
     if not found:
         return []
+    runs = [run_of(load_id) for load_id in found]
     with catalog.read() as connection:
         names = connection.execute(
             sa.select(import_runs.c.run_key, import_runs.c.table_name).where(
-                import_runs.c.run_key.in_(found)
+                import_runs.c.run_key.in_(runs)
             )
         ).all()
         rows = connection.execute(
             sa.select(import_parts.c.run_key, sa.func.sum(import_parts.c.file_rows))
-            .where(import_parts.c.run_key.in_(found))
+            .where(import_parts.c.run_key.in_(runs))
             .group_by(import_parts.c.run_key)
         ).all()
     name_of = {row.run_key: row.table_name for row in names}
     rows_of = {key: int(count or 0) for key, count in rows}
-    return [DeadLoad(i, name_of.get(i, "?"), rows_of.get(i, 0)) for i in found]
+    return [
+        DeadLoad(load_id, name_of.get(run, "?"), rows_of.get(run, 0))
+        for load_id, run in zip(found, runs, strict=True)
+    ]

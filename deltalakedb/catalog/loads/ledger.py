@@ -12,7 +12,16 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.leases import Lease
-from deltalakedb.catalog.tables import LOAD_TABLES, heads, import_parts, import_runs, tables
+from deltalakedb.catalog.records import in_heap, run_of
+from deltalakedb.catalog.tables import (
+    LOAD_TABLES,
+    heads,
+    heap,
+    import_parts,
+    import_runs,
+    loads,
+    tables,
+)
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 
@@ -72,6 +81,16 @@ def start_run(
         key = result.inserted_primary_key
     assert key is not None
     return Run(int(key[0]), run_id, table_id, lease)
+
+
+def begin_load(catalog: Catalog, run: Run, load_id: int) -> None:
+    """Record a load before its first row, and make its own table if it is to have one."""
+    with catalog.write() as connection:
+        connection.execute(
+            loads.insert().values(load_id=load_id, run_key=run.run_key, created_at=now_ms())
+        )
+        if not in_heap(load_id):
+            catalog.dialect.create_load(connection, load_id)
 
 
 def plan_parts(catalog: Catalog, run: Run, parts: list[Part]) -> None:
@@ -141,7 +160,12 @@ def fail_run(catalog: Catalog, run: Run, error: BaseException) -> None:
             )
         )
     if failed.rowcount == 1:
-        remove_load(catalog, run.run_key)
+        with catalog.read() as connection:
+            made = list(
+                connection.scalars(sa.select(loads.c.load_id).where(loads.c.run_key == run.run_key))
+            )
+        for load_id in made:
+            remove_load(catalog, load_id)
 
 
 def clean_up(catalog: Catalog, location: str | None = None) -> list[int]:
@@ -171,21 +195,23 @@ def end_dead_runs(catalog: Catalog, location: str) -> None:
 
 
 def dead_loads(catalog: Catalog, ended: Collection[int] = ()) -> list[int]:
-    """Loads with rows or a files table that are neither live nor of a running import.
+    """Loads that are neither live nor of a running import.
 
     `ended`: runs that say `running` and are known to be dead.
     """
+    query = (
+        sa.select(loads.c.load_id, import_runs.c.run_key)
+        .outerjoin(heads, heads.c.live_load == loads.c.load_id)
+        .outerjoin(
+            import_runs,
+            sa.and_(import_runs.c.run_key == loads.c.run_key, import_runs.c.status == "running"),
+        )
+        .where(heads.c.live_load.is_(None))
+        .order_by(loads.c.load_id)
+    )
     with catalog.read() as connection:
-        found = set(catalog.dialect.load_ids(connection))
-        # A question by key for each run, not one over all rows: those are millions.
-        for column in (import_parts.c.run_key, *(t.c.load_id for t in LOAD_TABLES)):
-            has_rows = sa.exists().where(column == import_runs.c.run_key)
-            found |= set(connection.scalars(sa.select(import_runs.c.run_key).where(has_rows)))
-        # In this order: a run that begins or swaps between two of these questions is kept.
-        running = sa.select(import_runs.c.run_key).where(import_runs.c.status == "running")
-        kept = set(connection.scalars(running)) - set(ended)
-        kept |= set(connection.scalars(sa.select(heads.c.live_load)))
-    return sorted(found - kept)
+        found = connection.execute(query).all()
+    return [load_id for load_id, running in found if running is None or running in ended]
 
 
 def remove_unless_read(catalog: Catalog, load_id: int) -> bool:
@@ -202,8 +228,8 @@ def remove_unless_read(catalog: Catalog, load_id: int) -> bool:
 def remove_load(catalog: Catalog, load_id: int) -> None:
     """Remove a load's rows everywhere. Raises TIMEOUT_ERROR while somebody reads its files.
 
-    The ledger goes first, so that a late worker finds none; the files go before what is joined
-    to them, so that whoever still asks for them fails rather than finds fewer.
+    The load isn't live, so that whoever asks for its files finds that out, and asks anew. The
+    ledger goes first, so that a late worker finds none.
     """
     with catalog.write() as connection:
         live = (
@@ -217,9 +243,13 @@ def remove_load(catalog: Catalog, load_id: int) -> None:
                 f"load {load_id} is what table {table_id} shows, so it isn't removed",
                 table_id=table_id,
             )
-        connection.execute(import_parts.delete().where(import_parts.c.run_key == load_id))
-    with catalog.dialect.errors():
-        catalog.dialect.drop_load(catalog.engine, load_id)
+        connection.execute(import_parts.delete().where(import_parts.c.run_key == run_of(load_id)))
+    if not in_heap(load_id):
+        with catalog.dialect.errors():
+            catalog.dialect.drop_load(catalog.engine, load_id)
     with catalog.write() as connection:
+        if in_heap(load_id):
+            connection.execute(heap.delete().where(heap.c.load_id == load_id))
         for table in LOAD_TABLES:
             connection.execute(table.delete().where(table.c.load_id == load_id))
+        connection.execute(loads.delete().where(loads.c.load_id == load_id))

@@ -11,9 +11,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.commit_tables import mirror
+from deltalakedb.catalog.commit_tables import mirror, outbox
 from deltalakedb.catalog.leases import Lease, acquire
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms, unloaded_parts
+from deltalakedb.catalog.records import TableRow, in_heap
 from deltalakedb.catalog.table_name import full_name
 from deltalakedb.catalog.tables import heads, tables
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -87,19 +88,22 @@ def swap(
     run: Run,
     facts: TableFacts,
     *,
-    expected_load: int | None,
+    load_id: int,
+    expected: TableRow | None,
     summary: dict[str, Any],
     authority: str = "log",
     within: Callable[[sa.Connection, int], None] | None = None,
 ) -> float:
-    """Make run's load the live one; returns how long the transaction took, in milliseconds.
+    """Make a load of the run the live one; returns how long the transaction took, in ms.
 
-    `expected_load`: the load that was live when the run began, None for a new table. Raises
-    CONCURRENCY_ERROR when it is another by now; nothing is changed then. A new table gets
-    `authority`; `within` is called in its transaction, with the table's key.
+    `expected`: the table as it was when the run began, None for a new one. Raises
+    CONCURRENCY_ERROR when head, load or epoch are others by now, or commits wait to be published:
+    the new load lacks what came since. Nothing is changed then. A new table gets `authority`;
+    `within` is called in its transaction, with the table's key.
     """
-    with catalog.dialect.errors():
-        catalog.dialect.prepare_attach(run.run_key)
+    if not in_heap(load_id):
+        with catalog.dialect.errors():
+            catalog.dialect.prepare_attach(load_id)
     with catalog.write() as connection:
         started = time.perf_counter()
         missing = unloaded_parts(connection, run)
@@ -109,29 +113,30 @@ def swap(
                 f"parts {missing[:5]} of import run {run.run_id} aren't loaded; run it again",
                 run_id=run.run_id,
             )
-        finish_run(connection, run, load_id=run.run_key, **summary)
+        finish_run(connection, run, load_id=load_id, **summary)
         of_table = sa.select(tables.c.table_key).where(tables.c.table_id == facts.table_id)
         current = connection.execute(
             catalog.dialect.for_update(
                 sa.select(heads).where(heads.c.table_key == connection.scalar(of_table))
             )
         ).first()
-        if (current.live_load if current else None) != expected_load:
+        if _place(current) != _place(expected):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"table {facts.full_name} was changed by another import meanwhile; run this one "
-                "again",
+                f"table {facts.full_name} was changed by another import or commit meanwhile; "
+                "run this one again",
                 table_id=facts.table_id,
             )
-        catalog.dialect.attach_load(connection, run.run_key)
-        head = _head(facts) | {"live_load": run.run_key}
+        if not in_heap(load_id):
+            catalog.dialect.attach_load(connection, load_id)
+        head = _head(facts) | {"live_load": load_id}
         try:
             if current is None:
                 key = _insert(connection, facts, head | {"authority": authority})
                 if within is not None:
                     within(connection, key)
             else:
-                _update(connection, facts, head, current.table_key)
+                _update(connection, facts, head, current)
         except sa.exc.IntegrityError:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.TABLE_EXISTS,
@@ -140,6 +145,24 @@ def swap(
                 table=facts.full_name,
             ) from None
     return (time.perf_counter() - started) * 1000
+
+
+def refuse_unpublished(connection: sa.Connection, table_key: int, name: str) -> None:
+    """Raises CONCURRENCY_ERROR while commits of a table wait to be published: a log lacks them."""
+    waiting = sa.select(sa.func.count(), sa.func.min(outbox.c.version))
+    count, first = connection.execute(waiting.where(outbox.c.table_key == table_key)).one()
+    if count:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONCURRENCY_ERROR,
+            f"{count} commits of table {name} from version {first} on are not in its log yet, "
+            "and an import from the log would lose them; publish them first, then run again",
+            table=name,
+            version=first,
+        )
+
+
+def _place(row: TableRow | sa.Row[Any] | None) -> tuple[int, int, int] | None:
+    return None if row is None else (row.head_version, row.live_load, row.epoch)
 
 
 def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> int:
@@ -158,11 +181,22 @@ def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) 
 
 
 def _update(
-    connection: sa.Connection, facts: TableFacts, head: dict[str, Any], table_key: int
+    connection: sa.Connection, facts: TableFacts, head: dict[str, Any], current: sa.Row[Any]
 ) -> None:
-    connection.execute(
-        tables.update().where(tables.c.table_key == table_key).values(**_values(facts))
-    )
+    table_key, values = current.table_key, _values(facts)
+    refuse_unpublished(connection, table_key, facts.full_name)
+    if facts.head_version < current.head_version:
+        # The log was set back. Its versions will be others than those that were known before.
+        head["epoch"] = current.epoch + 1
+    if facts.head_version != current.head_version:
+        values["changes_since"] = facts.head_version
+    if current.authority == "log":
+        connection.execute(
+            mirror.update()
+            .where(mirror.c.table_key == table_key)
+            .values(published_version=facts.head_version, durable_version=facts.head_version)
+        )
+    connection.execute(tables.update().where(tables.c.table_key == table_key).values(**values))
     connection.execute(heads.update().where(heads.c.table_key == table_key).values(**head))
 
 
@@ -175,7 +209,6 @@ def _values(facts: TableFacts) -> dict[str, Any]:
         "location_hash": location_hash(facts.location),
         "log_location": facts.log_location,
         "mode": facts.mode,
-        "known_since": facts.known_since,
         "skipping": facts.skipping,
         "unreadable_features": facts.unreadable_features,
     }
@@ -184,6 +217,7 @@ def _values(facts: TableFacts) -> dict[str, Any]:
 def _head(facts: TableFacts) -> dict[str, Any]:
     return {
         "head_version": facts.head_version,
+        "known_since": facts.known_since,
         "num_files": facts.num_files,
         "total_bytes": facts.total_bytes,
         "updated_at": now_ms(),

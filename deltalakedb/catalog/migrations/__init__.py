@@ -57,7 +57,8 @@ def alter_loads(dialect: Dialect, engine: sa.Engine) -> None:
         return
     for load_id in loads:
         with dialect.begin(engine) as connection:
-            dialect.alter_load(connection, load_id, list(_load_statements(since, load_id)))
+            steps = list(_load_statements(dialect, connection, since, load_id))
+            dialect.alter_load(connection, load_id, steps)
     with dialect.begin(engine) as connection:
         connection.execute(
             sa.text("DELETE FROM dl_settings WHERE name = :name"), {"name": _PENDING}
@@ -80,7 +81,9 @@ def statements(dialect: Dialect, engine: sa.Engine, before: str) -> str:
         command.upgrade(_config(dialect, connection, printed), f"{before}:head", sql=True)
         loads = dialect.load_ids(connection)
         views = dialect.view_statements(connection)
-    for_loads = [s for load_id in loads for s in _load_statements(before, load_id)]
+        for_loads = [
+            s for load_id in loads for s in _load_statements(dialect, connection, before, load_id)
+        ]
     return printed.getvalue() + "".join(f"\n{s.strip()};\n" for s in (*views, *for_loads))
 
 
@@ -92,14 +95,16 @@ def _note_pending(connection: sa.Connection, before: str) -> None:
         )
 
 
-def _load_statements(since: str, load_id: int) -> Iterator[str]:
+def _load_statements(
+    dialect: Dialect, connection: sa.Connection, since: str, load_id: int
+) -> Iterator[str]:
     from alembic.script import ScriptDirectory
 
     scripts: ScriptDirectory = ScriptDirectory(str(Path(__file__).parent))
     for script in reversed(list(scripts.iterate_revisions("head", since))):
         step = getattr(script.module, "load_statements", None)
         if step is not None:
-            yield from step(load_id)
+            yield from step(dialect, connection, load_id)
 
 
 def _config(

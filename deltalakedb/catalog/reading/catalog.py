@@ -9,7 +9,8 @@ from typing import NamedTuple, NoReturn
 from deltalakedb import fork
 from deltalakedb.catalog.dialects.reader import Reader
 from deltalakedb.catalog.dialects.readers import reader_of
-from deltalakedb.catalog.records import TextTest
+from deltalakedb.catalog.reading.proof import proven_rows
+from deltalakedb.catalog.records import TableRow, TextTest
 from deltalakedb.database_url import DatabaseUrl
 
 
@@ -48,7 +49,8 @@ class LightCatalog:
     def __init__(self, database: DatabaseUrl) -> None:
         self.reader: Reader = reader_of(database)
         self._catalog_id: str | None = None
-        self._partitions: tuple[tuple[int, int], PartitionSet] | None = None
+        self._partitions: tuple[int, int, int, PartitionSet] | None = None
+        """Of a load, from which version on to which, what `partitions` found."""
         self._sifted: int | None = None
         self._lock = fork.Lock()
 
@@ -74,43 +76,62 @@ class LightCatalog:
         """What `partitions` would give without a question to the database."""
         with self._lock:
             kept = self._partitions
-        same = kept is not None and kept[0][0] == load_id and kept[0][1] >= version
-        return kept[1] if kept is not None and same else None
+        if kept is None:
+            return None
+        load, oldest, newest, found = kept
+        return found if load == load_id and oldest <= version <= newest else None
 
-    def partition_texts(self, load_id: int, ids: Collection[int]) -> dict[int, str]:
+    def partition_texts(
+        self, table: TableRow, version: int, ids: Collection[int]
+    ) -> dict[int, str]:
         """The partition values of a few partitions, by id; those that aren't there are left out."""
-        found = self.reader.rows(
+        found = proven_rows(
+            self.reader,
+            table,
+            version,
+            ("partition_id", "partition_values"),
             "SELECT partition_id, partition_values FROM dl_partitions "
             f"WHERE load_id = ? AND partition_id IN ({', '.join(map(str, ids))})",
-            (load_id,),
+            (table.live_load,),
         )
         return dict(found)
 
     def partitions(
-        self, load_id: int, version: int, tests: Sequence[TextTest] = ()
+        self, table: TableRow, version: int, tests: Sequence[TextTest] = ()
     ) -> PartitionSet:
-        """Partition tuples that a load has had up to `version` or later; at least those that pass.
+        """Partition tuples of which the live load may have files at `version`, and that pass.
 
-        The first time it is only those, which are few of many. After that it is all of them, and
-        they are kept: tuples are only ever added, so an answer that is as new serves.
+        Those that were emptied before are left out. The first time it is only those that pass,
+        which are few of many. After that it is all of them, and they are kept: what wasn't empty
+        at one version serves for newer ones too, as far as the answer is as new.
         """
+        load_id = table.live_load
         kept = self.kept_partitions(load_id, version)
         if kept is not None:
             return kept
         if tests and self._sifted != load_id:
             self._sifted = load_id
-            return self._passing(load_id, tests)
-        rows = self.reader.rows(
-            "SELECT partition_id, partition_values, num_files, total_bytes "
-            "FROM dl_partitions WHERE load_id = ?",
-            (load_id,),
+            return self._passing(table, version, tests)
+        with self._lock:
+            known = self._partitions
+        same = known is not None and known[0] == load_id
+        oldest = min(version, known[1]) if known is not None and same else version
+        columns = PartitionRow._fields
+        picked = f"SELECT {', '.join(columns)} FROM dl_partitions WHERE load_id = ?"
+        rows = proven_rows(
+            self.reader,
+            table,
+            version,
+            columns,
+            f"{picked} AND emptied_at IS NULL UNION ALL {picked} AND emptied_at > {oldest}",
+            (load_id, load_id),
         )
         found = PartitionSet(list(map(PartitionRow._make, rows)))
         with self._lock:
-            self._partitions = ((load_id, version), found)
+            self._partitions = (load_id, oldest, version, found)
         return found
 
-    def _passing(self, load_id: int, tests: Sequence[TextTest]) -> PartitionSet:
+    def _passing(self, table: TableRow, version: int, tests: Sequence[TextTest]) -> PartitionSet:
         conditions, patterns = [], []
         for like, unless in tests:
             alternatives = ["partition_values LIKE ? ESCAPE '!'"] * len(like)
@@ -118,13 +139,20 @@ class LightCatalog:
                 alternatives.append("partition_values NOT LIKE ? ESCAPE '!'")
             conditions.append(f"({' OR '.join(alternatives)})")
             patterns += [*like, *([] if unless is None else [unless])]
-        count = "SELECT count(*) FROM dl_partitions WHERE load_id = ?"
-        rows = self.reader.rows(
-            f"SELECT partition_id, partition_values, num_files, total_bytes, ({count}) "
-            f"FROM dl_partitions WHERE load_id = ? AND {' AND '.join(conditions)}",
-            (load_id, load_id, *patterns),
+        load_id = table.live_load
+        filled = f"load_id = {load_id} AND (emptied_at IS NULL OR emptied_at > {version})"
+        count = f"SELECT count(*) FROM dl_partitions WHERE {filled}"
+        columns = (*PartitionRow._fields, "total")
+        rows = proven_rows(
+            self.reader,
+            table,
+            version,
+            columns,
+            f"SELECT {', '.join(PartitionRow._fields)}, ({count}) "
+            f"FROM dl_partitions WHERE {filled} AND {' AND '.join(conditions)}",
+            patterns,
         )
-        total = rows[0][4] if rows else self.reader.rows(count, (load_id,))[0][0]
+        total = rows[0][-1] if rows else self.reader.rows(count)[0][0]
         return PartitionSet([PartitionRow(*row[:4]) for row in rows], total)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.reading.queries import Readable, live_predicate
 from deltalakedb.catalog.records import TableRow, load_files_name
 
@@ -23,11 +24,15 @@ def partition_counts(
         )
         if found or not table.num_files:
             return found
-    counted = catalog.reader.rows(
+    counted = proven_rows(
+        catalog.reader,
+        table,
+        version,
+        ("partition_values", "files", "bytes"),
         "SELECT p.partition_values, c.files, c.bytes FROM (SELECT partition_id, "
         "count(*) AS files, coalesce(sum(size), 0) AS bytes "
         f"FROM {load_files_name(table.live_load)} "
-        f"WHERE {live_predicate(version)} GROUP BY partition_id) c "
+        f"WHERE {live_predicate(table, version)} GROUP BY partition_id) c "
         "JOIN dl_partitions p ON p.load_id = ? AND p.partition_id = c.partition_id",
         (table.live_load,),
     )

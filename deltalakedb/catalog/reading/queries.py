@@ -7,11 +7,13 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from deltalakedb.catalog.reading.proof import proven, proven_batches, proven_rows
 from deltalakedb.catalog.records import (
     HEAD_COLUMNS,
     TABLE_COLUMNS,
     TableRow,
     TableState,
+    load_condition,
     load_files_name,
 )
 from deltalakedb.catalog.schema_version import check_schema_version
@@ -179,12 +181,14 @@ def state_at(
 
     `small` leaves transactions and domains out: planning doesn't need them.
     """
-    reader = catalog.reader
     where = "load_id = ? AND added_version <= ? AND removed_version > ?"
     params = (table.live_load, version, version)
 
     def held(columns: tuple[str, ...], source: str) -> list[tuple[Any, ...]]:
-        return reader.rows(f"SELECT {', '.join(columns)} FROM {source} WHERE {where}", params)
+        picked = ("added_version", *columns)
+        select = f"SELECT {', '.join(picked)} FROM {source} WHERE {where}"
+        found = proven_rows(catalog.reader, table, version, picked, select, params)
+        return [row[1:] for row in found]
 
     txns = [] if small else held(("app_id", "version", "last_updated"), "dl_txns")
     domains = [] if small else held(("domain", "configuration"), "dl_domains")
@@ -230,37 +234,66 @@ def _features(text: str | None) -> list[str] | None:
 
 def version_before(catalog: Readable, table: TableRow, time_ms: int) -> int | None:
     """The newest readable version committed at `time_ms` (since 1970) or before; None if none."""
-    found = catalog.reader.rows(
-        "SELECT max(version) FROM dl_versions WHERE load_id = ? AND commit_time <= ? "
+    found = proven_rows(
+        catalog.reader,
+        table,
+        table.head_version,
+        ("versions", "version"),
+        "SELECT count(*), max(version) FROM dl_versions WHERE load_id = ? AND commit_time <= ? "
         "AND readable AND version <= ?",
         (table.live_load, time_ms, table.head_version),
     )
-    return None if found[0][0] is None else int(found[0][0])
+    return None if found[0][1] is None else int(found[0][1])
 
 
 def earliest_time(catalog: Readable, table: TableRow) -> int | None:
     """When the oldest readable version was committed, in ms."""
-    found = catalog.reader.rows(
-        "SELECT min(commit_time) FROM dl_versions WHERE load_id = ? AND readable",
+    found = proven_rows(
+        catalog.reader,
+        table,
+        table.head_version,
+        ("versions", "commit_time"),
+        "SELECT count(*), min(commit_time) FROM dl_versions WHERE load_id = ? AND readable",
         (table.live_load,),
     )
-    return None if found[0][0] is None else int(found[0][0])
+    return None if found[0][1] is None else int(found[0][1])
 
 
-def live_predicate(version: int, alias: str = "") -> str:
-    """The SQL condition of an interval row that is part of `version`."""
+def live_predicate(table: TableRow, version: int, alias: str = "") -> str:
+    """The SQL condition of a row of the live load's files that is part of `version`."""
     prefix = f"{alias}." if alias else ""
-    return f"{prefix}added_version <= {int(version)} AND {prefix}removed_version > {int(version)}"
+    return (
+        f"{load_condition(table.live_load, alias)}"
+        f"{prefix}added_version <= {int(version)} AND {prefix}removed_version > {int(version)}"
+    )
 
 
 def totals_at(catalog: Readable, table: TableRow, version: int) -> tuple[int, int]:
-    """Count and bytes of the files at a version."""
+    """Count and bytes of the files at a version, as they were counted when it was added.
+
+    Versions of a catalog that is yet to be upgraded in full are counted now.
+    """
     if version == table.head_version:
         return table.num_files, table.total_bytes
-    [(count, size)] = catalog.reader.rows(
-        f"SELECT count(*), coalesce(sum(size), 0) FROM {load_files_name(table.live_load)} "
-        f"WHERE {live_predicate(version)}"
+    columns = ("version", "live_files", "live_bytes")
+    counted = proven_rows(
+        catalog.reader,
+        table,
+        version,
+        columns,
+        f"SELECT {', '.join(columns)} FROM dl_versions WHERE load_id = ? AND version = ?",
+        (table.live_load, version),
     )
+    if not counted or counted[0][1] is None:
+        counted = proven_rows(
+            catalog.reader,
+            table,
+            version,
+            columns,
+            f"SELECT {version}, count(*), coalesce(sum(size), 0) "
+            f"FROM {load_files_name(table.live_load)} WHERE {live_predicate(table, version)}",
+        )
+    [(_, count, size)] = counted
     return int(count), int(size)
 
 
@@ -310,91 +343,18 @@ def stream_files(
         if "partition_values" in columns
         else ""
     )
-    sql = (
+    sql = proven(
+        table,
+        version,
+        columns,
         f"SELECT {picked} FROM {load_files_name(table.live_load)} f {join}"
-        f"WHERE {live_predicate(version, 'f')} {where}"
+        f"WHERE {live_predicate(table, version, 'f')} {where}",
     )
     if ordered:
         # Databases disagree on where null comes and in which order letters do.
-        dv = dialect.binary_order("coalesce(f.dv_id, '')")
-        sql += f" ORDER BY {dialect.binary_order('f.path')}, {dv}"
+        dv = dialect.binary_order("coalesce(u.dv_id, '')")
+        order = f"{dialect.binary_order('u.path')}, {dv}"
+        sql = f"SELECT {', '.join(columns)} FROM ({sql}) u ORDER BY {order}"
     with dialect.errors():
-        yield from dialect.stream(sql, file_schema(columns))
-
-
-HISTORY = (
-    "version",
-    "readable",
-    "commit_time",
-    "file_time",
-    "in_commit_time",
-    "info_time",
-    "operation",
-    "operation_parameters",
-    "operation_metrics",
-    "engine_info",
-    "txn_id",
-    "read_version",
-    "isolation_level",
-    "is_blind_append",
-    "user_metadata",
-    "commit_info",
-    "num_adds",
-    "num_removes",
-    "bytes_added",
-    "log_bytes",
-    "log_digest",
-    "live_files",
-    "live_bytes",
-)
-_BOOLEANS = ("readable", "is_blind_append")
-
-
-def history(catalog: Readable, table: TableRow, limit: int | None = None) -> list[dict[str, Any]]:
-    """Rows of `dl_versions`, newest first.
-
-    Raises CONCURRENCY_ERROR when the load is gone: a table that is there has its head's row.
-    """
-    cut = "" if limit is None else f" LIMIT {max(int(limit), 1)}"
-    found = catalog.reader.rows(
-        f"SELECT {', '.join(HISTORY)} FROM dl_versions WHERE load_id = ? "
-        f"ORDER BY version DESC{cut}",
-        (table.live_load,),
-    )
-    if not found or found[0][0] < table.head_version:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CONCURRENCY_ERROR,
-            f"table {table.full_name} was imported anew while its history was read; ask again",
-            table=table.full_name,
-        )
-    result = []
-    for row in found[:limit]:
-        entry = dict(zip(HISTORY, row, strict=True))
-        for name in _BOOLEANS:
-            if entry[name] is not None:
-                entry[name] = bool(entry[name])
-        result.append(entry)
-    return result
-
-
-def commit_fingerprints(catalog: Readable, table: TableRow) -> pa.Table:
-    """(version, log_bytes, file_time, log_digest) of every commit that was imported."""
-    import pyarrow as pa
-
-    schema = pa.schema(
-        [
-            ("version", pa.int64()),
-            ("log_bytes", pa.int64()),
-            ("file_time", pa.int64()),
-            ("log_digest", pa.string()),
-        ]
-    )
-    found = catalog.reader.rows(
-        "SELECT version, log_bytes, file_time, log_digest FROM dl_versions "
-        "WHERE load_id = ? AND log_digest IS NOT NULL ORDER BY version",
-        (table.live_load,),
-    )
-    columns = list(zip(*found, strict=True)) if found else [()] * 4
-    return pa.Table.from_arrays(
-        [pa.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
-    )
+        batches = dialect.stream(sql, file_schema(columns))
+        yield from proven_batches(batches, table, version, "path")

@@ -32,11 +32,11 @@ _COLUMNS = (
 @options.debug
 def command(table: str, database: str, limit: int | None, output_format: str) -> None:
     """List a table's commits, the newest first."""
-    from deltalakedb.catalog.reading import queries
+    from deltalakedb.catalog.reading.commits import history
     from deltalakedb.table.history import history_entry
 
     with open_catalog(database) as catalog:
-        rows = read_table(catalog, table, lambda row: queries.history(catalog, row, limit))
+        rows = read_table(catalog, table, lambda row: history(catalog, row, limit))
     commits = [history_entry(row) for row in rows]
     if output_format == "json":
         output.write_json_lines(commits)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.records import TableRow, TableState, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import enabled
@@ -111,11 +112,16 @@ class Base:
 def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:
     """Over the connection that is open already."""
     picked = ", ".join(f"p.{c}" if c == "partition_values" else f"f.{c}" for c in columns)
-    rows = catalog.reader.rows(
+    rows = proven_rows(
+        catalog.reader,
+        row,
+        row.head_version,
+        columns,
         f"SELECT {picked} FROM {load_files_name(row.live_load)} f "
         "JOIN dl_partitions p ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
-        f"WHERE f.load_id = ? AND {queries.live_predicate(row.head_version, 'f')} {where}",
+        f"WHERE f.load_id = ? AND {queries.live_predicate(row, row.head_version, 'f')} {where}",
         (row.live_load,),
+        key=list(columns).index("path"),
     )
     values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     schema = queries.file_schema(columns)

@@ -96,4 +96,6 @@ def _make_load(
         sa.Table(name, sa.MetaData(), *revision._file_columns(), **options).create(target)
     indexes = "SELECT sql FROM sqlite_master WHERE type = 'index' AND tbl_name = ?"
     for (sql,) in source.execute(indexes, (name,)):
-        target.exec_driver_sql(sql)
+        # Where an index's name is its table's own, the program left the table's name out.
+        own = not dialect.partitions_files
+        target.exec_driver_sql(sql.replace(f"{name}_", "", 1) if own else sql)

@@ -139,7 +139,7 @@ class MySqlDialect(Dialect):
         others = [
             f"CREATE OR REPLACE VIEW {name} AS {select}"
             for name, select in VIEWS.items()
-            if name != "dl_live_files"
+            if name not in ("dl_files", "dl_live_files")
         ]
         cursor = connection.connection.cursor()
         loads = {load for load in existing_loads(cursor) if is_complete(cursor, load)}
@@ -152,6 +152,15 @@ class MySqlDialect(Dialect):
         # One pass over the rows for all indexes.
         added = ", ".join(f"ADD INDEX {'_'.join(c)} ({', '.join(c)})" for c in columns)
         return [f"ALTER TABLE {load_files_name(load_id)} {added}"]
+
+    def replace_index_statements(
+        self, connection: sa.Connection, load_id: int, old: Sequence[str], new: Sequence[str]
+    ) -> list[str]:
+        if not self._has_index(connection, load_id, old):
+            return []
+        # Together, as each statement is a transaction.
+        [added] = self.index_ddl(load_id, [new])
+        return [f"{added}, DROP INDEX {'_'.join(old)}"]
 
     def analyze_load(self, connection: sa.Connection, load_id: int) -> None:
         connection.exec_driver_sql(f"ANALYZE TABLE {load_files_name(load_id)}")

@@ -16,13 +16,11 @@ import pymysql
 
 from deltalakedb.catalog.dialects.mysql.error import LOCK_WAIT_TIMEOUT, number_and_text
 from deltalakedb.catalog.dialects.union_view import (
-    COLUMNS,
     files_select,
-    no_files_select,
     union_views,
 )
-from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.views import LIVE_FILES_COLUMNS, live_files_select
+from deltalakedb.catalog.records import HEAP, load_files_name
+from deltalakedb.catalog.views import COLUMNS, LIVE_FILES_COLUMNS, live_files_select
 
 _WIDTH = 20
 """Branches in a view: MySQL's manual allows 61 tables, and a branch has up to three."""
@@ -82,14 +80,18 @@ def view_statements(loads: Collection[int], generation: str = "0") -> list[str]:
 
 def _files(ids: list[int]) -> list[str]:
     live = "WHERE EXISTS (SELECT 1 FROM dl_heads h WHERE h.live_load = {})"
-    selects = [f"{files_select(i)} {live.format(i)}" for i in ids]
-    return selects or [no_files_select("FROM dl_tables WHERE FALSE")]
+    return [
+        f"SELECT {COLUMNS} FROM {HEAP}",
+        *(f"{files_select(i)} {live.format(i)}" for i in ids),
+    ]
 
 
 def _live_files(ids: list[int]) -> list[str]:
     # Not over dl_files: the server would gather all files of all tables before it joins.
-    selects = [f"{live_files_select(load_files_name(i))} AND h.live_load = {i}" for i in ids]
-    return selects or [live_files_select("dl_files")]
+    return [
+        live_files_select(HEAP),
+        *(f"{live_files_select(load_files_name(i))} AND h.live_load = {i}" for i in ids),
+    ]
 
 
 def _drop_layers(cursor: Any, generation: str) -> None:

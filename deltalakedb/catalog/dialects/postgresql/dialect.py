@@ -1,4 +1,4 @@
-"""PostgreSQL 12+: binary COPY from Arrow (ADBC); a load is a partition of `dl_files`."""
+"""PostgreSQL 12+: binary COPY from Arrow (ADBC); large loads are partitions of one table."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ class PostgresDialect(Dialect):
         name = load_files_name(load_id)
         # The CHECK lets ATTACH skip its scan; statistics come once, by ANALYZE after the load.
         connection.exec_driver_sql(
-            f"CREATE TABLE {name} (LIKE dl_files INCLUDING DEFAULTS, "
+            f"CREATE TABLE {name} (LIKE dl_files_large INCLUDING DEFAULTS, "
             f"CONSTRAINT {name}_load CHECK (load_id = {load_id})) "
             "WITH (autovacuum_enabled = false)"
         )
@@ -194,7 +194,7 @@ class PostgresDialect(Dialect):
                 return
             connection.exec_driver_sql(f"ALTER TABLE {name} RESET (autovacuum_enabled)")
             connection.exec_driver_sql(
-                f"ALTER TABLE dl_files ATTACH PARTITION {name} FOR VALUES IN ({load_id})"
+                f"ALTER TABLE dl_files_large ATTACH PARTITION {name} FOR VALUES IN ({load_id})"
             )
         with engine.connect() as connection:
             deadline = time.monotonic() + _READERS_SECONDS
@@ -228,9 +228,9 @@ class PostgresDialect(Dialect):
 
 
 def _readers(connection: sa.Connection) -> set[str]:
-    """The transactions that use `dl_files` at the moment."""
+    """The transactions that use `dl_files_large` at the moment."""
     found = connection.exec_driver_sql(
-        "SELECT virtualtransaction FROM pg_locks WHERE relation = 'dl_files'::regclass "
+        "SELECT virtualtransaction FROM pg_locks WHERE relation = 'dl_files_large'::regclass "
         "AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
     return set(found.scalars())

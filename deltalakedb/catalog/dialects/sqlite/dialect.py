@@ -23,13 +23,13 @@ from deltalakedb.catalog.dialects.base import (
 )
 from deltalakedb.catalog.dialects.sqlite.busy import busy_seconds
 from deltalakedb.catalog.dialects.union_view import (
-    COLUMNS,
     files_select,
     no_files_select,
     union_views,
 )
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.tables import load_files
+from deltalakedb.catalog.views import COLUMNS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
 
 _UNION = 400
@@ -149,13 +149,15 @@ class SqliteDialect(Dialect):
         self._refresh_views(connection)
 
     def drop_view_statements(self, connection: sa.Connection) -> list[str]:
-        return [*super().drop_view_statements(connection), "DROP VIEW IF EXISTS dl_files"]
+        return [*super().drop_view_statements(connection), "DROP VIEW IF EXISTS dl_files_large"]
 
     def view_statements(self, connection: sa.Connection) -> list[str]:
         statements = self.drop_view_statements(connection)
         selects = [files_select(i) for i in self.load_ids(connection)]
         branches = selects or [no_files_select("WHERE 0")]
-        for name, select in union_views("dl_files", COLUMNS, branches, _UNION, "dl_files_layer"):
+        for name, select in union_views(
+            "dl_files_large", COLUMNS, branches, _UNION, "dl_files_layer"
+        ):
             statements += [f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {select}"]
         return statements + super().view_statements(connection)
 

@@ -36,11 +36,50 @@ def _key() -> sa.types.TypeEngine[int]:
     return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
+def _file_columns() -> list[sa.Column[object]]:
+    """Of `dl_files`, and of the table of each load."""
+    plain: list[sa.Column[object]] = [
+        sa.Column("load_id", sa.BigInteger(), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("dv_id", _long()),
+        sa.Column("partition_id", sa.BigInteger(), nullable=False),
+        sa.Column("size", sa.BigInteger()),
+        sa.Column("modification_time", sa.BigInteger()),
+        sa.Column("data_change", sa.Boolean()),
+        sa.Column("num_records", sa.BigInteger()),
+        sa.Column("stats", _long()),
+        sa.Column("tags", _long()),
+        sa.Column("dv", _long()),
+        sa.Column("base_row_id", sa.BigInteger()),
+        sa.Column("default_row_commit_version", sa.BigInteger()),
+        sa.Column("clustering_provider", sa.Text()),
+        sa.Column("extra", _long()),
+        sa.Column("added_version", sa.BigInteger(), nullable=False),
+        sa.Column("removed_version", sa.BigInteger(), nullable=False),
+        sa.Column("removed_at", sa.BigInteger()),
+        sa.Column("path_key", sa.BigInteger(), nullable=False),
+    ]
+    for slot in range(8):
+        plain += [sa.Column(f"lo{slot}", sa.BigInteger()), sa.Column(f"hi{slot}", sa.BigInteger())]
+    return plain
+
+
 def _new_tables() -> dict[str, list[Any]]:
     return {
+        "dl_files_heap": [
+            *_file_columns(),
+            sa.Index("dl_files_heap_path", "load_id", "path_key"),
+            sa.Index("dl_files_heap_partition", "load_id", "partition_id", "removed_version"),
+        ],
+        "dl_loads": [
+            sa.Column("load_id", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("run_key", sa.BigInteger, nullable=False),
+            sa.Column("created_at", sa.BigInteger, nullable=False),
+        ],
         "dl_heads": [
             sa.Column("table_key", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("head_version", sa.BigInteger, nullable=False),
+            sa.Column("known_since", sa.BigInteger, nullable=False),
             sa.Column("epoch", sa.BigInteger, nullable=False),
             sa.Column("authority", sa.String(16), nullable=False),
             sa.Column("live_load", sa.BigInteger, nullable=False),
@@ -170,6 +209,8 @@ def upgrade() -> None:
     schema = sa.inspect(connection)
     present = set(schema.get_table_names())
     options = dialect.table_options(connection)
+    if dialect.partitions_files and "dl_files" in present:
+        op.rename_table("dl_files", "dl_files_large")
     for statement in dialect.drop_view_statements(connection):
         op.execute(statement)
     for name, columns in _new_tables().items():
@@ -182,6 +223,17 @@ def upgrade() -> None:
     for name in ("live_files", "live_bytes"):
         _add_column(schema, "dl_versions", sa.Column(name, sa.BigInteger()))
     _add_column(schema, "dl_partitions", sa.Column("emptied_at", sa.BigInteger()))
+    if "dl_partitions_emptied" not in {i["name"] for i in schema.get_indexes("dl_partitions")}:
+        op.create_index("dl_partitions_emptied", "dl_partitions", ["load_id", "emptied_at"])
+    if "dl_import_runs_status" not in {i["name"] for i in schema.get_indexes("dl_import_runs")}:
+        op.create_index("dl_import_runs_status", "dl_import_runs", ["status"])
+    # Loads, and what failed imports may have left.
+    op.execute(
+        "INSERT INTO dl_loads (load_id, run_key, created_at) "
+        "SELECT run_key, run_key, started_at FROM dl_import_runs r "
+        "WHERE (status <> 'succeeded' OR load_id = run_key) "
+        "AND NOT EXISTS (SELECT 1 FROM dl_loads l WHERE l.load_id = r.run_key)"
+    )
     _move_heads({column["name"] for column in schema.get_columns("dl_tables")})
 
 
@@ -198,8 +250,9 @@ def _move_heads(columns: set[str]) -> None:
     if "live_load" in columns:
         op.execute(f"UPDATE dl_tables SET changes_since = {_MOVED}")
         op.execute(
-            "INSERT INTO dl_heads (table_key, head_version, epoch, authority, live_load, "
-            f"num_files, total_bytes, updated_at) SELECT table_key, {_MOVED}, 1, authority, "
+            "INSERT INTO dl_heads (table_key, head_version, known_since, epoch, authority, "
+            "live_load, num_files, total_bytes, updated_at) "
+            f"SELECT table_key, {_MOVED}, known_since, 1, authority, "
             "live_load, num_files, total_bytes, updated_at FROM dl_tables t "
             "WHERE NOT EXISTS (SELECT 1 FROM dl_heads h WHERE h.table_key = t.table_key)"
         )
@@ -208,13 +261,20 @@ def _move_heads(columns: set[str]) -> None:
             "SELECT table_key, head_version, head_version FROM dl_heads h "
             "WHERE NOT EXISTS (SELECT 1 FROM dl_mirror m WHERE m.table_key = h.table_key)"
         )
-    for name in ("live_load", "num_files", "total_bytes", "authority", "updated_at"):
+    for name in (
+        "live_load",
+        "known_since",
+        "num_files",
+        "total_bytes",
+        "authority",
+        "updated_at",
+    ):
         if name in columns:
             op.drop_column("dl_tables", name)
     op.drop_column("dl_tables", _MOVED)
 
 
-def load_statements(load_id: int) -> list[str]:
+def load_statements(dialect: Any, connection: sa.Connection, load_id: int) -> list[str]:
     """For each existing load, afterwards, a transaction a load: what its rows say of versions.
 
     Nothing that is known already is touched, so new commits may come in between.
@@ -222,6 +282,12 @@ def load_statements(load_id: int) -> list[str]:
     files = f"dl_files_l{load_id}"
     life = "added_version < removed_version"
     return [
+        *dialect.replace_index_statements(
+            connection,
+            load_id,
+            ("partition_id", "added_version"),
+            ("partition_id", "removed_version"),
+        ),
         "CREATE TEMPORARY TABLE dl_running "
         "(version BIGINT PRIMARY KEY, files BIGINT, bytes BIGINT)",
         f"""
