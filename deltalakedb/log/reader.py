@@ -31,7 +31,6 @@ from deltalakedb.log.ranges import (
     weight,
 )
 from deltalakedb.log.segment import CheckpointEntry, CommitEntry, LogListing, Segment, list_log
-from deltalakedb.redact import redact
 from deltalakedb.storage.store import ObjectStore
 
 SETTLE_ADDS = 2_000
@@ -42,7 +41,7 @@ _SLICE_BATCH = 16_384
 def read_listing(store: ObjectStore) -> LogListing:
     """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG."""
     entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
-    return list_log(entries, redact(store.spec.url))
+    return list_log(entries, store.spec.url)
 
 
 def plan_ranges(
