@@ -138,8 +138,8 @@ def test_unknown_sections_are_kept_and_warned_of(load: Load) -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"url": "x", "pool_sise": 5}, "Did you mean 'pool_size'"),
-        ({"url": "x", "qqq": 5}, "Known:"),
+        ({"url": "x", "pool_sise": 5}, "did you mean 'pool_size'"),
+        ({"url": "x", "qqq": 5}, "known:"),
         ({"url": "x", "connection_string": "y"}, "mean the same"),
         ({"url": 5}, "database.url"),
         ({"url": "x", "pool_size": 0}, "pool_size has to be a whole number of at least 1"),
@@ -150,8 +150,8 @@ def test_unknown_sections_are_kept_and_warned_of(load: Load) -> None:
         ({"url": "x", "pool_timeout": float("nan")}, "pool_timeout"),
         ({"url": "x", "pool_recycle": 1.5}, "pool_recycle"),
         ({"url": "x", "echo": "yes"}, "echo has to be true or false"),
-        ("text", "has to be a mapping"),
-        (None, "has to be a mapping"),
+        ("text", "make it a mapping"),
+        (None, "make it a mapping"),
     ],
 )
 def test_bad_database_sections(section: Any, message: str) -> None:
@@ -210,7 +210,10 @@ def test_lazy_loading_config() -> None:
         (lambda: ConfigFactory.create_cache_config({"enable_caching": "on"}), "enable_caching"),
         (lambda: ConfigFactory.create_cache_config({"cache_size": 0}), "performance.cache_size"),
         (lambda: ConfigFactory.create_cache_config({"cachesize": 5}), "mean 'cache_size'"),
-        (lambda: ConfigFactory.create_lazy_loading_config({"page": 5}), "performance.page is not"),
+        (
+            lambda: ConfigFactory.create_lazy_loading_config({"page": 5}),
+            "performance.page is no",
+        ),
         (lambda: ConfigFactory.create_lazy_loading_config({"chunk_size": "x"}), "chunk_size"),
         (lambda: ConfigFactory.create_lazy_loading_config({"lazy_loading": 1}), "lazy_loading"),
     ],

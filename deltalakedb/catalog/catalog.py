@@ -18,7 +18,6 @@ from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
-_CREATE_KEY = 0x646C5F63617461
 _CREATE_WAIT_SECONDS = 30.0
 
 
@@ -95,7 +94,12 @@ class Catalog:
         from deltalakedb.catalog.migrations import upgrade
 
         deadline = time.monotonic() + _CREATE_WAIT_SECONDS
-        while (lease := self.dialect.lease(_CREATE_KEY)) is None:
+        while schema_version(self.engine) is None:
+            with self.dialect.schema_lock() as mine:
+                if mine:
+                    if schema_version(self.engine) is None:
+                        upgrade(self.dialect, self.engine)
+                    return
             if time.monotonic() > deadline:
                 raise DeltaLakeError(
                     DeltaLakeErrorKind.TIMEOUT_ERROR,
@@ -103,11 +107,6 @@ class Catalog:
                     f"for {_CREATE_WAIT_SECONDS:g} s; run again when it has finished",
                 )
             time.sleep(0.05)
-        try:
-            if schema_version(self.engine) is None:
-                upgrade(self.dialect, self.engine)
-        finally:
-            lease.release()
 
 
 def schema_version(engine: sa.Engine) -> str | None:

@@ -16,8 +16,6 @@ from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_vers
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.uri import parse_database
 
-_UPGRADE_KEY = 0x646C5F7570
-
 
 @dataclass(frozen=True)
 class Upgrade:
@@ -52,21 +50,17 @@ def upgrade_catalog(database: str) -> Upgrade:
     program, CONCURRENCY_ERROR while another process upgrades it. After a death it may be run
     again.
     """
-    with _opened(database) as (dialect, engine):
-        lease = dialect.lease(_UPGRADE_KEY)
-        if lease is None:
+    with _opened(database) as (dialect, engine), dialect.schema_lock() as mine:
+        if not mine:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
                 f"another process is upgrading the catalog at {dialect.described}; wait for it",
                 database=dialect.described,
             )
-        try:
-            upgrade = _pending(dialect, engine)
-            if upgrade.pending:
-                migrations.upgrade(dialect, engine)
-            return upgrade
-        finally:
-            lease.release()
+        upgrade = _pending(dialect, engine)
+        if upgrade.pending:
+            migrations.upgrade(dialect, engine)
+        return upgrade
 
 
 @contextmanager

@@ -7,9 +7,9 @@ import threading
 
 import duckdb
 
+from deltalakedb import fork
+
 _own = threading.local()
-_inherited: list[object] = []
-"""Connections of a parent process: kept, as giving them up would touch what is the parent's."""
 
 
 def connection() -> duckdb.DuckDBPyConnection:
@@ -23,7 +23,7 @@ def connection() -> duckdb.DuckDBPyConnection:
         found: duckdb.DuckDBPyConnection = held[1]
         return found
     if held is not None:
-        _inherited.append(held[1])
+        fork.leave(held[1])
     found = duckdb.connect(
         ":memory:",
         config={

@@ -13,13 +13,20 @@ from decimal import Decimal
 from sqlglot import exp
 
 from deltalakedb.engine import functions
-from deltalakedb.engine.casts import cast, raised, type_of
+from deltalakedb.engine.casts import cast, type_of
+from deltalakedb.engine.operators import (
+    all_numeric,
+    both,
+    constant_cast,
+    negated,
+    operands,
+    unless_zero,
+)
 from deltalakedb.engine.term import (
     Term,
     aligned,
     common_type,
     constant,
-    decimal_of,
     decimal_type,
     duckdb_type,
     invalid,
@@ -151,7 +158,7 @@ class Translator:
         if left.type == "date" and sign != "*" and right.type in ("byte", "short", "integer"):
             sql = f"CAST({left.sql} {sign} CAST({right.sql} AS INTEGER) AS DATE)"
             return Term(sql, "date", fallible=True)
-        left, right, type = _numbers(left, right, sign)
+        left, right, type = operands(left, right, sign)
         sql = f"CAST(({left.sql} {sign} {right.sql}) AS {duckdb_type(type)})"
         return Term(sql, type, fallible=True)
 
@@ -174,11 +181,11 @@ class Translator:
 
     def _division(self, node: exp.Expression) -> Term:
         left, right = self._two(node, "typed", "safe")
-        _all_numeric((left, right), "/")
+        all_numeric((left, right), "/")
         if "decimal" in (common_type([left, right]) or ""):
             raise refused("division of decimals", "cast the operands to double")
         left, right = cast(left, "double"), cast(right, "double")
-        return _unless_zero(left, right, f"({left.sql} / {right.sql})", "double")
+        return unless_zero(left, right, f"({left.sql} / {right.sql})", "double")
 
     def _whole_division(self, node: exp.Expression) -> Term:
         left, right = self._two(node)
@@ -186,16 +193,16 @@ class Translator:
             raise refused("div of numbers that aren't whole", "cast them to bigint")
         left, right = left.as_type("long"), right.as_type("long")
         sql = f"CAST(({left.sql} // {right.sql}) AS BIGINT)"
-        return _unless_zero(left, right, sql, "long")
+        return unless_zero(left, right, sql, "long")
 
     def _remainder(self, node: exp.Expression) -> Term:
         left, right = self._two(node)
-        _all_numeric((left, right), "%")
+        all_numeric((left, right), "%")
         if "decimal" in (common_type([left, right]) or ""):
             raise refused("the remainder of decimals", "cast the operands to double")
         (left, right), type = aligned([left, right], "%")
         sql = f"CAST(({left.sql} % {right.sql}) AS {duckdb_type(type)})"
-        return _unless_zero(left, right, sql, type)
+        return unless_zero(left, right, sql, type)
 
     # Texts
 
@@ -216,7 +223,7 @@ class Translator:
         # DuckDB has no escape character of its own.
         pattern_sql = text(canonical(pattern.literal, escape))
         found = Term(f"({subject.sql} LIKE {pattern_sql} ESCAPE '\\')", "boolean", subject.fallible)
-        return _negated(found) if node.args.get("negate") else found
+        return negated(found) if node.args.get("negate") else found
 
     # Conditions
 
@@ -229,7 +236,7 @@ class Translator:
 
     def _and(self, node: exp.Expression) -> Term:
         _only(node, "this", "expression")
-        return _both(self.condition(node.this), self.condition(node.expression))
+        return both(self.condition(node.this), self.condition(node.expression))
 
     def _or(self, node: exp.Expression) -> Term:
         _only(node, "this", "expression")
@@ -242,7 +249,7 @@ class Translator:
 
     def _not(self, node: exp.Expression) -> Term:
         _only(node, "this")
-        return _negated(self.condition(node.this))
+        return negated(self.condition(node.this))
 
     def _is(self, node: exp.Expression) -> Term:
         _only(node, "this", "expression")
@@ -310,7 +317,7 @@ class Translator:
         if isinstance(value.literal, str) and type in ("timestamp", "timestamp_ntz", "date"):
             return aligned([value, constant(None, type)], "a cast")[0][0]
         if isinstance(node.this, exp.Literal) and value.literal is not None:
-            return _constant_cast(value, type)
+            return constant_cast(value, type)
         return cast(value, type)
 
     def _call(self, node: exp.Expression) -> Term:
@@ -380,62 +387,3 @@ def _path(node: exp.Expression) -> Iterable[str]:
                 yield from _path(node.args[part])
     else:
         raise refused(_called(node), "name a column")
-
-
-def _all_numeric(terms: Iterable[Term], sign: str) -> None:
-    for term in terms:
-        if not term.is_numeric and term.type != "void":
-            raise invalid(f"{sign} takes numbers, not a {term.type}; cast it")
-
-
-def _numbers(left: Term, right: Term, sign: str) -> tuple[Term, Term, str]:
-    """The operands as what is computed with, and the type of the result."""
-    _all_numeric((left, right), sign)
-    if not (left.is_decimal or right.is_decimal) or left.is_fractional or right.is_fractional:
-        (left, right), type = aligned([left, right], sign)
-        type = "double" if type == "void" else type
-        return left.as_type(type), right.as_type(type), type
-    if "void" in (left.type, right.type):
-        raise refused("NULL beside a decimal", "leave it out")
-    # Spark's digits of a sum and of a product (DecimalPrecision).
-    (p1, s1), (p2, s2) = decimal_of(left, fitted=True), decimal_of(right, fitted=True)
-    if sign == "*":
-        type = decimal_type(p1 + p2 + 1, s1 + s2)
-        return left.as_type(decimal_type(p1, s1)), right.as_type(decimal_type(p2, s2)), type
-    scale = max(s1, s2)
-    type = decimal_type(max(p1 - s1, p2 - s2) + scale + 1, scale)
-    return left.as_type(type), right.as_type(type), type
-
-
-def _unless_zero(left: Term, right: Term, sql: str, type: str) -> Term:
-    """A division: an error where the right side is zero, NULL where a side is."""
-    zero = f"{right.sql} = 0 AND {left.sql} IS NOT NULL"
-    return Term(
-        f"(CASE WHEN {zero} THEN {raised('division by zero')} ELSE {sql} END)", type, fallible=True
-    )
-
-
-def _both(left: Term, right: Term) -> Term:
-    sql = f"({left.sql} AND {right.sql})"
-    if right.fallible:
-        # What the left side decides, the right side isn't asked for, as in Spark.
-        sql = f"(CASE WHEN NOT {left.sql} THEN FALSE ELSE {sql} END)"
-    return Term(sql, "boolean", left.fallible or right.fallible)
-
-
-def _negated(term: Term) -> Term:
-    return Term(f"(NOT {term.sql})", "boolean", term.fallible)
-
-
-def _constant_cast(value: Term, type: str) -> Term:
-    """A number with a suffix (1L, 1.5BD) or a cast constant, which stays one."""
-    parameters = decimal_parameters(type)
-    if parameters is not None and isinstance(value.literal, str):
-        number = Decimal(value.literal)
-        if -int(number.as_tuple().exponent) == parameters[1]:
-            return constant(number, type)
-    found = cast(value, type)
-    literal: object = None
-    if type in ("byte", "short", "integer", "long") and value.is_integer:
-        literal = value.literal
-    return Term(found.sql, type, found.fallible, literal)

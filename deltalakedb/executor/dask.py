@@ -11,7 +11,6 @@ from typing import Any
 from weakref import WeakSet
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 
 _LOOK_SECONDS = 5.0
@@ -37,7 +36,7 @@ class OnDask:
         if self.workers == 0:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CLUSTER_ERROR,
-                f"the cluster at {redact(client.scheduler.address)} has no worker; start some, "
+                f"the cluster at {client.scheduler.address} has no worker; start some, "
                 "then run again",
             )
         self._submitted: WeakSet[Any] = WeakSet()
@@ -99,7 +98,7 @@ class OnDask:
             elif now - worked > _WORKERLESS_SECONDS:
                 raise DeltaLakeError(
                     DeltaLakeErrorKind.CLUSTER_ERROR,
-                    f"the cluster at {redact(self._client.scheduler.address)} has lost all its "
+                    f"the cluster at {self._client.scheduler.address} has lost all its "
                     f"workers, and none has come for {_WORKERLESS_SECONDS:g} s; look into their "
                     f"logs, start some, and {self._again}",
                 )

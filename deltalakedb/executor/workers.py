@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import redact
 from deltalakedb.without_pandas import without_pandas
 
 if TYPE_CHECKING:
@@ -174,9 +173,9 @@ def running_cluster(address: str) -> Iterator[Client]:
     except (OSError, ValueError, TypeError) as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.CLUSTER_ERROR,
-            f"no Dask scheduler answers at {redact(address)}: {redact(_first_line(error))}; give "
+            f"no Dask scheduler answers at {address}: {_first_line(error)}; give "
             "its address as tcp://host:8786",
-            address=redact(address),
+            address=address,
         ) from None
     with client:
         _check_workers(client, address)
@@ -193,10 +192,10 @@ def _check_workers(client: Client, address: str) -> None:
         worker, theirs = next(iter(wrong.items()))
         raise DeltaLakeError(
             DeltaLakeErrorKind.CLUSTER_ERROR,
-            f"{len(wrong)} of {len(other)} workers at {redact(address)} don't have deltalakedb "
+            f"{len(wrong)} of {len(other)} workers at {address} don't have deltalakedb "
             f"{__version__} ({worker} has {theirs or 'none'}); install it there and start them "
             "again",
-            address=redact(address),
+            address=address,
         )
 
 

@@ -182,15 +182,15 @@ def _errors(uri: str) -> Iterator[None]:
     except exceptions.TableNotFoundError as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.NOT_FOUND,
-            f"there is no Delta table at {redact(uri)}; correct the path",
-            location=redact(uri),
+            f"there is no Delta table at {uri}; correct the path",
+            location=uri,
         ) from error
     except exceptions.DeltaError as error:
         unsupported = isinstance(error, exceptions.DeltaProtocolError)
         kind = DeltaLakeErrorKind.UNSUPPORTED_FEATURE if unsupported else None
         raise DeltaLakeError(
             kind or DeltaLakeErrorKind.INVALID_LOG,
-            f"the package deltalake can't read the table at {redact(uri)}: {redact(str(error))}; "
+            f"the package deltalake can't read the table at {uri}: {error!s}; "
             "compare it by `dl diff` instead",
-            location=redact(uri),
+            location=uri,
         ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.reading import queries
 from deltalakedb.commit.apply import apply_state
@@ -71,6 +72,7 @@ def catch_up(
     listing: LogListing,
     store: StoreSpec,
     executor: Executor,
+    lease: Lease,
 ) -> ImportResult:
     """Add the commits after the catalog's head in one transaction."""
     commits = new_commits(table, listing)
@@ -81,6 +83,7 @@ def catch_up(
         location=table.location,
         mode=table.mode,
         workers=executor.workers,
+        lease=lease,
     )
     first = table.head_version + 1
     try:

@@ -23,7 +23,7 @@ from deltalakedb.importing.slots import clustered, indexes, join_slots
 from deltalakedb.importing.stages import StageClock
 from deltalakedb.importing.state import bare_versions, state_tables
 from deltalakedb.importing.tasks import Loaded, LoadSpec, ParseSpec, Prepared, SlotRange, Summary
-from deltalakedb.log.reader import RangeSpec
+from deltalakedb.log.ranges import RangeSpec
 from deltalakedb.log.segment import Segment
 from deltalakedb.replay.intervals import commit_times, state_intervals
 

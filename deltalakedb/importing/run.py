@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.dialects.base import Lease
+from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.swap import TableFacts, location_lease, swap
 from deltalakedb.catalog.reading import queries
@@ -146,7 +146,7 @@ class _Import:
     def _caught_up(self, table: queries.TableRow) -> ImportResult:
         """Catch up with a log that has moved on."""
         store = self.request.store
-        outcome = catch_up(self.catalog, table, self.listing, store, self.executor)
+        outcome = catch_up(self.catalog, table, self.listing, store, self.executor, self.lease)
         return replace(outcome, warnings=kept_mode(self.request, table))
 
     def _imported(self, request: ImportRequest, existing: queries.TableRow | None) -> ImportResult:
@@ -158,6 +158,7 @@ class _Import:
             location=request.location,
             mode=request.chosen_mode,
             workers=self.executor.workers,
+            lease=self.lease,
         )
         importing = Importing(
             self.catalog,
@@ -220,7 +221,7 @@ class _Import:
         attempts: list[str] = []
 
         def attempt(segment: Segment) -> LoadResult:
-            ranges = plan_ranges(store, segment)
+            ranges = plan_ranges(store, segment, sliced=True)
             attempts.append(f"{importing.run.run_id}.{len(attempts)}")
             return load(importing, segment, ranges, attempt=attempts[-1])
 
@@ -257,13 +258,6 @@ class _Import:
                 row = queries.table_at(self.catalog, facts.location)
                 if row is not None and row.live_load == load_id:
                     return 0.0
-            with self.catalog.dialect.errors():
-                held = self.lease.held()
-            if not held:
-                raise DeltaLakeError(
-                    DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                    "the import's lease was lost and another import took it; nothing was changed",
-                )
             return swap(
                 self.catalog, run, facts, load_id=load_id, expected=existing, summary=summary
             )

@@ -26,7 +26,8 @@ from deltalakedb.importing import spill
 from deltalakedb.importing.spill import SpillKey
 from deltalakedb.log.commit import ActionRows, StateChange
 from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
-from deltalakedb.log.reader import RangeSpec, read_range, read_ranges
+from deltalakedb.log.ranges import RangeSpec
+from deltalakedb.log.reader import read_range, read_ranges
 from deltalakedb.replay.events import Endings, Events, resolve
 from deltalakedb.replay.state import RangeState
 from deltalakedb.secret import Secret
@@ -136,7 +137,7 @@ def parse_parts(specs: Sequence[ParseSpec]) -> list[Parsed]:
 
 
 def _kept(spec: ParseSpec, found: ActionRows) -> Parsed:
-    state = RangeState.replay(found, spec.range.first, spec.range.last)
+    state = _replayed(found, spec.range)
     digest = _digest(state)
     root = _root(spec.spill_root)
     spill.put(SpillKey(spec.attempt, spec.range.index, digest), state, root)
@@ -146,7 +147,8 @@ def _kept(spec: ParseSpec, found: ActionRows) -> Parsed:
     )
     summary = Summary(
         part=spec.range.index,
-        adds=pc.sum(state.versions.column("num_adds")).as_py() or state.files.num_rows,
+        adds=pc.sum(state.versions.column("num_adds")).as_py()
+        or (state.files.num_rows if spec.range.slice is None else 0),
         removes=pc.sum(state.versions.column("num_removes")).as_py() or 0,
         state=state.state,
         times=tuple(times),
@@ -161,8 +163,12 @@ def _root(spill_root: str | None) -> Path:
 
 def read_state(spec: ParseSpec) -> RangeState:
     """A range, replayed."""
-    found = read_range(spec.store.open(), spec.range)
-    return RangeState.replay(found, spec.range.first, spec.range.last)
+    return _replayed(read_range(spec.store.open(), spec.range), spec.range)
+
+
+def _replayed(found: ActionRows, part: RangeSpec) -> RangeState:
+    how = RangeState.replay if part.slice is None else RangeState.unresolved
+    return how(found, part.first, part.last)
 
 
 def _digest(state: RangeState) -> str:

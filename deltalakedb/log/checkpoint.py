@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.log import rows
-from deltalakedb.log.commit import ADD_FIELDS, STATE_ACTIONS, ActionRows, StateChange
+from deltalakedb.log.action_tables import ADD_FIELDS
+from deltalakedb.log.commit import STATE_ACTIONS, ActionRows, StateChange
 from deltalakedb.log.deletion_vector import unique_ids
 from deltalakedb.log.fields import body_fault, check_vectors, column_fault
 from deltalakedb.log.partition import PartitionTexts

@@ -233,3 +233,42 @@ def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 def text_map(values: Sequence[Mapping[str, str | None] | None]) -> pa.MapArray:
     """Maps of texts as a column."""
     return pa.array([None if v is None else list(v.items()) for v in values], TEXT_MAP)
+
+
+def distinct(column: pa.ChunkedArray) -> tuple[list[str], pa.Array]:
+    """Distinct texts of a column without nulls, and which of them each row has."""
+    whole = column.combine_chunks()
+    if isinstance(whole, pa.ChunkedArray):
+        whole = pa.concat_arrays(whole.chunks)
+    encoded = whole.dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices
+
+
+def json_maps(texts: pa.Array) -> pa.MapArray:
+    """JSON objects of texts as maps."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), TEXT_MAP)
+    return text_map([None if t is None else orjson.loads(t) for t in texts.to_pylist()])
+
+
+def json_vectors(texts: pa.Array) -> pa.StructArray:
+    """JSON of deletion vectors as structs."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), VECTOR)
+    values = [None if t is None else orjson.loads(t) for t in texts.to_pylist()]
+    return pa.array(values, VECTOR)
+
+
+def struct_column(columns: Mapping[str, pa.Array], kind: pa.StructType) -> pa.StructArray:
+    """A column of structs, its members by name."""
+    return pa.StructArray.from_arrays([columns[f.name] for f in kind], fields=list(kind))
+
+
+def arrow_form(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A body as Arrow takes it: maps of texts as pairs."""
+    found = dict(body)
+    if "configuration" in found and isinstance(found["configuration"], Mapping):
+        found["configuration"] = list(found["configuration"].items())
+    if "format" in found:
+        found["format"] = {**found["format"], "options": list(found["format"]["options"].items())}
+    return found

@@ -18,7 +18,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deltalakedb.log import checkpoint_schema as schemas
-from deltalakedb.log.checkpoint_schema import AddColumns, text_map
+from deltalakedb.log.checkpoint_schema import (
+    AddColumns,
+    arrow_form,
+    distinct,
+    json_maps,
+    json_vectors,
+    struct_column,
+    text_map,
+)
 from deltalakedb.log.checksum import last_checkpoint
 from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.metadata import Metadata
@@ -135,6 +143,7 @@ class CheckpointWriter:
         self._sidecars: list[Sidecar] = []
         self._adds = 0
         self._removes = 0
+        self._waiting: dict[str, list[pa.Table]] = {"add": [], "remove": []}
         self._part: _Part | None = None
         classic = classic_name or not self._v2
         middle = "" if classic else f".{uuid.uuid4()}"
@@ -152,7 +161,8 @@ class CheckpointWriter:
             ("domainMetadata", schemas.DOMAIN),
         ]
         v2 = [("checkpointMetadata", schemas.CHECKPOINT_METADATA), ("sidecar", schemas.SIDECAR)]
-        return pa.schema([*small, *v2] if self._v2 else [*small, *files])
+        # Spark asks every checkpoint for add and remove, also one whose sidecars have them all.
+        return pa.schema([*small, *files, *(v2 if self._v2 else [])])
 
     def _sidecar_schema(self) -> pa.Schema:
         return pa.schema([("add", self._columns.type), ("remove", schemas.REMOVE)])
@@ -166,10 +176,7 @@ class CheckpointWriter:
 
     def add_files(self, files: pa.Table | pa.RecordBatch) -> None:
         """Live files, rows of `log.rows.FILE_SCHEMA`."""
-        for start in range(0, files.num_rows, ROWS_AT_A_TIME):
-            part = _table(files).slice(start, ROWS_AT_A_TIME)
-            self._put("add", self._add_column(part))
-            self._adds += part.num_rows
+        self._take("add", _table(files))
 
     def add_removes(self, files: pa.Table | pa.RecordBatch) -> None:
         """Removed files: ended lives (FILE_SCHEMA) or removes (CLOSING_SCHEMA).
@@ -178,11 +185,31 @@ class CheckpointWriter:
         """
         table = _table(files)
         removed_at = pc.fill_null(table.column("removed_at"), 0)
-        table = table.filter(pc.greater(removed_at, self._oldest_remove))
-        for start in range(0, table.num_rows, ROWS_AT_A_TIME):
-            part = table.slice(start, ROWS_AT_A_TIME)
-            self._put("remove", self._remove_column(part))
-            self._removes += part.num_rows
+        self._take("remove", table.filter(pc.greater(removed_at, self._oldest_remove)))
+
+    def _take(self, kind: Literal["add", "remove"], files: pa.Table) -> None:
+        """Gather rows until they make a row group: who asks a database gets them in small parts."""
+        waiting = self._waiting[kind]
+        for start in range(0, files.num_rows, ROWS_AT_A_TIME):
+            waiting.append(files.slice(start, ROWS_AT_A_TIME))
+            if sum(part.num_rows for part in waiting) >= ROWS_AT_A_TIME:
+                self._write_waiting(kind)
+
+    def _write_waiting(self, kind: Literal["add", "remove"]) -> None:
+        parts = self._waiting[kind]
+        if not parts:
+            return
+        files = pa.concat_tables(parts)
+        parts.clear()
+        step = min(ROWS_AT_A_TIME, self._sidecar_rows)
+        for start in range(0, files.num_rows, step):
+            part = files.slice(start, step)
+            if kind == "add":
+                self._put("add", self._add_column(part))
+                self._adds += part.num_rows
+            else:
+                self._put("remove", self._remove_column(part))
+                self._removes += part.num_rows
 
     def _put(self, kind: str, column: pa.StructArray) -> None:
         part = self._part
@@ -204,7 +231,7 @@ class CheckpointWriter:
             self._sidecars.append(Sidecar(part.name, size, time_ms, part.adds, part.removes))
 
     def _add_column(self, files: pa.Table) -> pa.StructArray:
-        texts, places = _distinct(files.column("partition_values"))
+        texts, places = distinct(files.column("partition_values"))
         count = files.num_rows
         found: dict[str, pa.Array] = {
             "path": _array(files, "path"),
@@ -212,8 +239,8 @@ class CheckpointWriter:
             "size": _array(files, "size"),
             "modificationTime": _array(files, "modification_time"),
             "dataChange": _constant(value=False, count=count),
-            "tags": _maps(_array(files, "tags")),
-            "deletionVector": _vectors(_array(files, "dv")),
+            "tags": json_maps(_array(files, "tags")),
+            "deletionVector": json_vectors(_array(files, "dv")),
             "baseRowId": _array(files, "base_row_id"),
             "defaultRowCommitVersion": _array(files, "default_row_commit_version"),
             "clusteringProvider": _array(files, "clustering_provider"),
@@ -226,10 +253,10 @@ class CheckpointWriter:
             if self._columns.partitions:
                 parsed = self._columns.parsed_partitions(texts)
                 found["partitionValues_parsed"] = parsed.take(places)
-        return _struct(found, self._columns.type)
+        return struct_column(found, self._columns.type)
 
     def _remove_column(self, files: pa.Table) -> pa.StructArray:
-        texts, places = _distinct(files.column("partition_values"))
+        texts, places = distinct(files.column("partition_values"))
         count = files.num_rows
         absent = pa.nulls(count, pa.int64())
         with_rows = "base_row_id" in files.column_names
@@ -241,11 +268,11 @@ class CheckpointWriter:
             "extendedFileMetadata": _constant(value=True, count=count),
             "partitionValues": text_map([orjson.loads(t) for t in texts]).take(places),
             "size": _array(files, "size"),
-            "deletionVector": _vectors(_array(files, "dv")),
+            "deletionVector": json_vectors(_array(files, "dv")),
             "baseRowId": _array(files, "base_row_id") if with_rows else absent,
             "defaultRowCommitVersion": _array(files, versions) if with_rows else absent,
         }
-        return _struct(found, schemas.REMOVE)
+        return struct_column(found, schemas.REMOVE)
 
     def _live_txns(self) -> list[Mapping[str, Any]]:
         kept = duration_ms(self._state.metadata.configuration, TRANSACTION_RETENTION)
@@ -275,13 +302,17 @@ class CheckpointWriter:
         self._small_rows = rows
         kinds = {f.name: f.type for f in self._schema()}
         return {
-            name: pa.array([_pairs(body) if kind == name else None for kind, body in rows], type)
+            name: pa.array(
+                [arrow_form(body) if kind == name else None for kind, body in rows], type
+            )
             for name, type in kinds.items()
             if any(kind == name for kind, _ in rows)
         }
 
     def finish(self) -> WrittenCheckpoint:
         """Write what is left, last of all what makes the checkpoint one."""
+        self._write_waiting("add")
+        self._write_waiting("remove")
         if self._v2:
             self._end_sidecar()
             top = _Part(self._open(self.name), self.name, self._schema())
@@ -361,41 +392,3 @@ def _array(files: pa.Table, name: str) -> pa.Array:
 
 def _constant(*, value: bool, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(value), count)
-
-
-def _distinct(column: pa.ChunkedArray) -> tuple[list[str], pa.Array]:
-    """Distinct texts of a column without nulls, and which of them each row has."""
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):
-        whole = pa.concat_arrays(whole.chunks)
-    encoded = whole.dictionary_encode()
-    return encoded.dictionary.to_pylist(), encoded.indices
-
-
-def _maps(texts: pa.Array) -> pa.MapArray:
-    """JSON objects of texts as maps."""
-    if texts.null_count == len(texts):
-        return pa.nulls(len(texts), schemas.TEXT_MAP)
-    return text_map([None if t is None else orjson.loads(t) for t in texts.to_pylist()])
-
-
-def _vectors(texts: pa.Array) -> pa.StructArray:
-    """JSON of deletion vectors as structs."""
-    if texts.null_count == len(texts):
-        return pa.nulls(len(texts), schemas.VECTOR)
-    values = [None if t is None else orjson.loads(t) for t in texts.to_pylist()]
-    return pa.array(values, schemas.VECTOR)
-
-
-def _struct(columns: Mapping[str, pa.Array], kind: pa.StructType) -> pa.StructArray:
-    return pa.StructArray.from_arrays([columns[f.name] for f in kind], fields=list(kind))
-
-
-def _pairs(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A body as Arrow takes it: maps of texts as pairs."""
-    found = dict(body)
-    if "configuration" in found and isinstance(found["configuration"], Mapping):
-        found["configuration"] = list(found["configuration"].items())
-    if "format" in found:
-        found["format"] = {**found["format"], "options": list(found["format"]["options"].items())}
-    return found

@@ -5,56 +5,24 @@ PROTOCOL.md, "Delta Log Entries" and "Actions". Pure: bytes in, rows out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
-from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import xxhash
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log import rows
-from deltalakedb.log.commit_fault import refuse, refuse_action
-from deltalakedb.log.deletion_vector import unique_ids
-from deltalakedb.log.fields import ACTIONS, Kind, body_fault, check_all, check_vectors
+from deltalakedb.log.action_tables import Settled, built, closing_table, file_table, json_text
+from deltalakedb.log.commit_fault import refuse
+from deltalakedb.log.fields import ACTIONS, body_fault
 from deltalakedb.log.partition import PartitionTexts, partition_values_text
 
-ADD_FIELDS = frozenset(
-    {
-        "path",
-        "partitionValues",
-        "size",
-        "modificationTime",
-        "dataChange",
-        "stats",
-        "tags",
-        "deletionVector",
-        "baseRowId",
-        "defaultRowCommitVersion",
-        "clusteringProvider",
-        "stats_parsed",
-        "partitionValues_parsed",
-    }
-)
-_REMOVE_FIELDS = frozenset(
-    {
-        "path",
-        "deletionTimestamp",
-        "dataChange",
-        "extendedFileMetadata",
-        "partitionValues",
-        "size",
-        "stats",
-        "tags",
-        "deletionVector",
-        "baseRowId",
-        "defaultRowCommitVersion",
-    }
-)
+PIECE_BYTES = 4 << 20
+"""A commit of more is decoded in pieces: its objects would take ten times its size."""
+
 STATE_ACTIONS = frozenset({"metaData", "protocol", "txn", "domainMetadata"})
 _CHECKPOINT_ACTIONS = frozenset({"sidecar", "checkpointMetadata"})
 
@@ -88,7 +56,8 @@ class ActionRows:
 class ActionReader:
     """Collects the actions of commits; `finish()` gives them as Arrow rows."""
 
-    def __init__(self) -> None:
+    def __init__(self, settled: tuple[Settled, Settled] | None = None) -> None:
+        """`settled`: the adds and removes that readers of the same commit have had before."""
         self._adds: list[dict[str, Any]] = []
         self._add_versions: list[int] = []
         self._removes: list[dict[str, Any]] = []
@@ -97,13 +66,15 @@ class ActionReader:
         self._changes: list[dict[str, Any]] = []
         self._others: list[dict[str, Any]] = []
         self._state: list[StateChange] = []
-        self._done: list[pa.Table] = []
+        self._files: list[pa.Table] = []
+        self._closings: list[pa.Table] = []
+        self._settled, self._settled_removes = settled or (Settled(), Settled())
         self._texts = PartitionTexts()
 
     @property
     def pending(self) -> int:
-        """Adds that are held as Python objects at the moment."""
-        return len(self._adds)
+        """Adds and removes that are held as Python objects at the moment."""
+        return len(self._adds) + len(self._removes)
 
     def commit(
         self, version: int, data: bytes, *, name: str, file_time: int, history_only: bool = False
@@ -112,31 +83,30 @@ class ActionReader:
 
         Raises DeltaLakeError(CORRUPT_COMMIT) naming the file, the line and the byte.
         """
-        first_add, first_remove = len(self._adds), len(self._removes)
-        first_small = len(self._state), len(self._changes), len(self._others)
-        try:
-            info = self._lines(version, data)
-            added = self._adds[first_add:]
-            counts = [len(added), len(self._removes) - first_remove]
-            row = version_row(version, info, file_time, counts, _bytes(added))
-        except (TypeError, AttributeError, KeyError, ValueError) as error:
-            refuse(name, version, data, error)
-        if history_only:
-            del self._adds[first_add:], self._removes[first_remove:]
-            del self._state[first_small[0] :], self._changes[first_small[1] :]
-            del self._others[first_small[2] :]
-        else:
-            self._add_versions.extend(repeat(version, counts[0]))
-            self._remove_versions.extend(repeat(version, counts[1]))
-        self._versions.append(
-            row | {"log_bytes": len(data), "log_digest": xxhash.xxh3_128_hexdigest(data)}
-        )
+        commit = OpenCommit(version, name, file_time)
+        for piece in _pieces(data):
+            commit.read(piece, self, history_only=history_only)
+        commit.end(self)
 
-    def _lines(self, version: int, data: bytes) -> dict[str, Any] | None:
+    def _marks(self) -> tuple[int, ...]:
+        return tuple(map(len, self._kept()))
+
+    def _kept(self) -> tuple[list[Any], ...]:
+        return self._adds, self._removes, self._state, self._changes, self._others
+
+    def _forget_since(self, marks: tuple[int, ...]) -> None:
+        for found, mark in zip(self._kept(), marks, strict=True):
+            del found[mark:]
+
+    def _lines(self, version: int, data: bytes, before: int) -> tuple[dict[str, Any] | None, int]:
+        """Take the actions of whole lines; commitInfo, and how many actions there are.
+
+        `before`: how many actions of the commit came before.
+        """
         info = None
         adds, removes = self._adds.append, self._removes.append
-        seen = 0
-        for seen, action in enumerate(_decode(data), 1):
+        position = before
+        for position, action in enumerate(_decode(data), before + 1):
             if (add := action.get("add")) is not None and len(action) == 1:
                 adds(add)
                 continue
@@ -150,10 +120,8 @@ class ActionReader:
                 elif kind == "commitInfo":
                     info = body
                 else:
-                    self._small(version, kind, body, seen)
-        if not seen:
-            raise ValueError("the commit is empty")
-        return info
+                    self._small(version, kind, body, position)
+        return info, position - before
 
     def _small(self, version: int, kind: str, body: Any, position: int) -> None:
         if kind in ACTIONS and (why := body_fault(kind, body)) is not None:
@@ -168,12 +136,12 @@ class ActionReader:
                     "path": body["path"],
                     "partition_values": partition_values_text(body.get("partitionValues") or {}),
                     "size": body.get("size"),
-                    "tags": _text(body.get("tags")),
+                    "tags": json_text(body.get("tags")),
                 }
             )
         elif kind not in _CHECKPOINT_ACTIONS:
             self._others.append(
-                {"version": version, "position": position, "action": kind, "body": _text(body)}
+                {"version": version, "position": position, "action": kind, "body": json_text(body)}
             )
 
     def action(self, version: int, action: dict[str, Any], position: int) -> None:
@@ -191,21 +159,32 @@ class ActionReader:
                 self._small(version, kind, body, position)
 
     def settle(self) -> None:
-        """Turn the adds read so far into Arrow: a tenth of the memory of the objects."""
+        """Turn the actions read so far into Arrow: a tenth of the memory of the objects."""
         if self._adds:
-            self._done.append(
-                _built(_file_table, "add", self._adds, self._add_versions, self._texts)
+            found = built(
+                file_table, "add", self._adds, self._add_versions, self._texts, self._settled
             )
+            self._files.append(found)
+            self._settled.add(self._add_versions)
             self._adds, self._add_versions = [], []
+        if self._removes:
+            found = built(
+                closing_table,
+                "remove",
+                self._removes,
+                self._remove_versions,
+                self._texts,
+                self._settled_removes,
+            )
+            self._closings.append(found)
+            self._settled_removes.add(self._remove_versions)
+            self._removes, self._remove_versions = [], []
 
     def finish(self) -> ActionRows:
         self.settle()
-        files = pa.concat_tables(self._done) if self._done else rows.FILE_SCHEMA.empty_table()
         return ActionRows(
-            files=files,
-            closings=_built(
-                _closing_table, "remove", self._removes, self._remove_versions, self._texts
-            ),
+            files=pa.concat_tables([rows.FILE_SCHEMA.empty_table(), *self._files]),
+            closings=pa.concat_tables([rows.CLOSING_SCHEMA.empty_table(), *self._closings]),
             versions=pa.Table.from_pylist(self._versions, rows.VERSION_SCHEMA),
             changes=pa.Table.from_pylist(self._changes, rows.CHANGE_SCHEMA),
             others=pa.Table.from_pylist(self._others, rows.OTHER_SCHEMA),
@@ -213,9 +192,67 @@ class ActionReader:
         )
 
 
-def file_rows(adds: list[dict[str, Any]], version: int = 0) -> pa.Table:
-    """Bodies of `add` actions as rows of FILE_SCHEMA, live since `version`."""
-    return _built(_file_table, "add", adds, [version] * len(adds), PartitionTexts())
+class OpenCommit:
+    """A commit that is read in pieces of whole lines, one after another, by one or more readers."""
+
+    def __init__(self, version: int, name: str, file_time: int) -> None:
+        self._version = version
+        self._name = name
+        self._file_time = file_time
+        self._info: dict[str, Any] | None = None
+        self._actions = self._adds = self._removes = self._added_bytes = 0
+        self._lines = self._size = 0
+        self._hash = xxhash.xxh3_128()
+
+    def read(self, data: bytes, reader: ActionReader, *, history_only: bool = False) -> None:
+        """Give a piece's actions to a reader. Raises CORRUPT_COMMIT as `ActionReader.commit`."""
+        marks = reader._marks()
+        try:
+            info, actions = reader._lines(self._version, data, self._actions)
+            added = reader._adds[marks[0] :]
+            size = sum([a.get("size") or 0 for a in added])
+            if info is not None:
+                version_row(self._version, info, self._file_time, [0, 0], 0)
+        except (TypeError, AttributeError, KeyError, ValueError) as error:
+            refuse(self._name, self._version, data, error, self._lines, self._size)
+        counts = len(added), len(reader._removes) - marks[1]
+        self._info = self._info if info is None else info
+        self._actions += actions
+        self._adds += counts[0]
+        self._removes += counts[1]
+        self._added_bytes += size
+        self._size += len(data)
+        self._hash.update(data)
+        if history_only:
+            reader._forget_since(marks)
+        else:
+            reader._add_versions.extend(repeat(self._version, counts[0]))
+            reader._remove_versions.extend(repeat(self._version, counts[1]))
+        self._lines += data.count(b"\n")
+        if len(data) >= PIECE_BYTES:
+            reader.settle()
+
+    def end(self, reader: ActionReader) -> None:
+        """Give the commit's own row to a reader. Raises CORRUPT_COMMIT if it held no action."""
+        if not self._actions:
+            nothing = b" " * min(self._size, 1)
+            refuse(self._name, self._version, nothing, ValueError("the commit is empty"))
+        counts = [self._adds, self._removes]
+        row = version_row(self._version, self._info, self._file_time, counts, self._added_bytes)
+        digest = {"log_bytes": self._size, "log_digest": self._hash.hexdigest()}
+        reader._versions.append(row | digest)
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """A commit in pieces of whole lines of about PIECE_BYTES."""
+    start = 0
+    while len(data) - start > 2 * PIECE_BYTES:
+        end = data.find(b"\n", start + PIECE_BYTES) + 1
+        if not end:
+            break
+        yield data[start:end]
+        start = end
+    yield data[start:] if start else data
 
 
 def _decode(data: bytes) -> list[dict[str, Any]]:
@@ -232,14 +269,6 @@ def _decode(data: bytes) -> list[dict[str, Any]]:
     if len(found) != data.count(b"\n", 0, len(joined)) + 1:
         found = [orjson.loads(line) for line in data.split(b"\n") if line and not line.isspace()]
     return found
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else orjson.dumps(value).decode()
-
-
-def _bytes(added: list[dict[str, Any]]) -> int:
-    return sum([a.get("size") or 0 for a in added])
 
 
 def version_row(
@@ -261,18 +290,18 @@ def version_row(
         "in_commit_time": _integer(info.get("inCommitTimestamp")),
         "info_time": _integer(info.get("timestamp")),
         "operation": _string(info.get("operation")),
-        "operation_parameters": _text(info.get("operationParameters")),
-        "operation_metrics": _text(info.get("operationMetrics")),
+        "operation_parameters": json_text(info.get("operationParameters")),
+        "operation_metrics": json_text(info.get("operationMetrics")),
         "engine_info": _string(info.get("engineInfo")),
         "txn_id": _string(info.get("txnId")),
         "read_version": _integer(info.get("readVersion")),
         "isolation_level": _string(info.get("isolationLevel")),
         "is_blind_append": blind if isinstance(blind, bool) else None,
         "user_metadata": _string(info.get("userMetadata")),
-        "commit_info": _text(info) if info else None,
+        "commit_info": json_text(info) if info else None,
         "num_adds": counts[0],
         "num_removes": counts[1],
-        "bytes_added": bytes_added,
+        "bytes_added": _integer(bytes_added),
     }
 
 
@@ -283,156 +312,4 @@ def _integer(value: Any) -> int | None:
 
 
 def _string(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else _text(value)
-
-
-class _Bodies:
-    """The fields of many actions of one kind, as lists; what none of them has costs nothing."""
-
-    def __init__(self, bodies: list[dict[str, Any]]) -> None:
-        self._bodies = bodies
-        self._names: set[str] = set().union(*bodies)
-
-    def __len__(self) -> int:
-        return len(self._bodies)
-
-    def values(self, name: str) -> list[Any] | None:
-        """The field of each action (None where absent); None when no action has it."""
-        if name not in self._names:
-            return None
-        try:
-            return list(map(itemgetter(name), self._bodies))
-        except KeyError:
-            return [b.get(name) for b in self._bodies]
-
-    def column(self, name: str, kind: pa.DataType) -> pa.Array | list[Any]:
-        values = self.values(name)
-        if values is None:
-            return pa.nulls(len(self), kind)
-        if kind == pa.int64():
-            check_all(values, Kind.LONG)  # Arrow would cut off fractions
-        return values
-
-    def texts(self, name: str) -> pa.Array | list[str | None]:
-        values = self.values(name)
-        if values is None:
-            return pa.nulls(len(self), pa.string())
-        check_all(values, Kind.OBJECT)
-        return [_text(v) for v in values]
-
-    def dv_ids(self) -> list[str | None]:
-        values = self.values("deletionVector")
-        if values is None:
-            return [None] * len(self)
-        check_vectors([v for v in values if v is not None])
-        return unique_ids(values)
-
-    def partitions(self, texts: PartitionTexts) -> list[tuple[str, int]]:
-        values = self.values("partitionValues")
-        if values is None:
-            return [texts.of(None)] * len(self)
-        check_all(values, Kind.TEXT_MAP)
-        return texts.of_all(values)
-
-    def extras(self, known: frozenset[str]) -> pa.Array | list[str | None]:
-        if known.issuperset(self._names):
-            return pa.nulls(len(self), pa.string())
-        found = [{k: v for k, v in b.items() if k not in known} for b in self._bodies]
-        return [_text(f) if f else None for f in found]
-
-
-_Build = Callable[[list[dict[str, Any]], list[int], PartitionTexts], pa.Table]
-
-
-def _built(
-    build: _Build,
-    kind: str,
-    bodies: list[dict[str, Any]],
-    versions: list[int],
-    texts: PartitionTexts,
-) -> pa.Table:
-    """`build(bodies, versions, texts)`; if it fails, CORRUPT_COMMIT naming the action at fault."""
-    try:
-        return build(bodies, versions, texts)
-    except _UNFIT as error:
-        for number, (body, version) in enumerate(zip(bodies, versions, strict=True)):
-            try:
-                build([body], [version], texts)
-            except _UNFIT as own:
-                first = versions.index(version)
-                raise refuse_action(kind, body, version, number - first + 1, own) from None
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.CORRUPT_COMMIT, f"{kind} actions can't be read: {error}"
-        ) from error
-
-
-_UNFIT = (LookupError, TypeError, AttributeError, ValueError, OverflowError, pa.ArrowException)
-
-
-def _file_table(adds: list[dict[str, Any]], versions: list[int], texts: PartitionTexts) -> pa.Table:
-    bodies = _Bodies(adds)
-    paths = [a["path"] for a in adds]
-    partitions = bodies.partitions(texts)
-    dv_ids = bodies.dv_ids()
-    key, key2 = rows.file_keys(paths, dv_ids)
-    count = len(adds)
-    integer, text = pa.int64(), pa.string()
-    columns: dict[str, Any] = {
-        "path": paths,
-        "dv_id": dv_ids,
-        "partition_values": [p[0] for p in partitions],
-        "size": bodies.column("size", integer),
-        "modification_time": bodies.column("modificationTime", integer),
-        "data_change": bodies.column("dataChange", pa.bool_()),
-        "num_records": pa.nulls(count, integer),
-        "stats": bodies.column("stats", text),
-        "tags": bodies.texts("tags"),
-        "dv": bodies.texts("deletionVector"),
-        "base_row_id": bodies.column("baseRowId", integer),
-        "default_row_commit_version": bodies.column("defaultRowCommitVersion", integer),
-        "clustering_provider": bodies.column("clusteringProvider", text),
-        "extra": bodies.extras(ADD_FIELDS),
-        "added_version": np.asarray(versions, dtype=np.int64),
-        "removed_version": np.full(count, rows.LIVE, dtype=np.int64),
-        "removed_at": pa.nulls(count, integer),
-        "path_key": key,
-        "path_key2": key2,
-        "partition_id": np.asarray([p[1] for p in partitions], dtype=np.int64),
-    }
-    return _table(columns, rows.FILE_SCHEMA)
-
-
-def _closing_table(
-    removes: list[dict[str, Any]], versions: list[int], texts: PartitionTexts
-) -> pa.Table:
-    if not removes:
-        return rows.CLOSING_SCHEMA.empty_table()
-    bodies = _Bodies(removes)
-    paths = [r["path"] for r in removes]
-    dv_ids = bodies.dv_ids()
-    key, key2 = rows.file_keys(paths, dv_ids)
-    integer = pa.int64()
-    columns: dict[str, Any] = {
-        "path": paths,
-        "dv_id": dv_ids,
-        "partition_values": [p[0] for p in bodies.partitions(texts)],
-        "size": bodies.column("size", integer),
-        "data_change": bodies.column("dataChange", pa.bool_()),
-        "dv": bodies.texts("deletionVector"),
-        "tags": bodies.texts("tags"),
-        "extra": bodies.extras(_REMOVE_FIELDS),
-        "removed_version": np.asarray(versions, dtype=np.int64),
-        "removed_at": bodies.column("deletionTimestamp", integer),
-        "path_key": key,
-        "path_key2": key2,
-    }
-    return _table(columns, rows.CLOSING_SCHEMA)
-
-
-def _table(columns: dict[str, Any], schema: pa.Schema) -> pa.Table:
-    arrays = []
-    for f in schema:
-        value = columns[f.name]
-        array = value if isinstance(value, pa.Array) else pa.array(value, f.type)
-        arrays.append(array)
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return value if value is None or isinstance(value, str) else json_text(value)

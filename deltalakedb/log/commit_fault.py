@@ -15,8 +15,12 @@ from deltalakedb.log.fields import ACTIONS, body_fault
 _ADVICE = "restore this commit from a backup"
 
 
-def refuse(name: str, version: int, data: bytes, error: Exception) -> NoReturn:
-    """Raise CORRUPT_COMMIT for the first line of a commit that is at fault.
+def refuse(
+    name: str, version: int, data: bytes, error: Exception, lines: int = 0, size: int = 0
+) -> NoReturn:
+    """Raise CORRUPT_COMMIT for the first line of a commit, or of a piece of it, that is at fault.
+
+    `lines` and `size`: how many lines and bytes of the commit came before the piece.
 
     Facts: `file`, `version`, and where it is one line `line` (from 1) and `byte` (from 0, in the
     file). `error` is what the reader stumbled over.
@@ -29,8 +33,8 @@ def refuse(name: str, version: int, data: bytes, error: Exception) -> NoReturn:
             file=name,
             version=version,
         ) from None
-    start = 0
-    for number, line in enumerate(data.split(b"\n"), 1):
+    start = size
+    for number, line in enumerate(data.split(b"\n"), lines + 1):
         found = _line_fault(line)
         if found is not None:
             offset, why = found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import redact
 from deltalakedb.storage.spec import StoreSpec
 
 
@@ -35,7 +34,7 @@ def _stray(spec: StoreSpec) -> StoreSpec:
     names = [o.name for o in spec.open().list()]
     if any(name[:20].isdigit() and name.endswith((".json", ".parquet")) for name in names):
         return spec
-    where = redact(spec.url)
+    where = spec.url
     raise DeltaLakeError(
         DeltaLakeErrorKind.NOT_A_DELTA_TABLE,
         f"{where} is not a Delta table: it has no _delta_log, and no commit in itself; point "

@@ -7,11 +7,10 @@ goes through `plan_ranges` and `read_range`.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, TypeVar
+from itertools import islice, pairwise
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -19,78 +18,45 @@ import pyarrow.parquet as pq
 
 from deltalakedb.error import CorruptCheckpointError, DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log import checkpoint as parts
-from deltalakedb.log.commit import ActionReader, ActionRows
+from deltalakedb.log.commit import ActionReader, ActionRows, OpenCommit
+from deltalakedb.log.commit_slices import slice_rows
 from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.ranges import (
+    RANGE_BYTES,
+    RANGE_COMMITS,
+    CheckpointUnit,
+    RangeSpec,
+    grouped,
+    runs_of_commits,
+    weight,
+)
 from deltalakedb.log.segment import CheckpointEntry, CommitEntry, LogListing, Segment, list_log
-from deltalakedb.redact import redact
 from deltalakedb.storage.store import ObjectStore
 
-RANGE_BYTES = 32 << 20
-"""Bytes of JSON (or of uncompressed Parquet) a range: about a second of one core."""
-RANGE_COMMITS = 10_000
 SETTLE_ADDS = 2_000
 _FETCH = 256
 _SLICE_BATCH = 16_384
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class CheckpointUnit:
-    """Some row groups of one Parquet file of a checkpoint, or one JSON file (`groups` None).
-
-    `rows`: first row and number of rows, where it is a part of one large row group.
-    """
-
-    name: str
-    groups: tuple[int, ...] | None
-    size: int
-    rows: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class RangeSpec:
-    """What one task reads: picklable, a second of work, a bounded memory.
-
-    A range is either of commits (first..last, contiguous) or of checkpoint units (all at `first`)
-    or of commits kept as history only. `run` says which run of the segment it belongs to.
-    """
-
-    index: int
-    run: int
-    first: int
-    last: int
-    commits: tuple[CommitEntry, ...] = ()
-    units: tuple[CheckpointUnit, ...] = ()
-    checkpoint: str = ""
-    history_only: bool = False
-
-    @property
-    def size(self) -> int:
-        return sum(c.size for c in self.commits) + sum(u.size for u in self.units)
-
-    @property
-    def shared(self) -> tuple[str, tuple[int, ...] | None] | None:
-        """The row group of which this range is one part of several: they are best read together."""
-        [unit] = self.units if len(self.units) == 1 else [None]
-        return None if unit is None or unit.rows is None else (unit.name, unit.groups)
 
 
 def read_listing(store: ObjectStore) -> LogListing:
     """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG."""
     entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
-    return list_log(entries, redact(store.spec.url))
+    return list_log(entries, store.spec.url)
 
 
-def plan_ranges(store: ObjectStore, segment: Segment, size: int = RANGE_BYTES) -> list[RangeSpec]:
+def plan_ranges(
+    store: ObjectStore, segment: Segment, size: int = RANGE_BYTES, *, sliced: bool = False
+) -> list[RangeSpec]:
     """Ranges of a segment in order of version; opens the checkpoints' footers.
+
+    `sliced`: commits that are too large for a range are ranges of one slice each.
 
     Raises CORRUPT_CHECKPOINT (fact `checkpoint`: the fingerprint to exclude).
     """
     ranges: list[RangeSpec] = []
     for number, run in enumerate(segment.runs):
         if run.base is not None:
-            for units in _grouped(_checkpoint_units(store, run.base), lambda u: u.size, size):
+            for units in grouped(_checkpoint_units(store, run.base), lambda u: u.size, size):
                 ranges.append(
                     RangeSpec(
                         len(ranges),
@@ -101,13 +67,16 @@ def plan_ranges(store: ObjectStore, segment: Segment, size: int = RANGE_BYTES) -
                         checkpoint=run.base.fingerprint,
                     )
                 )
-        for commits in _grouped(run.commits, lambda c: c.size + 512, size, RANGE_COMMITS):
-            ranges.append(
-                RangeSpec(
-                    len(ranges), number, commits[0].version, commits[-1].version, commits=commits
-                )
-            )
-    for commits in _grouped(segment.history_only, lambda c: c.size + 512, size, RANGE_COMMITS):
+        for commits, count in runs_of_commits(run.commits, size, RANGE_COMMITS):
+            ends = commits[0].version, commits[-1].version
+            if sliced and count > 1:
+                ranges += [
+                    RangeSpec(len(ranges) + k, number, *ends, commits=commits, slice=(k, count))
+                    for k in range(count)
+                ]
+            else:
+                ranges.append(RangeSpec(len(ranges), number, *ends, commits=commits))
+    for commits in grouped(segment.history_only, weight, size, RANGE_COMMITS):
         ranges.append(
             RangeSpec(
                 len(ranges),
@@ -119,21 +88,6 @@ def plan_ranges(store: ObjectStore, segment: Segment, size: int = RANGE_BYTES) -
             )
         )
     return ranges
-
-
-def _grouped(
-    items: tuple[T, ...], weight: Callable[[T], int], size: int, most: int = 1 << 30
-) -> Iterator[tuple[T, ...]]:
-    group: list[T] = []
-    total = 0
-    for item in items:
-        group.append(item)
-        total += weight(item)
-        if total >= size or len(group) >= most:
-            yield tuple(group)
-            group, total = [], 0
-    if group:
-        yield tuple(group)
 
 
 def read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
@@ -151,6 +105,9 @@ def read_ranges(store: ObjectStore, specs: Sequence[RangeSpec]) -> Iterator[Acti
         yield read_range(store, specs[0])
         return
     first = specs[0]
+    if first.slice is not None:
+        yield from commit_slices(store, first.commits[0], first.slice[1])
+        return
     slices = [unit.rows for spec in specs for unit in spec.units if unit.rows is not None]
     assert len(slices) == len(specs)
     with (
@@ -160,7 +117,19 @@ def read_ranges(store: ObjectStore, specs: Sequence[RangeSpec]) -> Iterator[Acti
         yield from _read_slices(store, first.units[0], slices, first.first)
 
 
+def commit_slices(store: ObjectStore, entry: CommitEntry, count: int) -> Iterator[ActionRows]:
+    """The rows of a large commit slice by slice, in a bounded memory. Raises as `read_range`."""
+    home, inner = store.resolve(entry.name)
+    with _without_collector(), home.open_input(inner) as source:
+        commit = OpenCommit(entry.version, entry.name, entry.modified_ms)
+        yield from slice_rows(source, entry.size, count, commit)
+
+
 def _read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
+    if spec.slice is not None:
+        # What came before is needed for the commit's own row, and to find the first line.
+        number, count = spec.slice
+        return next(islice(commit_slices(store, spec.commits[0], count), number, None))
     reader = ActionReader()
     for start in range(0, len(spec.commits), _FETCH):
         entries = spec.commits[start : start + _FETCH]

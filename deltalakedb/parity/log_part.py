@@ -14,7 +14,8 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.log import checkpoint
 from deltalakedb.log.commit import ActionRows, StateChange
 from deltalakedb.log.parquet_footer import null_counts
-from deltalakedb.log.reader import RangeSpec, read_range
+from deltalakedb.log.ranges import RangeSpec, slices_of
+from deltalakedb.log.reader import commit_slices, read_range
 from deltalakedb.log.rows import FILE_SCHEMA, LIVE
 from deltalakedb.parity.facts import LOG_RECORD, Records, log_records
 from deltalakedb.replay.state import RangeState
@@ -45,8 +46,9 @@ def read_part(spec: StoreSpec, part: RangeSpec) -> LogPart:
     records: list[Records] = [np.empty(0, dtype=LOG_RECORD)]
     state: list[StateChange] = []
     digests: list[tuple[int, str]] = []
+    how = RangeState.replay if _slices(part) == 1 else RangeState.unresolved
     for piece in _pieces(spec.open(), part):
-        replayed = RangeState.replay(piece, part.first, part.last)
+        replayed = how(piece, part.first, part.last)
         records.append(log_records(replayed, part.index))
         state += replayed.state
         columns = [replayed.versions.column(n).to_pylist() for n in ("version", "log_digest")]
@@ -63,7 +65,18 @@ def read_files(spec: StoreSpec, part: RangeSpec, keys: frozenset[tuple[int, int]
         rows = zip(*(files.column(n).to_pylist() for n in names), strict=True)
         wanted = [end == LIVE and (key, key2) in keys for key, key2, end in rows]
         found.append(files.filter(pa.array(wanted, pa.bool_())))
-    return pa.concat_tables(found)
+    return _last_of_each(pa.concat_tables(found))
+
+
+def _last_of_each(files: pa.Table) -> pa.Table:
+    """Of a file that several slices of one commit add, the last line stays."""
+    keys = zip(*(files.column(n).to_pylist() for n in ("path_key", "path_key2")), strict=True)
+    last = {key: row for row, key in enumerate(keys)}
+    return files.take(pa.array(sorted(last.values()), pa.int64()))
+
+
+def _slices(part: RangeSpec) -> int:
+    return slices_of(part.commits[0]) if len(part.commits) == 1 else 1
 
 
 def _pieces(store: ObjectStore, part: RangeSpec) -> Iterator[ActionRows]:
@@ -73,7 +86,10 @@ def _pieces(store: ObjectStore, part: RangeSpec) -> Iterator[ActionRows]:
     whether there are any, the latter end nothing, as nothing comes before a checkpoint.
     """
     if not part.units:
-        yield read_range(store, part)
+        if (count := _slices(part)) > 1:
+            yield from commit_slices(store, part.commits[0], count)
+        else:
+            yield read_range(store, part)
         return
     for name, units in groupby(part.units, key=lambda unit: unit.name):
         same = tuple(units)

@@ -11,7 +11,8 @@ from deltalakedb.catalog.rows import domain_row, metadata_row, protocol_row, txn
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, MissingCommitError
 from deltalakedb.executor.executor import Executor
 from deltalakedb.log.commit import StateChange
-from deltalakedb.log.reader import RangeSpec, plan_ranges
+from deltalakedb.log.ranges import RangeSpec
+from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import (
     CheckpointEntry,
     LogListing,

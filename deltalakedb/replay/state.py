@@ -40,7 +40,13 @@ class RangeState:
     @classmethod
     def replay(cls, rows: ActionRows, first: int, last: int) -> RangeState:
         """Reconcile the actions of a range (PROTOCOL.md, "Action Reconciliation")."""
-        raw = cls(
+        raw = cls.unresolved(rows, first, last)
+        return raw.end(resolve(raw.events(0), [0])[0])
+
+    @classmethod
+    def unresolved(cls, rows: ActionRows, first: int, last: int) -> RangeState:
+        """The actions as they stand, of a part of a commit: `events` and `end` reconcile them."""
+        return cls(
             first,
             last,
             rows.files,
@@ -50,7 +56,6 @@ class RangeState:
             rows.others,
             tuple(rows.state),
         )
-        return raw.end(resolve(raw.events(0), [0])[0])
 
     def merge(self, right: RangeState) -> RangeState:
         """This range followed by `right` (whose first version is the one after `last`)."""

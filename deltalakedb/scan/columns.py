@@ -258,6 +258,10 @@ def _primitive(found: pa.DataType, wanted: pa.DataType, column: str) -> Convert:
         if types.is_date(found) and wanted.tz is None:
             return lambda array: array.cast(wanted)
         raise UnreadableColumn(column, found, wanted)
+    if types.is_integer(found) and types.is_decimal(wanted):
+        # Arrow asks for as many digits as the file's integers could have, and not for theirs.
+        wide = pa.decimal256(76, wanted.scale)
+        return lambda array: array.cast(wide).cast(wanted)
     if (
         (_is_bytes(wanted) and _is_bytes(found))
         or (_is_number(found) and _is_number(wanted) and not _is_lossy(found, wanted))

@@ -291,6 +291,16 @@ def _runs(metadata: Any, groups: Sequence[int]) -> Iterator[tuple[int, int, list
         yield start, rows, run
 
 
+def missing_file(file: DataFile, of_table: str) -> DeltaLakeError:
+    """NOT_FOUND for a data file that isn't there."""
+    return DeltaLakeError(
+        DeltaLakeErrorKind.NOT_FOUND,
+        f"Data file {file.place()} of {of_table} does not exist. It may have been vacuumed after "
+        "this version; read a newer version, or restore the file.",
+        path=file.path,
+    )
+
+
 @contextmanager
 def _errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
     """Errors of reading, told with the file and the table's version."""
@@ -311,12 +321,7 @@ def _errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
             path=file.path,
         ) from error
     except FileNotFoundError as error:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.NOT_FOUND,
-            f"Data file {file.place()} of {plan.of_table} does not exist. It may have been "
-            "vacuumed after this version; read a newer version, or restore the file.",
-            path=file.path,
-        ) from error
+        raise missing_file(file, plan.of_table) from error
     except (OSError, pa.ArrowException) as error:
         # Arrow reports damaged Parquet as an OSError too, but without a number.
         if isinstance(error, OSError) and error.errno is not None:

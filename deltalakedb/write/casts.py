@@ -33,12 +33,13 @@ _FRACTIONS = frozenset({"float", "double"})
 _PER_MICRO = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
-def stored_type(type: DataType) -> pa.DataType:
+def stored_type(type: DataType, column: str = "") -> pa.DataType:
     """The Arrow type of a column's values while they are written: its own, all of it nullable.
 
-    Whether nulls are allowed is a constraint, checked by itself.
+    Whether nulls are allowed is a constraint, checked by itself. UNSUPPORTED_FEATURE naming the
+    column for a type whose values nobody here knows.
     """
-    return arrow_type(_relaxed(type))
+    return arrow_type(_relaxed(type), column)
 
 
 def _relaxed(type: DataType) -> DataType:

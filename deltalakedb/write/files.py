@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.log.commit import file_rows
+from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.commit_writer import add_body
 from deltalakedb.log.paths import encode_path
 from deltalakedb.storage.store import ObjectStore
@@ -214,9 +214,7 @@ class FileWriter:
         if file is None:
             while len(self._open) >= OPEN_FILES:
                 self._close(next(iter(self._open)))
-            name = self._partitioning.directory(values) + file_name(
-                self._write_id, self._task, len(self._started), self._properties.codec
-            )
+            name = self._name(values, len(self._started))
             if self._register is not None:
                 self._register(name)
             self._started.append(name)
@@ -235,16 +233,23 @@ class FileWriter:
         self._written.names.append(file.name)
         self._written.num_rows += file.rows
         self._written.num_bytes += size
-        self._written.adds.append(
-            add_body(
-                encode_path(file.name),
-                self._partitioning.partition_values(values),
-                size,
-                time.time_ns() // 1_000_000,
-                data_change=self._data_change,
-                stats=stats,
-                tags=self._tags,
-            )
+        self._written.adds.append(self._body(file.name, values, size, stats))
+
+    def _name(self, values: Values, number: int) -> str:
+        """The name of this writer's file `number`, of a partition."""
+        name = file_name(self._write_id, self._task, number, self._properties.codec)
+        return self._partitioning.directory(values) + name
+
+    def _body(self, name: str, values: Values, size: int, stats: str) -> dict[str, Any]:
+        """The body of the action that tells of a file."""
+        return add_body(
+            encode_path(name),
+            self._partitioning.partition_values(values),
+            size,
+            time.time_ns() // 1_000_000,
+            data_change=self._data_change,
+            stats=stats,
+            tags=self._tags,
         )
 
     def finish(self) -> WrittenFiles:

@@ -52,10 +52,10 @@ def _digest(text: str) -> str:
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
-def file_name(write_id: str, task: int, number: int, codec: str) -> str:
+def file_name(write_id: str, task: int, number: int, codec: str, kind: str = "part") -> str:
     """The name of a data file. It holds the write's id: who undoes the write finds it by that."""
     suffix = "" if codec == "none" else f".{codec}"
-    return f"part-{task:05d}-{write_id}-c{number:03d}{suffix}.parquet"
+    return f"{kind}-{task:05d}-{write_id}-c{number:03d}{suffix}.parquet"
 
 
 @dataclass(frozen=True)

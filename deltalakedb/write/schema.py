@@ -49,7 +49,7 @@ class RowConverter:
             if place is None
         )
         self._target = target
-        self.schema = pa.schema([(f.name, stored_type(f.type)) for f in target.fields])
+        self.schema = pa.schema([(f.name, stored_type(f.type, f.name)) for f in target.fields])
         wrong = [
             why
             for field, place in zip(target.fields, self._places, strict=True)

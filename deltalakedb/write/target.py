@@ -92,23 +92,31 @@ class FileTarget:
 
     @cached_property
     def file_schema(self) -> pa.Schema:
-        """The Parquet schema, by physical names, with field ids under column mapping."""
-        return pa.schema([self._file_field(field) for field in self.stored])
+        """The Parquet schema, by physical names, with field ids under column mapping.
 
-    def _file_field(self, field: StructField) -> pa.Field:
+        UNSUPPORTED_FEATURE naming a column whose values Parquet can't hold.
+        """
+        return pa.schema([self._file_field(field, ()) for field in self.stored])
+
+    def _file_field(self, field: StructField, path: tuple[str, ...]) -> pa.Field:
+        type = self._file_type(field.type, (*path, field.name))
         if not self.mapped:
-            return pa.field(field.name, self._file_type(field.type))
+            return pa.field(field.name, type)
         metadata = None if field.column_id is None else {_FIELD_ID: str(field.column_id)}
-        return pa.field(field.physical_name, self._file_type(field.type), metadata=metadata)
+        return pa.field(field.physical_name, type, metadata=metadata)
 
-    def _file_type(self, type: DataType) -> pa.DataType:
+    def _file_type(self, type: DataType, path: tuple[str, ...]) -> pa.DataType:
         if isinstance(type, StructType):
-            return pa.struct([self._file_field(f) for f in type.fields])
+            if not type.fields:
+                raise _unstorable(path, "a struct without members")
+            return pa.struct([self._file_field(f, path) for f in type.fields])
         if isinstance(type, ArrayType):
-            return pa.list_(pa.field("element", self._file_type(type.element)))
+            return pa.list_(pa.field("element", self._file_type(type.element, path)))
         if isinstance(type, MapType):
-            return pa.map_(self._file_type(type.key), self._file_type(type.value))
-        return arrow_type(type)
+            return pa.map_(self._file_type(type.key, path), self._file_type(type.value, path))
+        if type.name == "void":
+            raise _unstorable(path, "void inside another type")
+        return arrow_type(type, ".".join(path))
 
     @cached_property
     def physical_names(self) -> dict[str, str]:
@@ -144,6 +152,16 @@ class FileTarget:
     def target_file_size(self) -> int:
         """Bytes, by the table's property (`100mb`, `1g`, plain bytes), else 100 MiB."""
         return parse_size(self.configuration.get(TARGET_FILE_SIZE)) or DEFAULT_TARGET_FILE_SIZE
+
+
+def _unstorable(path: tuple[str, ...], what: str) -> DeltaLakeError:
+    column = ".".join(path)
+    return DeltaLakeError(
+        DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+        f"column {column} is {what}, which Parquet files can't hold; drop the column, or write "
+        "with the engine that made the table",
+        column=column,
+    )
 
 
 def parse_size(text: str | None) -> int | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +15,6 @@ import pytest
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import Dialect
 from deltalakedb.catalog.dialects.mysql import dialect as mysql
 from deltalakedb.catalog.dialects.mysql import loader as mysql_loader
@@ -30,7 +27,6 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import tasks
 from deltalakedb.importing.run import import_table
 from deltalakedb.log.paths import decode_path
-from deltalakedb.uri import parse_database
 from tests.catalog import mysql_loads as loads
 from tests.servers.mariadb import PASSWORD, MariaDbServer
 from tests.tables import compare, samples
@@ -391,73 +387,6 @@ def test_a_load_that_is_read_is_left_to_the_next_clean_up(new_catalog: Catalog) 
     new_catalog.dialect.drop_load(new_catalog.engine, run.run_key)
     with new_catalog.read() as connection:
         assert new_catalog.dialect.load_ids(connection) == []
-
-
-_HOLDER = """
-import sys, time
-from deltalakedb.catalog.dialects import dialect_of
-from deltalakedb.uri import parse_database
-lease = dialect_of(parse_database(sys.argv[1])).lease(7)
-assert lease is not None
-print("held", flush=True)
-time.sleep(60)
-"""
-
-
-def test_a_lease_is_one_processes_own_and_dies_with_it(database: str) -> None:
-    url = parse_database(database)
-    dialect = dialect_of(url)
-    with subprocess.Popen(
-        [sys.executable, "-c", _HOLDER, url.reveal()], stdout=subprocess.PIPE, text=True
-    ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        assert dialect.lease(7) is None
-        other = dialect.lease(8)
-        assert other is not None
-        other.release()
-        holder.kill()
-    lease = _soon(lambda: dialect.lease(7))
-    assert lease.held()
-    lease.release()
-
-
-def _soon(ask: Callable[[], Any]) -> Any:
-    for _ in range(100):
-        if found := ask():
-            return found
-        time.sleep(0.05)
-    raise AssertionError("not within 5 s")
-
-
-def test_a_lease_is_of_one_database(server: MariaDbServer) -> None:
-    names = [server.create_database() for _ in range(2)]
-    leases = [dialect_of(parse_database(server.url(n))).lease(7) for n in names]
-    assert None not in leases
-    for name, lease in zip(names, leases, strict=True):
-        lease.release()  # type: ignore[union-attr]
-        server.drop_database(name)
-
-
-def test_a_lease_is_renewed_unless_another_took_it(database: str, server: MariaDbServer) -> None:
-    dialect = dialect_of(parse_database(database))
-    lease = dialect.lease(7)
-    assert lease is not None
-    _kill_all(server, database)
-    assert lease.held()
-    _kill_all(server, database)
-    taken = _soon(lambda: dialect.lease(7))
-    assert not lease.held()
-    taken.release()
-    lease.release()
-
-
-def _kill_all(server: MariaDbServer, url: str) -> None:
-    database = url.rpartition("/")[2]
-    for (ident,) in server.sql(
-        f"SELECT id FROM information_schema.processlist WHERE db = '{database}'"
-    ):
-        server.sql(f"KILL {ident}")
 
 
 def _kind_of(url: str) -> DeltaLakeErrorKind:

@@ -6,11 +6,14 @@ import json
 import pickle
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import xxhash
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.commit import ActionReader, ActionRows, StateChange
+from deltalakedb.log import commit_slices
+from deltalakedb.log.commit import ActionReader, ActionRows, OpenCommit, StateChange
+from deltalakedb.log.commit_slices import slice_rows
 from deltalakedb.log.partition import partition_id
 from deltalakedb.log.rows import LIVE, file_keys
 
@@ -430,3 +433,38 @@ def test_a_file_action_of_wrong_types_is_refused_with_its_version_and_number(
     assert error.kind is DeltaLakeErrorKind.CORRUPT_COMMIT
     assert says in error.message
     assert (error.facts["version"], error.facts["number"]) == (4, 2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("piece", [1, 64, 1000])
+def test_slices_of_a_commit_are_the_whole(
+    count: int, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each line is in one slice, however the edges fall; the commit's own row comes at the end."""
+    actions: list[dict[str, Any]] = [
+        {"commitInfo": {"operation": "WRITE", "timestamp": 5}},
+        *[{"add": {**ADD, "path": "p" * (n % 40) + str(n)}} for n in range(20)],
+        {"future": {"a": 1}},
+        {"remove": {"path": "gone"}},
+    ]
+    data = lines(*actions)
+    whole = read(data)
+    monkeypatch.setattr(commit_slices, "PIECE_BYTES", piece)
+    source = pa.BufferReader(data)
+    found = list(slice_rows(source, len(data), count, OpenCommit(7, NAME, 1000)))
+    assert len(found) == count
+    for name in ("files", "closings", "versions", "others"):
+        joined = pa.concat_tables([getattr(rows, name) for rows in found])
+        assert joined.to_pylist() == getattr(whole, name).to_pylist()
+
+
+def test_a_fault_in_a_late_piece_is_told_by_its_place_in_the_commit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(commit_slices, "PIECE_BYTES", 64)
+    good = lines(*[{"add": ADD}] * 20)
+    for bad, says in ((b"{]", "line 21, byte"), (b'{"add":{"path":"b","size":1.5}}', "number 21")):
+        data = good + bad + b"\n" + good
+        with pytest.raises(DeltaLakeError, match=says) as caught:
+            list(slice_rows(pa.BufferReader(data), len(data), 3, OpenCommit(7, NAME, 0)))
+        assert caught.value.kind is DeltaLakeErrorKind.CORRUPT_COMMIT

@@ -18,7 +18,8 @@ import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log import reader
-from deltalakedb.log.reader import RangeSpec, plan_ranges, read_listing, read_range, read_ranges
+from deltalakedb.log.ranges import RangeSpec
+from deltalakedb.log.reader import plan_ranges, read_listing, read_range, read_ranges
 from deltalakedb.log.segment import Segment, full_segment, latest_segment
 from deltalakedb.replay.state import RangeState
 from deltalakedb.storage.spec import StoreSpec

@@ -16,11 +16,9 @@ import pytest
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table
-from deltalakedb.uri import parse_database
 from tests.migrate.catalogs import engine, left_over, runs, write_log
 from tests.replay.generated import Log, add, table_commit
 
@@ -242,7 +240,7 @@ def test_two_tables_that_want_one_name_at_one_moment(
     with pytest.raises(DeltaLakeError) as caught:
         import_(table, catalog_url, progress=take_the_name)
     assert time.monotonic() - started < 10
-    assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+    assert caught.value.kind is DeltaLakeErrorKind.TABLE_EXISTS
     assert "orders" in caught.value.message
     assert "--table-name" in caught.value.message
     with engine(catalog_url).connect() as connection:
@@ -295,121 +293,6 @@ def test_no_connection_is_kept_after_an_import(
         while connections() and time.monotonic() < deadline:
             time.sleep(0.02)  # a backend ends a moment after its client has closed
         assert connections() == 0
-
-
-@pytest.fixture
-def dialect(catalog_url: str) -> Any:
-    return dialect_of(parse_database(catalog_url))
-
-
-def test_a_lease_is_one_processes_until_it_is_released(dialect: Any) -> None:
-    first = dialect.lease(5)
-    assert first.held()
-    assert dialect.lease(5) is None
-    other = dialect.lease(-6)
-    assert other is not None
-    first.release()
-    second = dialect.lease(5)
-    assert second.held()
-    second.release()
-    other.release()
-
-
-def test_a_lease_is_never_two_ones(dialect: Any) -> None:
-    """Taking and releasing race with each other (for SQLite: over a file that is removed)."""
-    holders: list[int] = []
-    most = 0
-    lock = threading.Lock()
-
-    def work(_: int) -> int:
-        nonlocal most
-        taken = 0
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline:
-            lease = dialect.lease(7)
-            if lease is None:
-                continue
-            with lock:
-                holders.append(1)
-                most = max(most, len(holders))
-            with lock:
-                holders.pop()
-            lease.release()
-            taken += 1
-        return taken
-
-    with ThreadPoolExecutor(3) as pool:
-        counts = list(pool.map(work, range(3)))
-    assert most == 1
-    assert sum(counts) > 3
-
-
-def test_a_lock_file_that_somebody_removed_or_that_cant_be_made(sqlite_url: str) -> None:
-    dialect = dialect_of(parse_database(sqlite_url))
-    folder = Path(sqlite_url.removeprefix("sqlite:///")).parent
-    lease = dialect.lease(5)
-    assert lease is not None
-    [file] = folder.glob("*.lock")
-    file.unlink()
-    lease.release()
-    file.mkdir()
-    with pytest.raises(DeltaLakeError) as caught:
-        dialect.lease(5)
-    assert caught.value.kind is DeltaLakeErrorKind.DATABASE_ERROR
-    assert str(file) in caught.value.message
-
-
-def test_a_lease_whose_connection_was_cut_is_renewed_unless_another_has_it(
-    pg_database: str,
-) -> None:
-    dialect = dialect_of(parse_database(pg_database))
-    mine = dialect.lease(5)
-    assert mine is not None
-    cut_leases(pg_database)
-    assert mine.held()
-    assert dialect.lease(5) is None
-    cut_leases(pg_database)
-    others = dialect.lease(5)
-    assert others is not None
-    assert not mine.held()
-    mine.release()
-    assert others.held()
-    others.release()
-
-
-def cut_leases(database: str) -> None:
-    with closing(psycopg2.connect(database)) as connection:
-        connection.autocommit = True
-        cursor = connection.cursor()
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
-        )
-        assert cursor.fetchall()
-
-
-def test_an_import_whose_lease_another_took_changes_nothing(table: Path, pg_database: str) -> None:
-    dialect = dialect_of(parse_database(pg_database))
-    taken: list[Any] = []
-
-    def take_the_lease(stage: str, done: int, *_: int) -> None:
-        if (stage, done) != ("index", 1):
-            return
-        with closing(psycopg2.connect(pg_database)) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT (classid::bigint << 32) | objid::bigint FROM pg_locks "
-                "WHERE locktype = 'advisory'"
-            )
-            [(key,)] = cursor.fetchall()
-        cut_leases(pg_database)
-        taken.append(dialect.lease(key))
-
-    with pytest.raises(DeltaLakeError) as caught:
-        import_(table, pg_database, progress=take_the_lease)
-    assert caught.value.kind is DeltaLakeErrorKind.CONCURRENCY_ERROR
-    assert "lease" in caught.value.message
-    taken[0].release()
-    assert left_over(pg_database) == {}
-    assert import_(table, pg_database).status == "imported"
 
 
 @pytest.mark.parametrize("cut", [1, 3])

@@ -88,3 +88,19 @@ def test_more_workers_than_connections(
     with connected(dask_server) as client:
         import_big(big, url, client=client)
     assert_exact(url, "big", expected)
+
+
+@pytest.mark.system
+def test_forty_workers_and_twenty_connections(
+    big: Path, expected: Digest, private_postgres: Callable[..., PostgresServer]
+) -> None:
+    server = private_postgres(settings={"max_connections": "20"})
+    url = server.url(server.create_database())
+    with (
+        closing(DaskServer(40, nanny=False)) as cluster,
+        connected(cluster) as client,
+        most_connections(server) as seen,
+    ):
+        import_big(big, url, client=client)
+    assert 4 < seen[-1] <= 16
+    assert_exact(url, "big", expected)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from deltalakedb.importing.run import import_table
-from deltalakedb.log import reader
+from deltalakedb.log import ranges, reader
+from deltalakedb.parity import log_part
+from deltalakedb.parity.run import diff_table
 from tests.log.made_logs import write_checkpoint, write_commit
 from tests.migrate.catalogs import content
 from tests.migrate.faults import at, import_big, kill, small_parts, worker_processes
@@ -49,6 +51,35 @@ def test_its_parts_are_the_whole(
     result = import_table(str(table), database=any_catalog_url, client=dask_client)
     assert result.live_files == FILES
     assert content(any_catalog_url, "whole") == content(whole, "whole")
+
+
+@pytest.mark.parametrize("any_catalog_url", ["sqlite", "postgresql"], indirect=True)
+def test_slices_of_a_commit_are_the_whole(
+    tmp_path: Path,
+    any_catalog_url: str,
+    dask_client: Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Files that one commit adds twice, far apart, included: the later line stays."""
+    log = tmp_path / "whole" / "_delta_log"
+    write_commit(log, 0, [*table_commit(), add("old")])
+    adds = [add(f"f{n}", size=n + 1, value=str(n % 5)) for n in range(300)]
+    again = [add("f3", size=7, value="1"), add("f299", size=8, value="2")]
+    write_commit(
+        log, 1, [remove("old", at=9), *adds, *again, {"txn": {"appId": "a", "version": 1}}]
+    )
+    write_commit(log, 2, [remove("f4", at=10)])
+    whole = str(tmp_path / "whole.sqlite")
+    import_table(str(log), database=whole, mode="full-history")
+    small_parts(monkeypatch, 4000)
+    result = import_table(
+        str(log), database=any_catalog_url, client=dask_client, mode="full-history"
+    )
+    assert (result.live_files, result.adds) == (299, 303)
+    assert content(any_catalog_url, "whole") == content(whole, "whole")
+    monkeypatch.setattr(ranges, "slices_of", lambda commit, size=4000: commit.size // 4000 or 1)
+    monkeypatch.setattr(log_part, "slices_of", ranges.slices_of)
+    assert diff_table("whole", database=any_catalog_url).parity
 
 
 def test_a_worker_is_killed_between_its_parts(

@@ -19,7 +19,7 @@ from deltalakedb.importing import tasks
 from deltalakedb.importing.request import import_request
 from deltalakedb.importing.run import import_table
 from deltalakedb.importing.tasks import LoadSpec, ParseSpec
-from deltalakedb.log.reader import RangeSpec
+from deltalakedb.log.ranges import RangeSpec
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
 from tests.migrate.catalogs import engine, runs, write_log
@@ -57,7 +57,7 @@ def store_spec() -> StoreSpec:
 def specs() -> list[Any]:
     parse = ParseSpec("r.0", store_spec(), RangeSpec(0, 0, 0, 9), 1, None)
     database = Secret(url_of("host:5432/db"))
-    load = LoadSpec(parse, "d", 1, None, (), (), (), database)
+    load = LoadSpec(parse, "d", 1, 1, None, (), (), (), database)
     request = import_request(
         "s3://bucket/table/_delta_log",
         table_location=None,

@@ -63,7 +63,7 @@ class DaskServer:
 
         with Client(self.address, timeout=20, set_as_default=False) as client:
             if workers:
-                client.wait_for_workers(workers, timeout=60)
+                client.wait_for_workers(workers, timeout=60 + 5 * workers)
 
     def close(self) -> None:
         """End all of it and remove what it has written."""

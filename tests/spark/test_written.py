@@ -9,9 +9,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.checkpoint_writer import CheckpointState, CheckpointWriter
 from deltalakedb.log.checksum import version_checksum
-from deltalakedb.log.commit import file_rows
 from deltalakedb.log.commit_writer import remove_body
 from deltalakedb.log.statistics.collect import loosened
 from deltalakedb.write.deletion_vector import VectorFile

@@ -68,6 +68,14 @@ def test_list(store: ObjectStore, s3: S3Bucket) -> None:
     assert info.modified_ms == int(head["LastModified"].timestamp() * 1000)
 
 
+@pytest.mark.parametrize("first", ["0", "!", "~", "é", "a"])
+def test_a_prefix_may_be_any_character(store: ObjectStore, first: str) -> None:
+    names = [f"log/{first}1", "log/a.json"]
+    for name in names:
+        store.put_if_absent(name, b"")
+    assert names[0] in [each.name for each in store.list(f"log/{first}", recursive=True)]
+
+
 def test_list_of_more_than_a_page(store: ObjectStore, s3: S3Bucket) -> None:
     count = 2 * PAGE + 5
     for number in range(count):

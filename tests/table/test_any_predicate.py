@@ -18,6 +18,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table
 from deltalakedb.snapshot.snapshot import Snapshot
 from tests.table.opening import open_table, table_uri
+from tests.tables import samples
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -202,3 +203,24 @@ def test_a_predicate_that_planning_understands_imports_no_engine(database: str) 
         "assert not {'duckdb', 'sqlglot', 'sqlalchemy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("kernel-table-with-dv-small", "value"),  # deletion vectors
+        ("dat-column_mapping", "new_int"),  # other names in the files
+    ],
+)
+def test_conditions_see_the_tables_rows_not_its_files(
+    name: str, column: str, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    import_table(str(samples.path(name)), database=url, table_name="t")
+    snapshot = open_table(url, "t").snapshot()
+    live = snapshot.to_pyarrow_table()[column].to_pylist()
+    kept = sorted(v for v in live if v % 3 == 1)
+    found = snapshot.scan(f"`{column}` % 3 = 1", [column])
+    assert 0 < len(kept) < len(live)
+    assert sorted(found.to_pyarrow_table()[column].to_pylist()) == kept
+    assert sorted(found.to_polars().collect()[column].to_list()) == kept

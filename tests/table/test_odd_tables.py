@@ -270,6 +270,53 @@ def test_dates_beyond_pythons_are_partition_values(
     assert snapshot.get_add_actions(flatten=True).num_rows == 2
 
 
+def test_a_missing_data_file_is_named_by_each_output(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path / "t",
+        metadata({"id": "long"}),
+        add("a.parquet"),
+        add("b%20c.parquet"),
+        a=pa.table({"id": pa.array([1], pa.int64())}),
+    )
+    snapshot = opened(table)
+    for read in (
+        snapshot.to_pyarrow_table,
+        snapshot.to_pyarrow_dataset().to_table,
+        snapshot.to_polars().collect,
+        lambda: snapshot.to_duckdb().fetchall(),
+    ):
+        with pytest.raises(DeltaLakeError, match=r"b c\.parquet.* does not exist") as caught:
+            read()
+        assert caught.value.kind is DeltaLakeErrorKind.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stored"),
+    [
+        ("byte", "decimal(4,1)", pa.int8()),
+        ("byte", "decimal(4,1)", pa.int32()),
+        ("short", "decimal(5,0)", pa.int16()),
+        ("integer", "decimal(12,2)", pa.int32()),
+        ("long", "decimal(19,0)", pa.int64()),
+        ("long", "decimal(38,19)", pa.int64()),
+    ],
+)
+def test_whole_numbers_widen_to_any_decimal_that_holds_them(
+    tmp_path: Path, before: str, after: str, stored: pa.DataType
+) -> None:
+    rows = pa.table({"v": pa.array([1, -127, None], stored)})
+    action = metadata({"v": after})
+    schema = json.loads(action["metaData"]["schemaString"])
+    changes = [{"fromType": before, "toType": after}]
+    schema["fields"][0]["metadata"] = {"delta.typeChanges": changes}
+    action["metaData"]["schemaString"] = json.dumps(schema)
+    snapshot = opened(table_of(tmp_path / "t", action, add("a.parquet"), a=rows))
+    assert snapshot.to_pyarrow_table()["v"].to_pylist() == [1, -127, None]
+    assert snapshot.to_pyarrow_dataset().to_table()["v"].to_pylist() == [1, -127, None]
+    assert snapshot.to_polars().collect()["v"].to_list() == [1, -127, None]
+    assert [row[0] for row in snapshot.to_duckdb().fetchall()] == [1, -127, None]
+
+
 def test_a_nul_is_named_where_the_database_has_none(tmp_path: Path, pg_database: str) -> None:
     """On importing, and on catching up."""
     table = table_of(tmp_path / "t", metadata({"id": "long"}), add("a"))

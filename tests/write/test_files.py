@@ -367,6 +367,39 @@ def test_partitions_that_cannot_be(tmp_path: Path) -> None:
         Made(tmp_path, table.select(["n"]).schema, ["n"]).write(table.select(["n"]))
 
 
+def schema_json(*columns: tuple[str, Any]) -> str:
+    fields = [{"name": n, "type": t, "nullable": True, "metadata": {}} for n, t in columns]
+    return json.dumps({"type": "struct", "fields": fields})
+
+
+def test_columns_that_files_do_not_hold(tmp_path: Path) -> None:
+    made = Made(tmp_path, schema_json(("n", "long"), ("v", "void")))
+    (add,) = made.write(pa.table({"n": [1, 2], "v": pa.nulls(2)})).adds
+    assert pq.read_schema(tmp_path / add["path"]).names == ["n"]
+    assert json.loads(add["stats"])["nullCount"] == {"n": 0, "v": 2}
+    for found in (made.read(), made.read_by_deltalake()):
+        assert found.to_pylist() == [{"n": 1, "v": None}, {"n": 2, "v": None}]
+    inner = {"type": "struct", "fields": [
+        {"name": "x", "type": "void", "nullable": True, "metadata": {}}]}  # fmt: skip
+    for kind, why in (
+        (inner, r"s\.x is void"),
+        ({"type": "struct", "fields": []}, "without members"),
+        ("interval year", "column s has type"),
+    ):
+        with pytest.raises(DeltaLakeError, match=why) as caught:
+            Made(tmp_path, schema_json(("n", "long"), ("s", kind))).write(pa.table({"n": [1]}))
+        assert caught.value.kind is DeltaLakeErrorKind.UNSUPPORTED_FEATURE
+
+
+def test_variants(tmp_path: Path) -> None:
+    value = {"metadata": b"\x01\x00\x00", "value": b"\x0c\x05"}
+    made = Made(tmp_path, schema_json(("n", "long"), ("v", "variant")))
+    assert made.protocol.reader_features == ("variantType",)
+    made.write(pa.table({"n": [1, 2], "v": pa.array([value, None])}))
+    for found in (made.read(), made.read_by_deltalake()):
+        assert found.to_pylist() == [{"n": 1, "v": value}, {"n": 2, "v": None}]
+
+
 def test_decimals_in_statistics_are_exact(tmp_path: Path) -> None:
     value = Decimal("12345678901234567890.123456789")
     table = pa.table({"d": pa.array([value], pa.decimal128(38, 9))})

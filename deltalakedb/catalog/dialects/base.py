@@ -60,17 +60,6 @@ class Loader(ABC):
         self.close()
 
 
-class Lease(ABC):
-    """A claim to import one location that dies with the process that holds it."""
-
-    @abstractmethod
-    def held(self) -> bool:
-        """Whether the claim still stands (its connection lives); tries to renew it if not."""
-
-    @abstractmethod
-    def release(self) -> None: ...
-
-
 class Dialect(ABC):
     """One database. Instances know its URL, and whether it has been reached."""
 
@@ -80,6 +69,10 @@ class Dialect(ABC):
     """Whether `dl_files` is a partitioned table; else it is a view of all loads' tables."""
     closed_before_fork: ClassVar[bool] = False
     """Whether a child is harmed already by inheriting an open connection."""
+    clock_ms: ClassVar[str]
+    """The database's clock as SQL: milliseconds since 1970."""
+    lease_seconds: ClassVar[float] = 30.0
+    """How long a lease holds after it was last renewed."""
     holds_nul: ClassVar[bool] = True
     """Whether text may hold the character NUL."""
     text_bytes: ClassVar[int | None] = None
@@ -119,8 +112,8 @@ class Dialect(ABC):
         """A driver's error as ours, without secrets."""
 
     @abstractmethod
-    def lease(self, key: int) -> Lease | None:
-        """Try to claim `key` (64 bits) for this process; None while another holds it."""
+    def schema_lock(self) -> AbstractContextManager[bool]:
+        """For who makes or migrates the catalog: whether the lock is this process's meanwhile."""
 
     @abstractmethod
     def loader(self) -> Loader: ...

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.dialects.base import Lease
+from deltalakedb.catalog.leases import Lease, acquire
 from deltalakedb.catalog.loads import ledger
-from deltalakedb.catalog.loads.swap import lease_key
+from deltalakedb.catalog.loads.swap import lease_name
 from deltalakedb.catalog.records import run_of
 from deltalakedb.catalog.tables import import_parts, import_runs
 
@@ -60,8 +60,7 @@ def collect_garbage(catalog: Catalog, *, dry_run: bool = False) -> Garbage:
         dead: list[DeadRun] = []
         alive = 0
         for run in _running(catalog):
-            with catalog.dialect.errors():
-                lease = catalog.dialect.lease(lease_key(run.location))
+            lease = acquire(catalog, lease_name(run.location))
             if lease is None and not any(d.location == run.location for d in dead):
                 alive += 1
                 continue

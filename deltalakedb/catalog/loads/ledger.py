@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.records import in_heap, run_of
 from deltalakedb.catalog.tables import (
     LOAD_TABLES,
@@ -31,11 +32,15 @@ def now_ms() -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """A running import. `run_key` is the load's id if it makes a new load."""
+    """A running import. `run_key` is the load's id if it makes a new load.
+
+    `lease`: under which it runs; what it makes visible is so only while that holds.
+    """
 
     run_key: int
     run_id: str
     table_id: str
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,14 @@ class Part:
 
 
 def start_run(
-    catalog: Catalog, *, table_id: str, table_name: str, location: str, mode: str, workers: int
+    catalog: Catalog,
+    *,
+    table_id: str,
+    table_name: str,
+    location: str,
+    mode: str,
+    workers: int,
+    lease: Lease | None = None,
 ) -> Run:
     """Record a new run; from here on its rows are its own, and nobody sees them."""
     run_id = str(uuid.uuid4())
@@ -68,7 +80,7 @@ def start_run(
         )
         key = result.inserted_primary_key
     assert key is not None
-    return Run(int(key[0]), run_id, table_id)
+    return Run(int(key[0]), run_id, table_id, lease)
 
 
 def begin_load(catalog: Catalog, run: Run, load_id: int) -> None:
@@ -114,9 +126,11 @@ def unloaded_parts(connection: sa.Connection, run: Run) -> list[int]:
 def finish_run(connection: sa.Connection, run: Run, **facts: Any) -> None:
     """Record a run's success, in the transaction that makes what it did visible.
 
-    Raises CONCURRENCY_ERROR when the run isn't running any more: another took it for dead and
-    has removed what it loaded.
+    Raises CONCURRENCY_ERROR when another has taken its lease, or it isn't running any more:
+    another took it for dead and has removed what it loaded.
     """
+    if run.lease is not None:
+        run.lease.check(connection)
     finished = connection.execute(
         import_runs.update()
         .where(import_runs.c.run_key == run.run_key, import_runs.c.status == "running")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import mirror, outbox
-from deltalakedb.catalog.dialects.base import Lease
+from deltalakedb.catalog.leases import Lease, acquire
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms, unloaded_parts
 from deltalakedb.catalog.records import TableRow, in_heap
 from deltalakedb.catalog.table_name import full_name
@@ -43,9 +43,9 @@ class TableFacts:
         return full_name(self.namespace, self.name)
 
 
-def lease_key(location: str) -> int:
-    """The 64-bit key of the lease under which a location is imported."""
-    return int(location_hash(location)[:16], 16) - 2**63
+def lease_name(location: str) -> str:
+    """The name of the lease under which a location is imported."""
+    return f"location {location_hash(location)}"
 
 
 def location_lease(catalog: Catalog, location: str) -> Lease:
@@ -53,8 +53,7 @@ def location_lease(catalog: Catalog, location: str) -> Lease:
 
     Raises CONCURRENCY_ERROR while another holds it.
     """
-    with catalog.dialect.errors():
-        lease = catalog.dialect.lease(lease_key(location))
+    lease = acquire(catalog, lease_name(location))
     if lease is None:
         raise DeltaLakeError(
             DeltaLakeErrorKind.CONCURRENCY_ERROR,

@@ -253,7 +253,10 @@ def _before(prefix: str) -> str:
     if not prefix or prefix.endswith("/"):
         return ""
     last = ord(prefix[-1])
-    return prefix[:-1] + (chr(last - 1) + "~" if 33 < last < 127 else "")
+    if not 33 < last < 127:
+        return prefix[:-1]
+    # Not the slash, which would end a segment of the name.
+    return prefix[:-1] + (chr(last - 1) if prefix[-1] != "0" else ".") + "~"
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -18,7 +18,7 @@ from sqlalchemy.dialects.mysql import insert
 
 from deltalakedb import fork
 from deltalakedb.catalog.commit_tables import metadata
-from deltalakedb.catalog.dialects.base import Dialect, Lease, Loader
+from deltalakedb.catalog.dialects.base import Dialect, Loader
 from deltalakedb.catalog.dialects.mysql.connection import MySqlConnection, connect, lock_name
 from deltalakedb.catalog.dialects.mysql.error import (
     BUSY,
@@ -50,6 +50,7 @@ class MySqlDialect(Dialect):
     """MySQL and MariaDB."""
 
     parallel_load: ClassVar[bool] = True
+    clock_ms: ClassVar[str] = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     text_bytes: ClassVar[int | None] = 65_535
 
     def _engine(self, **options: Any) -> sa.Engine:
@@ -83,9 +84,11 @@ class MySqlDialect(Dialect):
         type_ = DatabaseBusyError if number in BUSY else DeltaLakeError
         return self._error(kind, text, advice, type_)
 
-    def lease(self, key: int) -> Lease | None:
-        lease = _NamedLock(self, lock_name(self._url, f"{key & (2**64 - 1):016x}"))
-        return lease if lease.held() else None
+    @contextmanager
+    def schema_lock(self) -> Iterator[bool]:
+        with closing(self.connect(autocommit=True)) as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT GET_LOCK(%s, 0)", (lock_name(self._url, "schema"),))
+            yield bool(cursor.fetchone() == (1,))
 
     def connect(self, **options: Any) -> MySqlConnection:
         return connect(self._url, **options)
@@ -213,37 +216,3 @@ class MySqlDialect(Dialect):
         # Not INSERT IGNORE, which cuts values to fit.
         key = next(iter(table.primary_key))
         return insert(table).on_duplicate_key_update({key.name: key})
-
-
-class _NamedLock(Lease):
-    """A lock of the server's that goes with its connection, so with the process."""
-
-    def __init__(self, dialect: MySqlDialect, name: str) -> None:
-        self._dialect = dialect
-        self._name = name
-        self._connection: MySqlConnection | None = None
-
-    def held(self) -> bool:
-        if self._connection is not None:
-            with suppress(pymysql.MySQLError):
-                if self._ask("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()"):
-                    return True
-            self.release()
-        with self._dialect.errors():
-            self._connection = self._dialect.connect(autocommit=True)
-            if self._ask("SELECT GET_LOCK(%s, 0)"):
-                return True
-        self.release()
-        return False
-
-    def _ask(self, question: str) -> bool:
-        assert self._connection is not None
-        with self._connection.cursor() as cursor:
-            cursor.execute(question, (self._name,))
-            found = cursor.fetchone()
-        return bool(found == (1,))
-
-    def release(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None and connection.open:
-            connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -13,7 +14,6 @@ from sqlalchemy.dialects.postgresql import insert
 from deltalakedb import fork
 from deltalakedb.catalog.dialects.base import (
     Dialect,
-    Lease,
     Loader,
     check_claim,
     keep_idle,
@@ -30,6 +30,8 @@ from deltalakedb.error import (
     PermanentDatabaseError,
 )
 
+_ISOLATION = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+"""Of a transaction that writes: it sees what is there now, whatever server, role or pool say."""
 _READERS_SECONDS = 0.5
 """How long a swap waits for queries that began before it."""
 # Feature not supported, data exception, integrity constraint, syntax or access, program limit.
@@ -54,15 +56,26 @@ class PostgresDialect(Dialect):
     parallel_load: ClassVar[bool] = True
     holds_nul: ClassVar[bool] = False
     partitions_files: ClassVar[bool] = True
+    clock_ms: ClassVar[str] = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     index_builds: ClassVar[int] = 2
 
     def _engine(self, **options: Any) -> sa.Engine:
         def connected() -> Any:
             return self._patiently(lambda: connect(self._url))
 
-        return sa.create_engine(
+        engine = sa.create_engine(
             "postgresql+psycopg2://", creator=connected, pool_pre_ping=True, **options
         )
+
+        @sa.event.listens_for(engine, "begin")
+        def begin(connection: sa.Connection) -> None:
+            if connection.get_execution_options().get("dl_write", False):
+                connection.exec_driver_sql(_ISOLATION)
+
+        return engine
+
+    def begin(self, engine: sa.Engine) -> AbstractContextManager[sa.Connection]:
+        return engine.execution_options(dl_write=True).begin()
 
     def exists(self) -> bool:
         return True
@@ -128,9 +141,15 @@ class PostgresDialect(Dialect):
             PermanentDatabaseError if _is_permanent(error) else DeltaLakeError,
         )
 
-    def lease(self, key: int) -> Lease | None:
-        lease = _AdvisoryLease(self, key)
-        return lease if lease.held() else None
+    @contextmanager
+    def schema_lock(self) -> Iterator[bool]:
+        # Of a transaction, not of a session: behind a pool those are lent to others.
+        engine = self.engine(poolclass=sa.NullPool)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            key = "hashtextextended('deltalakedb ' || coalesce(current_schema(), ''), 0)"
+            taken = connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({key})")
+            yield bool(taken.scalar())
 
     def loader(self) -> Loader:
         return _CopyLoader(self)
@@ -169,7 +188,7 @@ class PostgresDialect(Dialect):
         """
         name = load_files_name(load_id)
         engine = self.engine(poolclass=sa.NullPool)
-        with engine.begin() as connection:
+        with self.begin(engine) as connection:
             attached = f"SELECT relispartition FROM pg_class WHERE oid = '{name}'::regclass"
             if connection.exec_driver_sql(attached).scalar():
                 return
@@ -188,7 +207,7 @@ class PostgresDialect(Dialect):
         """Nothing: `prepare_attach` has done it, and nobody looks for the load yet."""
 
     def drop_load(self, engine: sa.Engine, load_id: int) -> None:
-        with engine.begin() as connection:
+        with self.begin(engine) as connection:
             # A reader may still be on it, and whoever comes later would queue behind this wait:
             # leave it to the next clean-up rather than block others.
             connection.exec_driver_sql("SET LOCAL lock_timeout = '50ms'")
@@ -241,6 +260,7 @@ class _CopyLoader(Loader):
 
     def claim(self, run_key: int, part: int) -> bool:
         self._files = load_files_name(run_key)
+        self._cursor.execute(_ISOLATION)
         self._cursor.execute(
             "SELECT p.state, r.status FROM dl_import_parts p "
             "JOIN dl_import_runs r ON r.run_key = p.run_key "
@@ -256,8 +276,7 @@ class _CopyLoader(Loader):
     def commit(self, run_key: int, part: int, file_rows: int) -> None:
         self._cursor.execute(
             "UPDATE dl_import_parts SET state = 'loaded', attempt = attempt + 1, "
-            f"file_rows = {file_rows}, "
-            "loaded_at = (extract(epoch FROM clock_timestamp()) * 1000)::bigint "
+            f"file_rows = {file_rows}, loaded_at = {PostgresDialect.clock_ms} "
             f"WHERE run_key = {run_key} AND part = {part}"
         )
         self._connection.commit()
@@ -293,35 +312,3 @@ class _CopyLoader(Loader):
             keep_idle(self._uri, self._connection)
         else:
             self._connection.close()
-
-
-class _AdvisoryLease(Lease):
-    """A session's advisory lock: gone with the connection, so with the process."""
-
-    def __init__(self, dialect: PostgresDialect, key: int) -> None:
-        self._dialect = dialect
-        self._engine = dialect.engine(poolclass=sa.NullPool)
-        self._key = key
-        self._connection: sa.Connection | None = None
-
-    def held(self) -> bool:
-        if self._connection is not None:
-            try:
-                self._connection.exec_driver_sql("SELECT 1")
-                return True
-            except sa.exc.SQLAlchemyError:
-                self._connection.invalidate()
-                self._connection = None
-        with self._dialect.errors():
-            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            query = f"SELECT pg_try_advisory_lock({self._key})"
-            if connection.exec_driver_sql(query).scalar():
-                self._connection = connection
-                return True
-            connection.close()
-            return False
-
-    def release(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None

@@ -6,7 +6,7 @@ import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -16,7 +16,6 @@ from sqlalchemy.dialects.sqlite import insert
 from deltalakedb import fork
 from deltalakedb.catalog.dialects.base import (
     Dialect,
-    Lease,
     Loader,
     check_claim,
     one_line,
@@ -51,6 +50,9 @@ class SqliteDialect(Dialect):
 
     parallel_load: ClassVar[bool] = False
     closed_before_fork: ClassVar[bool] = True
+    clock_ms: ClassVar[str] = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
+    # One writer: who builds indexes keeps renewals waiting. A dead holder is known at once here.
+    lease_seconds: ClassVar[float] = 300.0
 
     @property
     def path(self) -> str:
@@ -122,8 +124,14 @@ class SqliteDialect(Dialect):
             DeltaLakeErrorKind.DATABASE_ERROR, text, "check free disk space and file permissions"
         )
 
-    def lease(self, key: int) -> Lease | None:
-        return _FileLease.take(f"{self.path}.import-{key & (2**64 - 1):016x}.lock")
+    @contextmanager
+    def schema_lock(self) -> Iterator[bool]:
+        lock = _FileLock.take(f"{self.path}.schema.lock")
+        try:
+            yield lock is not None
+        finally:
+            if lock is not None:
+                lock.release()
 
     def loader(self) -> Loader:
         return _SqliteLoader(self)
@@ -225,7 +233,7 @@ class _SqliteLoader(Loader):
         self._connection.close()
 
 
-class _FileLease(Lease):
+class _FileLock:
     """A lock on a file beside the database; the kernel drops it with the process."""
 
     def __init__(self, handle: int, path: str) -> None:
@@ -233,7 +241,7 @@ class _FileLease(Lease):
         self._path = path
 
     @classmethod
-    def take(cls, path: str) -> _FileLease | None:
+    def take(cls, path: str) -> _FileLock | None:
         while True:
             try:
                 handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -257,9 +265,6 @@ class _FileLease(Lease):
             if same:
                 return cls(handle, path)
             os.close(handle)
-
-    def held(self) -> bool:
-        return True
 
     def release(self) -> None:
         with suppress(FileNotFoundError):

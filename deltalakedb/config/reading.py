@@ -1,0 +1,56 @@
+"""How file lists are kept and read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated
+
+from deltalakedb.config.checks import check_fields, choice, optional, path, seconds, whole
+
+
+class EvictionPolicy(Enum):
+    """Which entry leaves a full cache: least recently used, least often used, oldest."""
+
+    LRU = "lru"
+    LFU = "lfu"
+    FIFO = "fifo"
+
+
+class LoadingStrategy(Enum):
+    """How a table's file list is read: at once, when asked for, by pages, as a stream."""
+
+    EAGER = "eager"
+    LAZY = "lazy"
+    PAGINATED = "paginated"
+    STREAMING = "streaming"
+
+
+@dataclass(frozen=True)
+class CacheConfig:
+    """Bounds of the local cache of file lists.
+
+    At most `max_size` entries and `max_bytes` bytes in `directory` (None: the user's cache
+    directory); an entry older than `ttl_seconds` (None: no limit) is not used.
+    """
+
+    max_size: Annotated[int, whole(1)] = 1000
+    max_bytes: Annotated[int, whole(1)] = 1 << 30
+    eviction_policy: Annotated[EvictionPolicy, choice(EvictionPolicy)] = EvictionPolicy.LRU
+    ttl_seconds: Annotated[float | None, optional(seconds)] = None
+    directory: Annotated[str | None, optional(path)] = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
+class LazyLoadingConfig:
+    """How file lists are read: `chunk_size` files a page, at most `cache_size` pages kept."""
+
+    default_strategy: Annotated[LoadingStrategy, choice(LoadingStrategy)] = LoadingStrategy.LAZY
+    chunk_size: Annotated[int, whole(1)] = 1000
+    cache_size: Annotated[int, whole(0)] = 100
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -1,0 +1,48 @@
+"""Change data files: what a commit did to rows, for readers of the change data feed.
+
+PROTOCOL.md, "Change Data Files" and "Add CDC File". A version that has any holds all its changes
+there. Appends and removals of whole files need none: readers derive their changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from deltalakedb.log.commit_writer import change_body
+from deltalakedb.log.paths import encode_path
+from deltalakedb.log.schema import PrimitiveType, StructField, StructType
+from deltalakedb.write.files import FileWriter
+from deltalakedb.write.layout import Values, file_name
+from deltalakedb.write.target import FileTarget
+
+CHANGE_TYPE = "_change_type"
+FOLDER = "_change_data"
+ChangeType = Literal["insert", "delete", "update_preimage", "update_postimage"]
+
+
+def change_target(target: FileTarget) -> FileTarget:
+    """The table's change data files: its columns, and the kind of change."""
+    kind = StructField(CHANGE_TYPE, PrimitiveType("string"), nullable=False)
+    return replace(target, schema=StructType((*target.schema.fields, kind)))
+
+
+class ChangeWriter(FileWriter):
+    """Writes change data files; used as `FileWriter`, of `change_target(target)`.
+
+    The bodies that `finish` gives are those of `cdc` actions.
+    """
+
+    def write_changes(self, rows: pa.RecordBatch, kind: ChangeType) -> None:
+        """Rows of the table that were inserted or deleted, or are an update's before or after."""
+        kinds = pa.repeat(pa.scalar(kind), rows.num_rows)
+        self.write(rows.append_column(CHANGE_TYPE, kinds))
+
+    def _name(self, values: Values, number: int) -> str:
+        name = file_name(self._write_id, self._task, number, self._properties.codec, "cdc")
+        return f"{FOLDER}/{self._partitioning.directory(values)}{name}"
+
+    def _body(self, name: str, values: Values, size: int, stats: str) -> dict[str, Any]:
+        return change_body(encode_path(name), self._partitioning.partition_values(values), size)
