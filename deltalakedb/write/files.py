@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
@@ -196,6 +197,17 @@ class FileWriter:
         self._bytes -= waiting.bytes
         self._put(values, waiting.take())
 
+    def _put_all(self, values: Values) -> None:
+        """Write what is left of a partition, a row group at a time."""
+        waiting = self._waiting.get(values)
+        gathered = _Waiting()
+        for batch in chain(self._spill.take(values), waiting.take() if waiting else ()):
+            gathered.add(batch)
+            if gathered.bytes >= self._chunk:
+                self._put(values, gathered.take())
+        if gathered.batches:
+            self._put(values, gathered.take())
+
     def _put(self, values: Values, batches: list[pa.RecordBatch]) -> None:
         rows = pa.Table.from_batches(batches)
         pieces = max(
@@ -254,17 +266,11 @@ class FileWriter:
 
     def finish(self) -> WrittenFiles:
         """Write what waits, close all files, and tell of them."""
-        for values, waiting in self._waiting.items():
-            batches = self._spill.take(values) + waiting.take()
-            if batches:
-                self._put(values, batches)
+        for values in dict.fromkeys([*self._waiting, *self._spill.partitions]):
+            self._put_all(values)
             if values in self._open:
                 self._close(values)
         self._waiting.clear()
-        for values in self._spill.partitions:
-            self._put(values, self._spill.take(values))
-            if values in self._open:
-                self._close(values)
         for values in list(self._open):
             self._close(values)
         self._spill.close()
