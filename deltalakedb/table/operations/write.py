@@ -25,8 +25,9 @@ from deltalakedb.log.schema import PrimitiveType, StructType, column_mapping_mod
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.predicate.tree import Column, Comparison, Expr, IsNull, conjunction
 from deltalakedb.table.operations.base import Base, check_enforceable
+from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.transaction import WriteResult, ratify
+from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.files import WrittenFiles, write_files
 from deltalakedb.write.input import batches_of
@@ -37,7 +38,6 @@ from deltalakedb.write.target import FileTarget
 Mode = Literal["error", "append", "overwrite", "ignore"]
 MODES: tuple[Mode, ...] = ("error", "append", "overwrite", "ignore")
 SchemaMode = Literal["merge", "overwrite"]
-_RETRIES = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,16 @@ def write(catalog: LightCatalog, base: Base, data: Any, options: WriteOptions) -
         raise table_exists(base.row.full_name)
     if options.mode == "ignore":
         return WriteResult(base.row.full_name, base.row.head_version)
-    return _Write(catalog, base, options).run(data)
+    return run(catalog, base, writing_of(data, options), options.commit)
+
+
+def writing_of(data: Any, options: WriteOptions) -> Operation:
+    """The operation that appends rows, or replaces rows by them."""
+
+    def stage(catalog: LightCatalog, base: Base) -> Staged:
+        return _Write(catalog, base, options).stage(data)
+
+    return stage
 
 
 class _Write:
@@ -96,18 +105,24 @@ class _Write:
         self._base = base
         self._options = options
 
-    def run(self, data: Any) -> WriteResult:
+    def stage(self, data: Any) -> Staged:
         base, options = self._base, self._options
         base.check_may_write(removes=options.mode == "overwrite")
         reader = batches_of(data)
         metadata, protocol = self._evolved(reader.schema)
         changed = metadata is not base.metadata
         written = put_files(base, metadata, protocol, reader, options)
+        adds = written.rows()
+
+        def on(base: Base) -> Staged:
+            self._base = base
+            staged = self._staged(adds, written, metadata if changed else None, protocol)
+            return Staged(staged, tuple(written.names), None if changed else on)
+
         try:
-            return self._commit(written, metadata if changed else None, protocol)
-        except DeltaLakeError as error:
-            if error.outcome == "failed":
-                base.data.delete(written.names)
+            return on(base)
+        except BaseException:
+            base.data.delete(written.names)
             raise
 
     def _evolved(self, source: pa.Schema) -> tuple[Metadata, Protocol]:
@@ -119,41 +134,6 @@ class _Write:
         if struct == base.struct:
             return base.metadata, base.protocol
         return evolved(base, struct, configuration)
-
-    def _commit(
-        self, written: WrittenFiles, metadata: Metadata | None, protocol: Protocol
-    ) -> WriteResult:
-        options = self._options
-        adds = written.rows()
-        retries = options.commit.properties.max_commit_retries
-        left = _RETRIES if retries is None else retries
-        while True:
-            staged = self._staged(adds, written, metadata, protocol)
-            try:
-                [result] = ratify(
-                    self._catalog, [staged], options.commit, self._base.storage_options
-                )
-                if result.repeated:
-                    # An earlier call's files are the table's, these are nobody's.
-                    self._base.data.delete(written.names)
-                return result
-            except DeltaLakeError as error:
-                again = self._again(error) if left > 0 and metadata is None else None
-                if again is None:
-                    raise
-                left -= 1
-                self._base = again
-
-    def _again(self, error: DeltaLakeError) -> Base | None:
-        """The table's newest version, where what was removed can be chosen anew from it."""
-        rules = ("concurrent_append", "concurrent_delete_read", "concurrent_delete_delete")
-        if error.facts.get("rule") not in rules or self._options.commit.if_version is not None:
-            return None
-        row = self._base.row
-        found = Base.read(self._catalog, row.namespace, row.name, self._base.storage_options)
-        if found is None or found.metadata != self._base.metadata:
-            return None
-        return found
 
     def _staged(
         self,
@@ -211,8 +191,7 @@ class _Write:
                     "partition_overwrite out"
                 )
             ids = pc.unique(adds.column("partition_id")).to_pylist()
-            listed = ", ".join(str(int(ident)) for ident in ids) or "NULL"
-            found = base.live_files(self._catalog, f"AND f.partition_id IN ({listed})")
+            found = base.live_files(self._catalog, partitions=ids)
             texts = pc.unique(adds.column("partition_values")).to_pylist()
             return found, Reads(
                 predicates=tuple(of_partition(base.metadata, text) for text in texts),
