@@ -144,7 +144,7 @@ def test_what_a_commit_says(catalog_url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("properties", "feature"),
     [
-        ({"delta.constraints.c": "x > 0"}, "checkConstraints"),
+        ({"delta.constraints.c": "some_function(x) > 0"}, "some_function"),
         ({"delta.enableRowTracking": "true"}, "rowTracking"),
     ],
 )
