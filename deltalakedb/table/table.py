@@ -284,6 +284,15 @@ class Table:
             # Whoever looks at the table next sees what was written.
             self._seen = None
 
+    def create_checkpoint(self) -> str | None:
+        """Make a checkpoint of the newest version, which goes into the log first; its name."""
+        from deltalakedb.mirror import publish, tend
+
+        row = self._read_head().row
+        log = publish.log_of(row, self._storage_options)
+        found = tend.tend_now(self._catalog.reader.url, row, log)
+        return tend.checkpoint_now(self._catalog.reader.url, row, log, found.durable_version)
+
     def get_cache_stats(self) -> CacheStats:
         """Hits, misses and size of the local cache of file lists."""
         from deltalakedb.planning.cache import CacheStats
