@@ -34,6 +34,7 @@ class Base:
     row: TableRow
     metadata: Metadata
     protocol: Protocol
+    state: TableState
     storage_options: Mapping[str, Any]
 
     @classmethod
@@ -59,6 +60,7 @@ class Base:
             row,
             Metadata.of(state.metadata),
             protocol_of(state.protocol),
+            state,
             dict(storage_options or {}),
         )
 

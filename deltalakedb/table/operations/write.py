@@ -26,6 +26,7 @@ from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.predicate.tree import Column, Comparison, Expr, IsNull, conjunction
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.replace import Check, Replaced, only_within, replaced
 from deltalakedb.table.transaction import WriteResult, ratify
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.files import WrittenFiles, write_files
@@ -95,6 +96,8 @@ class _Write:
         self._catalog = catalog
         self._base = base
         self._options = options
+        self._replacing: Replaced | None = None
+        self._copied = 0
 
     def run(self, data: Any) -> WriteResult:
         base, options = self._base, self._options
@@ -102,8 +105,16 @@ class _Write:
         reader = batches_of(data)
         metadata, protocol = self._evolved(reader.schema)
         changed = metadata is not base.metadata
-        written = put_files(base, metadata, protocol, reader, options)
+        if options.predicate is not None:
+            self._replacing = replaced(self._catalog, base, options.predicate)
+        written = put_files(base, metadata, protocol, reader, options, self._replacing)
         try:
+            if self._replacing is not None and self._replacing.kept is not None:
+                kept = put_files(base, metadata, protocol, self._replacing.kept, options)
+                self._copied = kept.num_rows
+                written.adds.extend(kept.adds)
+                written.names.extend(kept.names)
+                written.num_bytes += kept.num_bytes
             return self._commit(written, metadata if changed else None, protocol)
         except DeltaLakeError as error:
             if error.outcome == "failed":
@@ -147,6 +158,8 @@ class _Write:
     def _again(self, error: DeltaLakeError) -> Base | None:
         """The table's newest version, where what was removed can be chosen anew from it."""
         rules = ("concurrent_append", "concurrent_delete_read", "concurrent_delete_delete")
+        if self._replacing is not None:
+            return None
         if error.facts.get("rule") not in rules or self._options.commit.if_version is not None:
             return None
         row = self._base.row
@@ -171,12 +184,15 @@ class _Write:
         }
         if options.partition_overwrite == "dynamic":
             parameters["partitionOverwriteMode"] = "dynamic"
+        if options.predicate is not None:
+            parameters["predicate"] = str(options.predicate)
         metrics = {
             "numFiles": len(written.adds),
             "numOutputRows": written.num_rows,
             "numOutputBytes": written.num_bytes,
         }
         if overwrite:
+            metrics["numCopiedRows"] = self._copied
             metrics["numRemovedFiles"] = removes.num_rows
             metrics["numRemovedBytes"] = pc.sum(removes.column("size")).as_py() or 0
         changed_protocol = protocol != base.protocol
@@ -199,10 +215,11 @@ class _Write:
         base, options = self._base, self._options
         if options.mode != "overwrite":
             return no_files(), Reads()
-        if options.predicate is not None:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-                "overwriting the rows of a predicate isn't supported yet; overwrite partitions",
+        if self._replacing is not None:
+            lives = self._replacing.lives
+            return lives, Reads(
+                predicates=(self._replacing.predicate,),
+                paths=frozenset(lives.column("path").to_pylist()),
             )
         if options.partition_overwrite == "dynamic":
             if not base.metadata.partition_columns:
@@ -253,17 +270,25 @@ def evolved(
 
 
 def put_files(
-    base: Base, metadata: Metadata, protocol: Protocol, reader: Any, options: WriteOptions
+    base: Base,
+    metadata: Metadata,
+    protocol: Protocol,
+    reader: Any,
+    options: WriteOptions,
+    replacing: Replaced | None = None,
 ) -> WrittenFiles:
-    """Write the rows of a stream as data files."""
+    """Write the rows of a stream as data files; with `replacing`, only rows of its predicate."""
     target = FileTarget.of(metadata, protocol)
     checks = RowChecks(metadata.schema.struct, metadata.configuration)
+    check: Check | None = None if checks.is_empty else checks
+    if replacing is not None:
+        check = only_within(replacing.predicate, options.predicate, check)
     return write_files(
         base.data,
         target,
         reader,
         str(uuid.uuid4()),
-        check=None if checks.is_empty else checks,
+        check=check,
         progress=options.progress,
         target_file_size=options.target_file_size,
         properties=WriterProperties.of(options.writer_properties),
