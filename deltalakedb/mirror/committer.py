@@ -51,6 +51,9 @@ class LogRatifier:
         log = publish.log_of(table, self._options)
         name = publish.commit_name(row.version)
         data = publish.whole(log, row, body)
+        if row.version and not log.exists(publish.commit_name(row.version - 1)):
+            # Acknowledged by the catalog alone, until now.
+            publish.drain(self._database, table, log, after=-1, until=row.version - 1)
         if not log.put_if_absent(name, data):
             there = log.read(name)
             if there != data:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deltalakedb.planning.cache import CacheStats, FileCache
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
+    from deltalakedb.table.operations.authority import Authority, AuthorityState
     from deltalakedb.table.operations.write import Mode, WriteOptions
     from deltalakedb.table.transaction import WriteResult
 
@@ -282,6 +283,18 @@ class Table:
             return write(self._catalog, base, data, options)
         finally:
             # Whoever looks at the table next sees what was written.
+            self._seen = None
+
+    def set_authority(self, authority: Authority) -> AuthorityState:
+        """Hand the table over to `log`, `sql`, or `sql` behind a fence (`fence`)."""
+        from deltalakedb.table.operations.authority import set_authority
+        from deltalakedb.table.operations.base import Base
+
+        head = self._read_head()
+        base = Base.of(head.row, head.state, self._storage_options)
+        try:
+            return set_authority(self._catalog, base, authority)
+        finally:
             self._seen = None
 
     def create_checkpoint(self) -> str | None:
