@@ -220,7 +220,7 @@ def _tend(each: _Tended) -> Tending | None:
     table, log = each.table, each.log
     with writing(each.database) as writer:
         if each.lease is None:
-            each.lease = acquire(writer, f"mirror/{table.table_key}")
+            each.lease = acquire(writer, f"mirror/{table.table_id}")
             if each.lease is None:
                 return None
         before = _state(writer, table)
@@ -362,4 +362,4 @@ def _record(writer: Writer, table: TableRow, lease: Lease, until: int) -> list[S
 def pending(database: DatabaseUrl, table: TableRow, after: int) -> list[outbox.OutboxRow]:
     """What waits in the outbox, for people."""
     with writing(database) as writer:
-        return list(outbox.waiting(writer, table.table_key, after, _BATCH))
+        return list(outbox.waiting(writer, table, after, _BATCH))

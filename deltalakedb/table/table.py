@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import operator
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.table.history import History
+from deltalakedb.table.moment import Timestamp, iso_text, milliseconds, whole_version
 from deltalakedb.uri import TableUri
 
 if TYPE_CHECKING:
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from deltalakedb.table.transaction import WriteResult
 
 T = TypeVar("T")
-
-Timestamp = int | str | dt.datetime | dt.date
-"""Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime."""
 
 
 _LAG_SECONDS = 10.0
@@ -202,9 +198,9 @@ class Table:
                 DeltaLakeErrorKind.INVALID_ARGUMENT, "give a version or a timestamp, not both"
             )
         if version is not None:
-            version = _whole(version)
+            version = whole_version(version)
         if min_version is not None:
-            self._wait_for(_whole(min_version))
+            self._wait_for(whole_version(min_version))
         self.refresh()
         return self._ask(lambda row: self._open(row, version, timestamp))
 
@@ -236,10 +232,10 @@ class Table:
         version = queries.version_before(self._catalog, row, time_ms)
         if version is None:
             earliest = queries.earliest_time(self._catalog, row)
-            since = "unknown" if earliest is None else _iso(earliest)
+            since = "unknown" if earliest is None else iso_text(earliest)
             raise DeltaLakeError(
                 DeltaLakeErrorKind.VERSION_NOT_FOUND,
-                f"table {row.full_name} has no version at {_iso(time_ms)}: the oldest that can "
+                f"table {row.full_name} has no version at {iso_text(time_ms)}: the oldest that can "
                 f"be read, {row.known_since}, was committed at {since}",
                 timestamp=time_ms,
                 known_since=row.known_since,
@@ -395,48 +391,3 @@ def _either(first: Predicate, second: Predicate) -> Predicate:
             DeltaLakeErrorKind.INVALID_ARGUMENT, "two predicates are given; join them with AND"
         )
     return second if first is None else first
-
-
-def _whole(version: Any) -> int:
-    """A version as a plain number: numpy's are taken, text, fractions and truths are not."""
-    try:
-        if not isinstance(version, bool):
-            return operator.index(version)
-    except TypeError:
-        pass
-    raise DeltaLakeError(
-        DeltaLakeErrorKind.INVALID_ARGUMENT,
-        f"{version!r} is no version; use a whole number, or timestamp= for a time",
-    )
-
-
-def milliseconds(timestamp: Timestamp) -> int:
-    """A timestamp as milliseconds since 1970; without a zone it is UTC."""
-    if isinstance(timestamp, bool):
-        raise _bad_timestamp(timestamp)
-    if isinstance(timestamp, int):
-        return timestamp
-    if isinstance(timestamp, str):
-        try:
-            timestamp = dt.datetime.fromisoformat(timestamp)
-        except ValueError:
-            raise _bad_timestamp(timestamp) from None
-    if not isinstance(timestamp, dt.datetime):
-        if not isinstance(timestamp, dt.date):
-            raise _bad_timestamp(timestamp)
-        timestamp = dt.datetime(timestamp.year, timestamp.month, timestamp.day)
-    if timestamp.tzinfo is None:
-        timestamp = timestamp.replace(tzinfo=dt.UTC)
-    return (timestamp - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
-
-
-def _bad_timestamp(value: object) -> DeltaLakeError:
-    return DeltaLakeError(
-        DeltaLakeErrorKind.INVALID_ARGUMENT,
-        f"{value!r} is no timestamp; use milliseconds since 1970, ISO 8601 text such as "
-        "2024-05-01T12:00:00Z, or a datetime",
-    )
-
-
-def _iso(time_ms: int) -> str:
-    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).isoformat()

@@ -201,3 +201,12 @@ def test_constraints_on_columns(sqlite_url: str, tmp_path: Path) -> None:
     assert len(list(place.glob("*.parquet"))) == 1
     # delta-rs hands physical names to pyarrow, which finds no column x.
     assert ours(uri) == [{"x": 1}]
+
+
+def test_the_documentation_runs(sqlite_url: str, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "writing.md").read_text()
+    block = text.split("```python\n", 1)[1].split("```", 1)[0]
+    exec(compile(block, "docs/writing.md", "exec"), {
+        "database": sqlite_url, "location": str(tmp_path / "t"),
+    })  # fmt: skip
+    assert len(by_delta_rs(tmp_path / "t")) == 2

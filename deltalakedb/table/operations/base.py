@@ -52,6 +52,17 @@ class Base:
         return cls.of(*found, storage_options)
 
     @classmethod
+    def named(
+        cls, catalog: LightCatalog, reference: str, storage_options: Mapping[str, Any] | None
+    ) -> Base:
+        """By uuid, name or `namespace.name`; TABLE_NOT_FOUND for none."""
+        row = queries.find_table(catalog, reference)
+        found = cls.read(catalog, None, row.table_id, storage_options)
+        if found is None:
+            raise queries.no_table(catalog, reference)
+        return found
+
+    @classmethod
     def of(
         cls, row: TableRow, state: TableState, storage_options: Mapping[str, Any] | None
     ) -> Base:
