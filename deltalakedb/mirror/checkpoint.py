@@ -67,7 +67,7 @@ def checkpoint(
         CheckpointState(version, protocol, metadata, txns, domains),
         now=now,
     )
-    for batch in _files(catalog, row, queries.live_predicate(version, "f")):
+    for batch in _files(catalog, row, queries.live_predicate(row, version, "f")):
         writer.add_files(batch)
     kept = duration_ms(metadata.configuration, DELETED_FILE_RETENTION) or 0
     for batch in _files(catalog, row, _tombstones(row, version, now - kept)):
