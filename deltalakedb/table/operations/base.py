@@ -40,6 +40,7 @@ class Base:
     row: TableRow
     metadata: Metadata
     protocol: Protocol
+    state: TableState
     storage_options: Mapping[str, Any]
     staged: StagedTable | None = None
 
@@ -58,6 +59,17 @@ class Base:
         return cls.of(*found, storage_options)
 
     @classmethod
+    def named(
+        cls, catalog: LightCatalog, reference: str, storage_options: Mapping[str, Any] | None
+    ) -> Base:
+        """By uuid, name or `namespace.name`; TABLE_NOT_FOUND for none."""
+        row = queries.find_table(catalog, reference)
+        found = cls.read(catalog, None, row.table_id, storage_options)
+        if found is None:
+            raise queries.no_table(catalog, reference)
+        return found
+
+    @classmethod
     def of(
         cls, row: TableRow, state: TableState, storage_options: Mapping[str, Any] | None
     ) -> Base:
@@ -66,6 +78,7 @@ class Base:
             row,
             Metadata.of(state.metadata),
             protocol_of(state.protocol),
+            state,
             dict(storage_options or {}),
         )
 

@@ -27,6 +27,7 @@ from deltalakedb.predicate.tree import Column, Comparison, Expr, IsNull, conjunc
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.replace import Check, Replaced, only_within, replaced
 from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.files import WrittenFiles, write_files
@@ -104,6 +105,8 @@ class _Write:
         self._catalog = catalog
         self._base = base
         self._options = options
+        self._replacing: Replaced | None = None
+        self._copied = 0
 
     def stage(self, data: Any) -> Staged:
         base, options = self._base, self._options
@@ -111,15 +114,24 @@ class _Write:
         reader = batches_of(data)
         metadata, protocol = self._evolved(reader.schema)
         changed = metadata is not base.metadata
-        written = put_files(base, metadata, protocol, reader, options)
-        adds = written.rows()
+        if options.predicate is not None:
+            self._replacing = replaced(self._catalog, base, options.predicate)
+        written = put_files(base, metadata, protocol, reader, options, self._replacing)
 
         def on(base: Base) -> Staged:
             self._base = base
             staged = self._staged(adds, written, metadata if changed else None, protocol)
-            return Staged(staged, tuple(written.names), None if changed else on)
+            again = None if changed or self._replacing is not None else on
+            return Staged(staged, tuple(written.names), again)
 
         try:
+            if self._replacing is not None and self._replacing.kept is not None:
+                kept = put_files(base, metadata, protocol, self._replacing.kept, options)
+                self._copied = kept.num_rows
+                written.adds.extend(kept.adds)
+                written.names.extend(kept.names)
+                written.num_bytes += kept.num_bytes
+            adds = written.rows()
             return on(base)
         except BaseException:
             base.data.delete(written.names)
@@ -151,12 +163,15 @@ class _Write:
         }
         if options.partition_overwrite == "dynamic":
             parameters["partitionOverwriteMode"] = "dynamic"
+        if options.predicate is not None:
+            parameters["predicate"] = str(options.predicate)
         metrics = {
             "numFiles": len(written.adds),
             "numOutputRows": written.num_rows,
             "numOutputBytes": written.num_bytes,
         }
         if overwrite:
+            metrics["numCopiedRows"] = self._copied
             metrics["numRemovedFiles"] = removes.num_rows
             metrics["numRemovedBytes"] = pc.sum(removes.column("size")).as_py() or 0
         changed_protocol = protocol != base.protocol
@@ -179,10 +194,11 @@ class _Write:
         base, options = self._base, self._options
         if options.mode != "overwrite":
             return no_files(), Reads()
-        if options.predicate is not None:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-                "overwriting the rows of a predicate isn't supported yet; overwrite partitions",
+        if self._replacing is not None:
+            lives = self._replacing.lives
+            return lives, Reads(
+                predicates=(self._replacing.predicate,),
+                paths=frozenset(lives.column("path").to_pylist()),
             )
         if options.partition_overwrite == "dynamic":
             if not base.metadata.partition_columns:
@@ -232,17 +248,25 @@ def evolved(
 
 
 def put_files(
-    base: Base, metadata: Metadata, protocol: Protocol, reader: Any, options: WriteOptions
+    base: Base,
+    metadata: Metadata,
+    protocol: Protocol,
+    reader: Any,
+    options: WriteOptions,
+    replacing: Replaced | None = None,
 ) -> WrittenFiles:
-    """Write the rows of a stream as data files."""
+    """Write the rows of a stream as data files; with `replacing`, only rows of its predicate."""
     target = FileTarget.of(metadata, protocol)
     checks = RowChecks(metadata.schema.struct, metadata.configuration)
+    check: Check | None = None if checks.is_empty else checks
+    if replacing is not None:
+        check = only_within(replacing.predicate, options.predicate, check)
     return write_files(
         base.data,
         target,
         reader,
         str(uuid.uuid4()),
-        check=None if checks.is_empty else checks,
+        check=check,
         progress=options.progress,
         target_file_size=options.target_file_size,
         properties=WriterProperties.of(options.writer_properties),
