@@ -39,6 +39,7 @@ WORTH_A_ROW_GROUP = 8 << 20
 """Arrow bytes of a partition that are rather written than put aside."""
 OPEN_FILES = 32
 _SMALLEST_CHUNK = 1 << 16
+_BUFFER_BYTES = 1 << 20
 
 
 @dataclass
@@ -66,7 +67,8 @@ class _File:
         self._target = target
         self._place = store.describe(name)
         self._statistics = target.collector()
-        self._sink = store.open_output(name)
+        # Parquet writes page by page; a small file is one call of the system this way.
+        self._sink = pa.BufferedOutputStream(store.open_output(name), _BUFFER_BYTES)
         try:
             with self._told():
                 self._writer = pq.ParquetWriter(
