@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from deltalakedb.planning.cache import CacheStats, FileCache
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
+    from deltalakedb.table.alter import TableAlterer
     from deltalakedb.table.operations.authority import Authority, AuthorityState
+    from deltalakedb.table.operations.base import Base
     from deltalakedb.table.operations.write import Mode, WriteOptions
     from deltalakedb.table.transaction import WriteResult
 
@@ -270,28 +272,33 @@ class Table:
 
     def write_with(self, data: Any, options: WriteOptions) -> WriteResult:
         """`write` with options that were checked."""
-        from deltalakedb.table.operations.base import Base
         from deltalakedb.table.operations.write import write
+
+        return self.run(lambda catalog, base: write(catalog, base, data, options))
+
+    @property
+    def alter(self) -> TableAlterer:
+        """Changes of columns, constraints, features and properties, by delta-rs's names."""
+        from deltalakedb.table.alter import TableAlterer
+
+        return TableAlterer(self)
+
+    def run(self, operation: Callable[[LightCatalog, Base], T]) -> T:
+        """Do something to the newest version; afterwards this object sees what it made."""
+        from deltalakedb.table.operations.base import Base
 
         head = self._read_head()
         base = Base.of(head.row, head.state, self._storage_options)
         try:
-            return write(self._catalog, base, data, options)
+            return operation(self._catalog, base)
         finally:
-            # Whoever looks at the table next sees what was written.
             self._seen = None
 
     def set_authority(self, authority: Authority) -> AuthorityState:
         """Hand the table over to `log`, `sql`, or `sql` behind a fence (`fence`)."""
         from deltalakedb.table.operations.authority import set_authority
-        from deltalakedb.table.operations.base import Base
 
-        head = self._read_head()
-        base = Base.of(head.row, head.state, self._storage_options)
-        try:
-            return set_authority(self._catalog, base, authority)
-        finally:
-            self._seen = None
+        return self.run(lambda catalog, base: set_authority(catalog, base, authority))
 
     def create_checkpoint(self) -> str | None:
         """Make a checkpoint of the newest version, which goes into the log first; its name."""
