@@ -19,6 +19,7 @@ _MODULES = {
     "init": "init",
     "create": "create",
     "write": "write",
+    "alter": "alter",
     "import": "import_",
     "diff": "diff",
     "tables": "tables",
