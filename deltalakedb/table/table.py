@@ -326,7 +326,7 @@ class Table:
         return self._newest().partition_values(_either(partition_filters, file_pruning_predicate))
 
     def get_add_actions(self, flatten: bool = False) -> pa.Table:
-        return self._newest().add_actions(flatten)
+        return self._newest().get_add_actions(flatten)
 
     def count(self) -> int:
         """The number of rows."""
