@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 import deltalakedb as dl
-from tests.cli.commands import error_of
 from tests.cli.commands import dl as run
+from tests.cli.commands import error_of
 
 
 @pytest.fixture
