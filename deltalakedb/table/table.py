@@ -17,6 +17,7 @@ from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
+from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.history import History
 from deltalakedb.uri import TableUri
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from deltalakedb.planning.cache import CacheStats, FileCache
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
+    from deltalakedb.table.operations.base import Base
     from deltalakedb.table.operations.write import Mode, WriteOptions
     from deltalakedb.table.transaction import WriteResult
 
@@ -52,7 +54,7 @@ class _Head:
     snapshot: Snapshot | None = field(default=None, compare=False)
 
 
-class Table:
+class Table(RowChanges):
     """A catalogued Delta table.
 
     `version`, `metadata`, `protocol` and the delta-rs names are those of the newest version that
@@ -273,15 +275,18 @@ class Table:
 
     def write_with(self, data: Any, options: WriteOptions) -> WriteResult:
         """`write` with options that were checked."""
-        from deltalakedb.table.operations.base import Base
         from deltalakedb.table.operations.write import write
 
+        return self._changed(lambda catalog, base: write(catalog, base, data, options))
+
+    def _changed(self, change: Callable[[LightCatalog, Base], T]) -> T:
+        """What an operation on the newest version gives; whoever looks next sees what it did."""
+        from deltalakedb.table.operations.base import Base
+
         head = self._read_head()
-        base = Base.of(head.row, head.state, self._storage_options)
         try:
-            return write(self._catalog, base, data, options)
+            return change(self._catalog, Base.of(head.row, head.state, self._storage_options))
         finally:
-            # Whoever looks at the table next sees what was written.
             self._seen = None
 
     def get_cache_stats(self) -> CacheStats:

@@ -13,12 +13,15 @@ from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.records import TableRow, TableState, load_files_name
+from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.protocol import Protocol, check_writable
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys
-from deltalakedb.log.schema import StructType
+from deltalakedb.log.schema import StructType, column_mapping_mode
+from deltalakedb.planning.plan import PlanRequest, plan
+from deltalakedb.predicate.tree import TRUE, Expr
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.constraints import RowChecks
@@ -107,6 +110,41 @@ class Base:
         _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
         found = found.append_column("path_key2", pa.array(second))
         return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+
+    def newest(self, catalog: LightCatalog) -> Base:
+        """The same table at its newest version. TABLE_NOT_FOUND when it was dropped."""
+        found = queries.open_head(catalog, None, self.row.table_id)
+        if found is None:
+            raise queries.no_table(catalog, self.row.full_name)
+        return Base.of(*found, self.storage_options)
+
+    def parsed(self, predicate: Any) -> Expr | None:
+        """A predicate in any form, as an expression; None for all rows. INVALID_PREDICATE."""
+        if predicate is None:
+            return None
+        mapped = column_mapping_mode(self.metadata.configuration) != "none"
+        found = parse_where(
+            predicate,
+            self.struct,
+            mapped=mapped and self.protocol.supports_reader_feature("columnMapping"),
+            partition_columns=self.metadata.partition_columns,
+        )
+        return None if found == TRUE else found
+
+    def planned(self, catalog: LightCatalog, predicate: Expr | None) -> pa.Table:
+        """The lives that may hold rows of a predicate, as rows of FILE_SCHEMA; found over SQL."""
+        row = self.row
+        columns = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
+        request = PlanRequest(
+            row, row.head_version, tuple(self.metadata.partition_columns), predicate, columns
+        )
+        return _with_second_key(plan(catalog, request).files)
+
+
+def _with_second_key(found: pa.Table) -> pa.Table:
+    _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
+    found = found.append_column("path_key2", pa.array(second))
+    return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
 
 
 def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:
