@@ -288,6 +288,16 @@ def s3_place(s3: S3Bucket) -> StoreSpec:
     return StoreSpec(f"s3://{s3.name}/t", s3.options)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table({"n": range(100_000)})
+    made = Made(tmp_path, table.schema)
+    monkeypatch.setattr(made.store, "open_output", lambda name: pa.OSFile("/dev/full", "wb"))
+    with pytest.raises(DeltaLakeError, match="could not be written") as caught:
+        made.write(table)
+    assert caught.value.kind is DeltaLakeErrorKind.STORAGE_ERROR
+
+
 def test_names_are_told_before_files_are_begun(tmp_path: Path) -> None:
     table = pa.table({"n": [1, 2], "p": ["a", "b"]})
     made = Made(tmp_path, table.schema, ["p"])
@@ -352,6 +362,11 @@ def test_writer_properties(tmp_path: Path) -> None:
     for properties, why in (
         (WriterProperties(statistics_truncate_length=3), "statistics_truncate_length"),
         (WriterProperties(compression="X"), "unknown compression"),
+        (WriterProperties(compression="SNAPPY", compression_level=3), "writer properties"),
+        (
+            WriterProperties(column_properties={"s": ColumnProperties(encoding="RLE")}),
+            "writer properties",
+        ),
     ):
         with pytest.raises(DeltaLakeError, match=why):
             made.write(table, properties=properties)

@@ -31,7 +31,7 @@ def delete(
     """
     started = time.monotonic()
 
-    def make(base: Base) -> tuple[Rewrite, StagedTable]:
+    def make(catalog: LightCatalog, base: Base) -> tuple[Rewrite, StagedTable]:
         base.check_may_write(removes=True)
         parsed = base.parsed(predicate)
         began = time.monotonic()

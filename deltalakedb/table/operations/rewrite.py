@@ -30,6 +30,7 @@ from deltalakedb.log.schema import GENERATION
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowFilter
 from deltalakedb.scan.scan import ScanSpec, data_files, scan_batches
 from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.vectors import (
     Life,
@@ -39,7 +40,7 @@ from deltalakedb.table.operations.vectors import (
     with_vector,
 )
 from deltalakedb.table.operations.write import commit_info, now_ms
-from deltalakedb.table.transaction import WriteResult, ratify
+from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.change_data import ChangeType, ChangeWriter, change_target
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.deletion_vector import inline_descriptor
@@ -48,10 +49,6 @@ from deltalakedb.write.input import slices
 from deltalakedb.write.properties import WriterProperties
 from deltalakedb.write.schema import RowConverter
 from deltalakedb.write.target import FileTarget
-
-RETRIES = 15
-_CHOSEN_ANEW = ("concurrent_append", "concurrent_delete_read", "concurrent_delete_delete")
-"""Rules after which an operation that reads the newest version again can go on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,13 +300,18 @@ class Rewrite:
             "numAddedChangeFiles": len(self.cdc.adds),
         }
 
+    @property
+    def names(self) -> list[str]:
+        """The objects that were made: data files, change data files and vectors."""
+        return [*self._names, *self.vectors.names]
+
     def discard(self) -> None:
         """Remove the objects that this rewrite made, and no others."""
         for writer in (self._rows, self._changes):
             if writer is not None and not writer.is_finished:
                 writer.abort()
         with contextlib.suppress(DeltaLakeError):
-            self.base.data.delete([*self._names, *self.vectors.names])
+            self.base.data.delete(self.names)
 
     def __enter__(self) -> Rewrite:
         return self
@@ -329,41 +331,35 @@ def settle(
     catalog: LightCatalog,
     base: Base,
     options: RewriteOptions,
-    make: Callable[[Base], tuple[Rewrite, StagedTable]],
+    make: Callable[[LightCatalog, Base], tuple[Rewrite, StagedTable]],
 ) -> tuple[WriteResult, Rewrite]:
     """Commit what `make` finds to do at the newest version, and again where files changed under it.
 
     CONCURRENCY_ERROR where both changed the same rows of a file by vectors (rule concurrent_rows),
     and by the other rules of `commit.conflict`.
     """
-    retries = options.commit.properties.max_commit_retries
-    left = RETRIES if retries is None else retries
-    while True:
-        rewrite, staged = make(base)
-        with rewrite:
-            try:
-                result = _committed(catalog, rewrite, staged, options)
-            except DeltaLakeError as error:
-                again = error.facts.get("rule") in _CHOSEN_ANEW
-                if not again or left <= 0 or options.commit.if_version is not None:
-                    raise
+    made: list[Rewrite] = []
+    try:
+        result = run(catalog, base, operation_of(make, made.append), options.commit)
+    except DeltaLakeError as error:
+        if error.outcome == "failed":
+            for rewrite in made:
                 rewrite.discard()
-            else:
-                return result, rewrite
-        left -= 1
-        base = base.newest(catalog)
+        raise
+    if not result.repeated:
+        made[-1].vectors.drop_superseded()
+    return result, made[-1]
 
 
-def _committed(
-    catalog: LightCatalog, rewrite: Rewrite, staged: StagedTable, options: RewriteOptions
-) -> WriteResult:
-    base = rewrite.base
-    if staged.is_empty:
-        return WriteResult(base.row.full_name, base.row.head_version)
-    [result] = ratify(catalog, [staged], options.commit, base.storage_options)
-    if result.repeated:
-        # An earlier call's files are the table's, these are nobody's.
-        rewrite.discard()
-    else:
-        rewrite.vectors.drop_superseded()
-    return result
+def operation_of(
+    make: Callable[[LightCatalog, Base], tuple[Rewrite, StagedTable]],
+    seen: Callable[[Rewrite], None],
+) -> Operation:
+    """The operation that `make` stages; on a newer version it is made again from its rows."""
+
+    def stage(catalog: LightCatalog, base: Base) -> Staged:
+        rewrite, table = make(catalog, base)
+        seen(rewrite)
+        return Staged(table, tuple(rewrite.names), lambda newer: stage(catalog, newer))
+
+    return stage
