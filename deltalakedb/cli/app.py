@@ -20,6 +20,7 @@ _MODULES = {
     "create": "create",
     "write": "write",
     "alter": "alter",
+    "optimize": "optimize",
     "import": "import_",
     "diff": "diff",
     "tables": "tables",

@@ -17,14 +17,16 @@ from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.transaction import WriteResult
 
 if TYPE_CHECKING:
-    from deltalakedb.table.table import Table
+    from deltalakedb.catalog.reading.catalog import LightCatalog
 
 
 class TableAlterer:
     """What can be changed of a table besides its rows."""
 
-    def __init__(self, table: Table) -> None:
-        self._table = table
+    def __init__(
+        self, changed: Callable[[Callable[[LightCatalog, Base], WriteResult]], WriteResult]
+    ) -> None:
+        self._changed = changed
 
     def add_columns(
         self,
@@ -297,7 +299,7 @@ class TableAlterer:
 
     def _alter(self, change: Change, commit_properties: Any, hooks: Any) -> WriteResult:
         options = CommitOptions.of(commit_properties, hooks=hooks)
-        return self._table.run(lambda catalog, base: alter(catalog, base, change, options))
+        return self._changed(lambda catalog, base: alter(catalog, base, change, options))
 
 
 def _is_list(given: Any) -> bool:

@@ -16,8 +16,10 @@ from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
+from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.history import History
 from deltalakedb.table.moment import Timestamp, iso_text, milliseconds, whole_version
+from deltalakedb.table.upkeep import Upkeep
 from deltalakedb.uri import TableUri
 
 if TYPE_CHECKING:
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from deltalakedb.planning.cache import CacheStats, FileCache
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
-    from deltalakedb.table.alter import TableAlterer
     from deltalakedb.table.operations.authority import Authority, AuthorityState
     from deltalakedb.table.operations.base import Base
     from deltalakedb.table.operations.write import Mode, WriteOptions
@@ -52,7 +53,7 @@ class _Head:
     snapshot: Snapshot | None = field(default=None, compare=False)
 
 
-class Table:
+class Table(RowChanges, Upkeep):
     """A catalogued Delta table.
 
     `version`, `metadata`, `protocol` and the delta-rs names are those of the newest version that
@@ -280,23 +281,15 @@ class Table:
         """`write` with options that were checked."""
         from deltalakedb.table.operations.write import write
 
-        return self.run(lambda catalog, base: write(catalog, base, data, options))
+        return self._changed(lambda catalog, base: write(catalog, base, data, options))
 
-    @property
-    def alter(self) -> TableAlterer:
-        """Changes of columns, constraints, features and properties, by delta-rs's names."""
-        from deltalakedb.table.alter import TableAlterer
-
-        return TableAlterer(self)
-
-    def run(self, operation: Callable[[LightCatalog, Base], T]) -> T:
-        """Do something to the newest version; afterwards this object sees what it made."""
+    def _changed(self, change: Callable[[LightCatalog, Base], T]) -> T:
+        """What an operation on the newest version gives; whoever looks next sees what it did."""
         from deltalakedb.table.operations.base import Base
 
         head = self._read_head()
-        base = Base.of(head.row, head.state, self._storage_options)
         try:
-            return operation(self._catalog, base)
+            return change(self._catalog, Base.of(head.row, head.state, self._storage_options))
         finally:
             self._seen = None
 
@@ -304,7 +297,7 @@ class Table:
         """Hand the table over to `log`, `sql`, or `sql` behind a fence (`fence`)."""
         from deltalakedb.table.operations.authority import set_authority
 
-        return self.run(lambda catalog, base: set_authority(catalog, base, authority))
+        return self._changed(lambda catalog, base: set_authority(catalog, base, authority))
 
     def create_checkpoint(self) -> str | None:
         """Make a checkpoint of the newest version, which goes into the log first; its name."""

@@ -33,3 +33,12 @@ def test_alter(table: dl.Table) -> None:
     assert table.metadata.description == "d"
     message = error_of("alter", "t", "--add-constraint", "small=key < 3")
     assert "break the constraint small" in message
+
+
+def test_optimize(table: dl.Table) -> None:
+    done = run("optimize", "t")
+    assert done.stdout.startswith("2 files of")
+    assert "became 1 of" in done.stdout
+    assert "; 1 were fine" in run("optimize", "t").stdout
+    run("optimize", "t", "--z-order", "id")
+    assert table.refresh().version == 3

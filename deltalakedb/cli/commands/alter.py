@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.cli.options import F
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from deltalakedb.table.alter import TableAlterer
 
-
-def _pairs(flag: str, name: str, metavar: str, text: str) -> Any:
+def _pairs(flag: str, name: str, metavar: str, text: str) -> Callable[[F], F]:
     return click.option(
         flag, name, multiple=True, metavar=metavar, callback=options.parse_pairs, help=text
     )
@@ -48,52 +47,37 @@ def command(table: str, database: str, storage_options: dict[str, str], **change
     if not wanted:
         raise click.UsageError("say what to change, as in --set delta.appendOnly=true")
     opened = connect_to_table(table_uri(database, table), storage_options=storage_options)
-    for what, change in wanted:
+    for what, method, arguments in wanted:
         before = opened.version
-        result = change(opened.alter)
+        result = getattr(opened.alter, method)(*arguments)
         done = "changed nothing" if result.version == before else f"version {result.version}"
         output.say(f"{output.shown(what)}: {done}")
 
 
-def _wanted(given: dict[str, Any]) -> Iterator[tuple[str, Callable[[TableAlterer], Any]]]:
+def _wanted(given: dict[str, Any]) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """What to say of each change, the alterer's method, and its arguments."""
     if given["properties"]:
-        yield (
-            "set " + ", ".join(given["properties"]),
-            (lambda alter: alter.set_table_properties(given["properties"])),
-        )
+        names = ", ".join(given["properties"])
+        yield f"set {names}", "set_table_properties", (given["properties"],)
     if given["unset"]:
-        yield (
-            "unset " + ", ".join(given["unset"]),
-            (lambda alter: alter.unset_table_properties(given["unset"])),
-        )
+        yield "unset " + ", ".join(given["unset"]), "unset_table_properties", (given["unset"],)
     if given["add_columns"]:
         from deltalakedb.cli.schema_text import read_schema
 
-        added = read_schema(given["add_columns"])
-        yield f"add {given['add_columns']}", lambda alter: alter.add_columns(added)
+        yield f"add {given['add_columns']}", "add_columns", (read_schema(given["add_columns"]),)
     for old, new in given["renamed"].items():
-        yield f"rename {old}", lambda alter, old=old, new=new: alter.rename_column(old, new)
+        yield f"rename {old}", "rename_column", (old, new)
     for name in given["drop_column"]:
-        yield f"drop {name}", lambda alter, name=name: alter.drop_column(name)
+        yield f"drop {name}", "drop_column", (name,)
     for name, type in given["types"].items():
-        yield f"widen {name}", lambda alter, name=name, type=type: alter.change_type(name, type)
+        yield f"widen {name}", "change_type", (name, type)
     for name in given["drop_not_null"]:
-        yield f"drop not null {name}", lambda alter, name=name: alter.drop_column_not_null(name)
+        yield f"drop not null {name}", "drop_column_not_null", (name,)
     for name, text in given["comments"].items():
-        yield (
-            f"comment {name}",
-            (
-                lambda alter, name=name, text=text: alter.set_column_metadata(
-                    name, {"comment": text}
-                )
-            ),
-        )
+        yield f"comment {name}", "set_column_metadata", (name, {"comment": text})
     for name, sql in given["constraints"].items():
-        yield (
-            f"constraint {name}",
-            (lambda alter, name=name, sql=sql: alter.add_constraint({name: sql})),
-        )
+        yield f"constraint {name}", "add_constraint", ({name: sql},)
     for name in given["drop_constraint"]:
-        yield f"drop constraint {name}", lambda alter, name=name: alter.drop_constraint(name)
+        yield f"drop constraint {name}", "drop_constraint", (name,)
     if given["description"] is not None:
-        yield "describe", lambda alter: alter.set_table_description(given["description"])
+        yield "describe", "set_table_description", (given["description"],)

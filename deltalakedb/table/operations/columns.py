@@ -209,7 +209,8 @@ def widened(struct: StructType, path: Path, type: DataType) -> StructType:
     ):
         raise _mismatch(
             f"column {'.'.join(path)} can't become {_type_text(after)}: it is "
-            f"{_type_text(before)}, whose values that type doesn't hold without loss; write the table anew",
+            f"{_type_text(before)}, whose values that type doesn't hold without loss; write the "
+            "table anew",
             ".".join(path),
         )
     note = {"fromType": before.name, "toType": after.name}
