@@ -13,6 +13,7 @@ from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.swap import TableFacts, location_lease, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.retry import retried
+from deltalakedb.catalog.roles import check_writer
 from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor, executor_of
@@ -101,6 +102,7 @@ def import_table(
     secret = database_url(database).secret
     executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
     with Catalog(database, create=True) as catalog:
+        check_writer(catalog, own_table=False)
         lease = location_lease(catalog, request.location)
         try:
             imported = _Import(

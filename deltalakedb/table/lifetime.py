@@ -26,6 +26,7 @@ from deltalakedb.catalog.loads.ledger import remove_unless_read
 from deltalakedb.catalog.loads.swap import location_lease
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import HEAD_COLUMNS, TABLE_COLUMNS, TableRow
+from deltalakedb.catalog.roles import check_owner
 from deltalakedb.catalog.table_name import parse_table_name
 from deltalakedb.catalog.tables import heads, tables
 from deltalakedb.config import SqlConfig
@@ -64,10 +65,11 @@ def drop_table(table: str, *, database: str | SqlConfig) -> DroppedTable:
 
     `table`: uuid, name or `namespace.name`. Records of its imports and diffs are kept. Raises
     TABLE_NOT_FOUND, CONCURRENCY_ERROR (an import of it runs), MIRROR_CONFLICT (its log lacks
-    commits).
+    commits), AUTHENTICATION_ERROR (who isn't an owner of the catalog).
     """
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
+        check_owner(catalog.dialect, catalog.engine)
         with _leased(catalog, row.location):
             with catalog.write() as connection:
                 row = _locked(catalog, connection, row)
