@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from deltalakedb.table.lifetime import rename_table as rename_table
     from deltalakedb.table.operations.properties import AppTransaction as AppTransaction
     from deltalakedb.table.operations.properties import CommitProperties as CommitProperties
+    from deltalakedb.table.operations.properties import (
+        PostCommitHookProperties as PostCommitHookProperties,
+    )
     from deltalakedb.table.table import Table as Table
     from deltalakedb.table.transaction import WriteResult as WriteResult
     from deltalakedb.table.writing import create_table as create_table
@@ -49,6 +52,7 @@ _HOMES = {
     "Snapshot": "deltalakedb.snapshot.snapshot",
     "AppTransaction": "deltalakedb.table.operations.properties",
     "CommitProperties": "deltalakedb.table.operations.properties",
+    "PostCommitHookProperties": "deltalakedb.table.operations.properties",
     "Table": "deltalakedb.table.table",
     "WriteResult": "deltalakedb.table.transaction",
     "create_table": "deltalakedb.table.writing",

@@ -301,6 +301,12 @@ def _take_table(query: str) -> tuple[list[str], str]:
     return tables, "&".join(others)
 
 
+def table_uri(database: str, reference: str) -> str:
+    """The address of a table by `name` or `namespace.name` in a database as users write it."""
+    namespace, _, name = reference.rpartition(".")
+    return _format_table_uri(parse_database(database).reveal(), namespace or None, name)
+
+
 def _format_table_uri(database: str, namespace: str | None, table: str) -> str:
     names = [table] if namespace is None else [namespace, table]
     # quote() leaves dots alone; inside a name they would read as separators.

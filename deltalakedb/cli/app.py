@@ -16,6 +16,9 @@ from deltalakedb.cli.options import debug
 from deltalakedb.cli.signals import came, listen
 
 _MODULES = {
+    "init": "init",
+    "create": "create",
+    "write": "write",
     "import": "import_",
     "diff": "diff",
     "tables": "tables",
@@ -23,6 +26,9 @@ _MODULES = {
     "history": "history",
     "files": "files",
     "plan": "plan",
+    "mirror": "mirror",
+    "authority": "authority",
+    "locks": "locks",
     "rename": "rename",
     "relocate": "relocate",
     "drop": "drop",

@@ -52,9 +52,10 @@ json_output = click.option(
 )
 
 
-def _parse_pairs(
+def parse_pairs(
     context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]
 ) -> dict[str, str]:
+    """NAME=VALUE pairs as a dictionary."""
     found: dict[str, str] = {}
     for number, pair in enumerate(pairs, 1):
         name, equals, value = pair.partition("=")
@@ -70,7 +71,7 @@ storage_option = click.option(
     "storage_options",
     multiple=True,
     metavar="NAME=VALUE",
-    callback=_parse_pairs,
+    callback=parse_pairs,
     help="An option of the object store, such as AWS_ENDPOINT_URL=http://…; may be repeated. "
     "Keys are better kept in the environment, which other users can't list.",
 )

@@ -150,7 +150,7 @@ class _Attempt:
         if self._staged.group_id is not None:
             statements.append(_group_row(self._staged, versions, locked.now))
         for each in done:
-            if locked.heads[each.table.table.table_key].authority == "log":
+            if each.table.ratified or locked.heads[each.key].authority == "log":
                 self._ratify(each)
         self.sent = True
         self._writer.commit(statements)

@@ -154,11 +154,19 @@ class LiveLoad:
         )
         yield from self.insert(writer, "dl_changes", found)
 
-    def move_head(self, num_files: int, total_bytes: int, now: int) -> Statement:
+    def move_head(
+        self, num_files: int, total_bytes: int, now: int, authority: str | None = None
+    ) -> Statement:
+        """The head on this version; a new authority begins an epoch."""
+        handed = ", authority = ?, epoch = epoch + 1" if authority else ""
         return Statement(
             "UPDATE dl_heads SET head_version = ?, num_files = ?, total_bytes = ?, "
-            "updated_at = ? WHERE table_key = ? AND head_version = ?",
-            (self.version, num_files, total_bytes, now, self.table_key, self.version - 1),
+            f"updated_at = ?{handed} WHERE table_key = ? AND head_version = ?",
+            (
+                *(self.version, num_files, total_bytes, now),
+                *([authority] if authority else []),
+                *(self.table_key, self.version - 1),
+            ),
             rows=1,
         )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from deltalakedb.catalog.dialects.writer import Statement, insert
+from deltalakedb.catalog.records import TableRow
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.writer import Writer
@@ -60,13 +61,18 @@ def put(table_key: int, row: OutboxRow) -> Statement:
     return insert("dl_outbox", ("table_key", *_COLUMNS), [(table_key, *values)])
 
 
-def waiting(writer: Writer, table_key: int, after: int, limit: int) -> Sequence[OutboxRow]:
-    """Rows of the versions after one, in order; an index range that skips what was deleted."""
+def waiting(writer: Writer, table: TableRow, after: int, limit: int) -> Sequence[OutboxRow]:
+    """Rows of the versions after one, in order; an index range that skips what was deleted.
+
+    None for a table that isn't there: its key may be another's by now, and so its log.
+    """
     found = writer.select(
         Statement(
             f"SELECT {', '.join(_COLUMNS)} FROM dl_outbox "
-            f"WHERE table_key = ? AND version > ? ORDER BY version LIMIT {int(limit)}",
-            (table_key, after),
+            "WHERE table_key = ? AND version > ? AND EXISTS (SELECT 1 FROM dl_tables t "
+            "WHERE t.table_key = ? AND t.table_id = ? AND t.log_location = ?) "
+            f"ORDER BY version LIMIT {int(limit)}",
+            (table.table_key, after, table.table_key, table.table_id, table.log_location),
         )
     )
     return [OutboxRow(v, e, bytes(body), *rest) for v, e, body, *rest in found]

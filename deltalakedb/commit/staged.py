@@ -68,6 +68,7 @@ class StagedTable:
     makes. `adds` and `removes` are FILE_SCHEMA tables: files that begin, and lives that end, as
     the catalog has them. `metadata` and `protocol` are bodies of actions. `rebase` makes the same
     commit again where vectors clash, with the lives at the head; without it they are a conflict.
+    `authority` hands the table over with this commit; `ratified` has the log ratify it in any case.
     """
 
     table: TableRow
@@ -85,6 +86,8 @@ class StagedTable:
     others: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     if_version: int | None = None
     in_commit_timestamps: bool = False
+    authority: str | None = None
+    ratified: bool = False
     deletion_time: int = 0
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False

@@ -40,6 +40,11 @@ class Committed:
     repeated: bool = False
     published_version: int = -1
 
+    @property
+    def key(self) -> int:
+        """The table's key."""
+        return self.table.table.table_key
+
 
 class Version:
     """The next version of one table, under its lock."""
@@ -147,7 +152,7 @@ class Version:
             ],
         )
         yield outbox.put(load.table_key, row)
-        yield load.move_head(num_files, total_bytes, self._now)
+        yield load.move_head(num_files, total_bytes, self._now, table.authority)
 
 
 def _small_actions(table: StagedTable) -> list[tuple[str, str, Mapping[str, Any]]]:

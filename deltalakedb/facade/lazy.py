@@ -11,7 +11,7 @@ from deltalakedb.planning.request import FILE_COLUMNS
 from deltalakedb.snapshot.files import AddFile, add_files
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table.connect import connect_to_table
-from deltalakedb.table.table import Timestamp
+from deltalakedb.table.moment import Timestamp
 
 if TYPE_CHECKING:
     import pyarrow as pa

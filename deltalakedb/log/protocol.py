@@ -38,8 +38,12 @@ UNREADABLE_FEATURES = frozenset({"catalogManaged"})
 """Known features that we can't honour: a catalog-managed table's newest commits are known to its
 catalog alone, so what the log shows may be old. Such tables are imported, and marked."""
 
+FENCE_FEATURE = "deltalakedb.sqlAuthority"
+"""Ours, of writers alone: a catalog in SQL decides, and others must not write to the log."""
+
 WRITABLE_FEATURES = frozenset(
     {
+        FENCE_FEATURE,
         "allowColumnDefaults",
         "appendOnly",
         "changeDataFeed",

@@ -51,6 +51,9 @@ class LogRatifier:
         log = publish.log_of(table, self._options)
         name = publish.commit_name(row.version)
         data = publish.whole(log, row, body)
+        if row.version and not log.exists(publish.commit_name(row.version - 1)):
+            # Acknowledged by the catalog alone, until now.
+            publish.drain(self._database, table, log, after=-1, until=row.version - 1)
         if not log.put_if_absent(name, data):
             there = log.read(name)
             if there != data:
@@ -66,7 +69,7 @@ class LogRatifier:
     def relieve(self, table: TableRow) -> None:
         tend.tend_now(self._database, table, publish.log_of(table, self._options))
 
-    def publish(self, done: Committed, *, wait: float) -> bool:
+    def publish(self, done: Committed, *, wait: float, hooks: tend.Hooks | None = None) -> bool:
         """After the commit: into the log, by us or by others; False, and a warning, past `wait`."""
         table = done.table.table
         log = publish.log_of(table, self._options)
@@ -79,7 +82,7 @@ class LogRatifier:
         else:
             known = max(done.published_version, tend.known(self._database, table))
             ready = self._publish(table, log, done, known, wait)
-        tend.note(self._database, table, log, done.version if ready else -1)
+        tend.note(self._database, table, log, done.version if ready else -1, hooks)
         if not ready:
             warnings.warn(
                 f"version {done.version} of {table.full_name} is committed, and isn't in its log "
@@ -89,10 +92,10 @@ class LogRatifier:
             )
         return ready
 
-    def leave(self, done: Committed) -> bool:
+    def leave(self, done: Committed, *, hooks: tend.Hooks | None = None) -> bool:
         """Not wait: the version goes to the log with the next round of this process."""
         table = done.table.table
-        tend.note(self._database, table, publish.log_of(table, self._options), -1)
+        tend.note(self._database, table, publish.log_of(table, self._options), -1, hooks)
         return done.version <= done.published_version
 
     def _publish(self, table: TableRow, log: Any, done: Committed, known: int, wait: float) -> bool:

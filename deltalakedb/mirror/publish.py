@@ -119,7 +119,7 @@ def drain(
     reached = after
     while True:
         with writing(database) as writer:
-            rows = outbox.waiting(writer, table.table_key, reached, _BATCH)
+            rows = outbox.waiting(writer, table, reached, _BATCH)
         for row in rows:
             if until is not None and row.version > until:
                 return reached

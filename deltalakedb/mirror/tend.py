@@ -9,17 +9,24 @@ a lease; the others leave it alone. What a process has not tended when it dies, 
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, writing
+from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.rows import LIVE
+from deltalakedb.log.table_properties import CHECKPOINT_INTERVAL
 from deltalakedb.mirror import publish
+from deltalakedb.mirror.checkpoint import checkpoint, clean_up
 from deltalakedb.mirror.lease import Lease, acquire, extended, release
 from deltalakedb.storage.store import ObjectStore
 
@@ -28,9 +35,21 @@ _IDLE_ROUNDS = 20
 """Rounds without work after which the thread ends."""
 _BATCH = 1_000
 _MOST_FAILURES = 60
+_CHECKPOINT_INTERVAL = 10
+"""Delta's default of `delta.checkpointInterval`."""
+_LEAST_GAP_SECONDS = 5.0
+"""Between two checkpoints of a table, however fast its versions come."""
 _ENDING_SECONDS = 3.0
 _QUIET_ROUNDS = 3
 """Rounds without anything to tend after which others may have the lease."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a writer lets happen after its commits (delta-rs's PostCommitHookProperties)."""
+
+    create_checkpoint: bool = True
+    cleanup_expired_logs: bool = True
 
 
 @dataclass
@@ -42,6 +61,8 @@ class _Tended:
     log: ObjectStore
     known: int = -1
     dirty: bool = False
+    hooks: Hooks = Hooks()
+    next_checkpoint: float = 0.0
     untended: bool = False
     """Whether another had the lease when we last looked."""
     failures: int = 0
@@ -62,6 +83,7 @@ class Tending:
     published_version: int
     durable_version: int
     waiting: int
+    checkpoint_version: int | None
 
 
 def known(database: DatabaseUrl, table: TableRow) -> int:
@@ -70,7 +92,13 @@ def known(database: DatabaseUrl, table: TableRow) -> int:
     return -1 if found is None else found.known
 
 
-def note(database: DatabaseUrl, table: TableRow, log: ObjectStore, version: int) -> None:
+def note(
+    database: DatabaseUrl,
+    table: TableRow,
+    log: ObjectStore,
+    version: int,
+    hooks: Hooks | None = None,
+) -> None:
     """A version was published (-1: one was committed and wasn't): to be tended soon."""
     key = (os.getpid(), database, table.table_key)
     with _lock:
@@ -79,6 +107,7 @@ def note(database: DatabaseUrl, table: TableRow, log: ObjectStore, version: int)
             found = _tended[key] = _Tended(database, table, log)
         found.known = max(found.known, version)
         found.dirty = True
+        found.hooks = hooks or found.hooks
         _start()
 
 
@@ -191,11 +220,12 @@ def _tend(each: _Tended) -> Tending | None:
     table, log = each.table, each.log
     with writing(each.database) as writer:
         if each.lease is None:
-            each.lease = acquire(writer, f"mirror/{table.table_key}")
+            each.lease = acquire(writer, f"mirror/{table.table_id}")
             if each.lease is None:
                 return None
         before = _state(writer, table)
     reached = publish.drain(each.database, table, log, after=before.durable_version)
+    each.known = max(each.known, reached)
     if reached > before.durable_version:
         log.sync([publish.commit_name(v) for v in range(before.durable_version + 1, reached + 1)])
         with writing(each.database) as writer:
@@ -206,23 +236,99 @@ def _tend(each: _Tended) -> Tending | None:
                 each.lease = None
                 return None
         log.delete(staged)
-    each.known = max(each.known, reached)
+    after = _maintain(each, max(reached, before.durable_version))
+    return after
+
+
+def _maintain(each: _Tended, durable: int) -> Tending:
+    """A checkpoint where one is due, and the cleanup after it."""
     with writing(each.database) as writer:
-        return _state(writer, table)
+        now = _state(writer, each.table)
+        due = each.hooks.create_checkpoint and _is_due(writer, each, durable, now)
+    if due and each.lease is not None:
+        lease = each.lease
+
+        def still_ours() -> None:
+            with writing(each.database) as writer:
+                writer.transact([extended(writer, lease)])
+
+        began = time.monotonic()
+        try:
+            checkpoint_now(
+                each.database,
+                each.table,
+                each.log,
+                durable,
+                still_ours,
+                cleanup=each.hooks.cleanup_expired_logs,
+            )
+        except WrongCountError:
+            each.lease = None
+        ended = time.monotonic()
+        # Not more than a tenth of the time goes into checkpoints.
+        each.next_checkpoint = ended + max(_LEAST_GAP_SECONDS, 10 * (ended - began))
+    return now
+
+
+def _is_due(writer: Writer, each: _Tended, durable: int, now: Tending) -> bool:
+    last = -1 if now.checkpoint_version is None else now.checkpoint_version
+    if durable <= last or durable < 1 or time.monotonic() < each.next_checkpoint:
+        return False
+    rows = writer.select(
+        Statement(
+            "SELECT m.configuration FROM dl_heads h JOIN dl_metadata m "
+            f"ON m.load_id = h.live_load AND m.removed_version = {LIVE} WHERE h.table_key = ?",
+            (each.table.table_key,),
+        )
+    )
+    text = json.loads(rows[0][0]).get(CHECKPOINT_INTERVAL) if rows else None
+    interval = int(text) if text and text.isdigit() and int(text) else _CHECKPOINT_INTERVAL
+    return durable // interval > last // interval
+
+
+def checkpoint_now(
+    database: DatabaseUrl,
+    table: TableRow,
+    log: ObjectStore,
+    version: int,
+    still_ours: Callable[[], None] = lambda: None,
+    *,
+    cleanup: bool = True,
+) -> str | None:
+    """Make a checkpoint of a published version and record it; its name."""
+    with Catalog(database) as catalog:
+        row = queries.find_table(catalog, table.table_id)
+        written = checkpoint(catalog, row, log, version, still_ours)
+        if written is None:
+            return None
+        with writing(database) as writer:
+            writer.transact(
+                [
+                    Statement(
+                        "UPDATE dl_mirror SET checkpoint_version = ?, "
+                        f"checkpoint_at = {writer.now} WHERE table_key = ? "
+                        "AND (checkpoint_version IS NULL OR checkpoint_version < ?)",
+                        (version, table.table_key, version),
+                    )
+                ]
+            )
+        if cleanup:
+            clean_up(catalog, row, log, keep_from=version)
+        return written.name
 
 
 def _state(writer: Writer, table: TableRow) -> Tending:
     rows = writer.select(
         Statement(
-            "SELECT m.published_version, m.durable_version, h.head_version "
+            "SELECT m.published_version, m.durable_version, h.head_version, m.checkpoint_version "
             "FROM dl_mirror m JOIN dl_heads h ON h.table_key = m.table_key WHERE m.table_key = ?",
             (table.table_key,),
         )
     )
     if not rows:
-        return Tending(-1, -1, 0)
-    published, durable, head = rows[0]
-    return Tending(published, durable, head - durable)
+        return Tending(-1, -1, 0, None)
+    published, durable, head, checkpointed = rows[0]
+    return Tending(published, durable, head - durable, checkpointed)
 
 
 def _staged_names(writer: Writer, table: TableRow, until: int) -> list[str]:
@@ -256,4 +362,4 @@ def _record(writer: Writer, table: TableRow, lease: Lease, until: int) -> list[S
 def pending(database: DatabaseUrl, table: TableRow, after: int) -> list[outbox.OutboxRow]:
     """What waits in the outbox, for people."""
     with writing(database) as writer:
-        return list(outbox.waiting(writer, table.table_key, after, _BATCH))
+        return list(outbox.waiting(writer, table, after, _BATCH))

@@ -1,7 +1,7 @@
 """The local cache: live file lists of versions as Arrow files, mapped into memory.
 
-A list is keyed by catalog, table, load and version, so it is never stale; it may be mapped by
-several processes while another removes it, and is dropped when it isn't intact.
+A list is keyed by catalog, table, epoch, load and version, so it is never stale; it may be mapped
+by several processes while another removes it, and is dropped when it isn't intact.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ import pyarrow as pa
 
 from deltalakedb import fork
 from deltalakedb.catalog.reading.catalog import LightCatalog
-from deltalakedb.catalog.reading.proof import proven, proven_batches, proven_rows
-from deltalakedb.catalog.reading.queries import file_schema, live_predicate
+from deltalakedb.catalog.reading.proof import (
+    complete_batches,
+    proven,
+    proven_batches,
+    proven_rows,
+)
+from deltalakedb.catalog.reading.queries import file_schema, live_predicate, totals_at
 from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
 from deltalakedb.config import CacheConfig, EvictionPolicy
 from deltalakedb.planning.cache_file import CacheFile, lists_in, sweep, write_list
@@ -85,12 +90,14 @@ class FileCache:
         Without `build` only what is there already; with it the list is made from an older
         version's (asking SQL for what changed) or from SQL, unless it is too large to keep.
         """
-        if not build and not any(self._root.glob(f"*/{row.table_id}")):
+        # Where history was lost, a version may be another one than it was: then the epoch is too.
+        name = f"{row.table_id}.{row.epoch}"
+        if not build and not any(self._root.glob(f"*/{name}")):
             # Which catalog's needn't be asked.
             with self._lock:
                 self._misses += 1
             return None
-        folder = self._root / catalog.catalog_id / row.table_id
+        folder = self._root / catalog.catalog_id / name
         schema = file_schema(cached_columns(row))
         found = self._map(folder, row.live_load, version, schema)
         with self._lock:
@@ -110,7 +117,10 @@ class FileCache:
     def _build(
         self, folder: Path, catalog: LightCatalog, row: TableRow, version: int, schema: pa.Schema
     ) -> pa.Table | None:
-        batches = self._batches(folder, catalog, row, version, schema)
+        expected = totals_at(catalog, row, version)
+        batches = complete_batches(
+            self._batches(folder, catalog, row, version, schema), row, version, expected
+        )
         try:
             made = write_list(folder, row.live_load, version, self._bounded(batches, row), schema)
         except _TooLarge:

@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc
 
-_NAME = re.compile(r"([0-9]+)-([0-9]+)\.([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)\.arrow")
+_NAME = re.compile(r"(-?[0-9]+)-([0-9]+)\.([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)\.arrow")
 _TEMPORARY = ".writing-"
 
 

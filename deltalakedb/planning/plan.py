@@ -17,8 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from deltalakedb.catalog.reading.catalog import LightCatalog, PartitionRow, PartitionSet
-from deltalakedb.catalog.reading.proof import proven, proven_batches, proven_rows
-from deltalakedb.catalog.reading.queries import file_schema, live_predicate
+from deltalakedb.catalog.reading.proof import (
+    check_complete,
+    proven,
+    proven_batches,
+    proven_rows,
+)
+from deltalakedb.catalog.reading.queries import file_schema, live_predicate, totals_at
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.columns import array_of, column_of, numbers_of, table_of
@@ -152,6 +157,9 @@ def plan(catalog: LightCatalog, request: PlanRequest, cached: pa.Table | None = 
         detail = f"{ruled:,} ruled out by min, max and null counts"
         steps.append(Step("statistics", looked - ruled, detail, milliseconds[1]))
     files = pa.concat_tables(pieces)
+    if request.predicate is None and cached is None:
+        expected = totals_at(catalog, request.table, request.version)
+        check_complete(files, request.table, request.version, expected)
     if "partition_values" in request.columns:
         texts = _spelled(catalog, request, files, partitions)
         files = files.append_column("partition_values", texts)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import builtins
 import errno
+import io
 import os
 import secrets
 import stat
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.spec import StoreSpec
@@ -123,12 +124,14 @@ class LocalStore(ObjectStore):
         except OSError as error:
             raise self._error(error, name) from error
 
-    def open_output(self, name: str) -> pa.NativeFile:
+    def open_output(self, name: str, *, whole: bool = False) -> pa.NativeFile:
         import pyarrow as pa
 
         path = self._path(name)
         try:
             os.makedirs(os.path.dirname(path), exist_ok=True)
+            if whole:
+                return pa.PythonFile(_WholeFile(path), mode="w")
             return pa.OSFile(path, "wb")
         except OSError as error:
             raise self._error(error, name) from error
@@ -251,6 +254,27 @@ def _remove(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         return
+
+
+class _WholeFile(io.FileIO):
+    """A file that gets its name when it is closed."""
+
+    def __init__(self, path: str) -> None:
+        self._target = path
+        self._temporary = os.path.join(os.path.dirname(path), _TEMPORARY + secrets.token_hex(8))
+        super().__init__(self._temporary, "xb")
+
+    def write(self, data: Any, /) -> int:
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        while rest:
+            rest = rest[super().write(rest) :]
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            super().close()
+            os.replace(self._temporary, self._target)
 
 
 def _write_temporary(directory: str, data: bytes) -> str:

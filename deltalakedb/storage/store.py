@@ -95,8 +95,11 @@ class ObjectStore(ABC):
         """Create or replace an object: readers see the old one or the new one, whole."""
 
     @abstractmethod
-    def open_output(self, name: str) -> pa.NativeFile:
-        """A file to write to in order, of any length; the object is whole once it is closed."""
+    def open_output(self, name: str, *, whole: bool = False) -> pa.NativeFile:
+        """A file to write to in order, of any length; the object is whole once it is closed.
+
+        With `whole` nobody sees it before, which costs a local store a little.
+        """
 
     @abstractmethod
     def delete(self, names: Sequence[str]) -> None:

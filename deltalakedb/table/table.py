@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import operator
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +16,7 @@ from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.table.history import History
+from deltalakedb.table.moment import Timestamp, iso_text, milliseconds, whole_version
 from deltalakedb.uri import TableUri
 
 if TYPE_CHECKING:
@@ -29,13 +28,11 @@ if TYPE_CHECKING:
     from deltalakedb.planning.cache import CacheStats, FileCache
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
+    from deltalakedb.table.operations.authority import Authority, AuthorityState
     from deltalakedb.table.operations.write import Mode, WriteOptions
     from deltalakedb.table.transaction import WriteResult
 
 T = TypeVar("T")
-
-Timestamp = int | str | dt.datetime | dt.date
-"""Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime."""
 
 
 _LAG_SECONDS = 10.0
@@ -201,9 +198,9 @@ class Table:
                 DeltaLakeErrorKind.INVALID_ARGUMENT, "give a version or a timestamp, not both"
             )
         if version is not None:
-            version = _whole(version)
+            version = whole_version(version)
         if min_version is not None:
-            self._wait_for(_whole(min_version))
+            self._wait_for(whole_version(min_version))
         self.refresh()
         return self._ask(lambda row: self._open(row, version, timestamp))
 
@@ -235,10 +232,10 @@ class Table:
         version = queries.version_before(self._catalog, row, time_ms)
         if version is None:
             earliest = queries.earliest_time(self._catalog, row)
-            since = "unknown" if earliest is None else _iso(earliest)
+            since = "unknown" if earliest is None else iso_text(earliest)
             raise DeltaLakeError(
                 DeltaLakeErrorKind.VERSION_NOT_FOUND,
-                f"table {row.full_name} has no version at {_iso(time_ms)}: the oldest that can "
+                f"table {row.full_name} has no version at {iso_text(time_ms)}: the oldest that can "
                 f"be read, {row.known_since}, was committed at {since}",
                 timestamp=time_ms,
                 known_since=row.known_since,
@@ -284,6 +281,27 @@ class Table:
             # Whoever looks at the table next sees what was written.
             self._seen = None
 
+    def set_authority(self, authority: Authority) -> AuthorityState:
+        """Hand the table over to `log`, `sql`, or `sql` behind a fence (`fence`)."""
+        from deltalakedb.table.operations.authority import set_authority
+        from deltalakedb.table.operations.base import Base
+
+        head = self._read_head()
+        base = Base.of(head.row, head.state, self._storage_options)
+        try:
+            return set_authority(self._catalog, base, authority)
+        finally:
+            self._seen = None
+
+    def create_checkpoint(self) -> str | None:
+        """Make a checkpoint of the newest version, which goes into the log first; its name."""
+        from deltalakedb.mirror import publish, tend
+
+        row = self._read_head().row
+        log = publish.log_of(row, self._storage_options)
+        found = tend.tend_now(self._catalog.reader.url, row, log)
+        return tend.checkpoint_now(self._catalog.reader.url, row, log, found.durable_version)
+
     def get_cache_stats(self) -> CacheStats:
         """Hits, misses and size of the local cache of file lists."""
         from deltalakedb.planning.cache import CacheStats
@@ -308,7 +326,7 @@ class Table:
         return self._newest().partition_values(_either(partition_filters, file_pruning_predicate))
 
     def get_add_actions(self, flatten: bool = False) -> pa.Table:
-        return self._newest().add_actions(flatten)
+        return self._newest().get_add_actions(flatten)
 
     def count(self) -> int:
         """The number of rows."""
@@ -373,48 +391,3 @@ def _either(first: Predicate, second: Predicate) -> Predicate:
             DeltaLakeErrorKind.INVALID_ARGUMENT, "two predicates are given; join them with AND"
         )
     return second if first is None else first
-
-
-def _whole(version: Any) -> int:
-    """A version as a plain number: numpy's are taken, text, fractions and truths are not."""
-    try:
-        if not isinstance(version, bool):
-            return operator.index(version)
-    except TypeError:
-        pass
-    raise DeltaLakeError(
-        DeltaLakeErrorKind.INVALID_ARGUMENT,
-        f"{version!r} is no version; use a whole number, or timestamp= for a time",
-    )
-
-
-def milliseconds(timestamp: Timestamp) -> int:
-    """A timestamp as milliseconds since 1970; without a zone it is UTC."""
-    if isinstance(timestamp, bool):
-        raise _bad_timestamp(timestamp)
-    if isinstance(timestamp, int):
-        return timestamp
-    if isinstance(timestamp, str):
-        try:
-            timestamp = dt.datetime.fromisoformat(timestamp)
-        except ValueError:
-            raise _bad_timestamp(timestamp) from None
-    if not isinstance(timestamp, dt.datetime):
-        if not isinstance(timestamp, dt.date):
-            raise _bad_timestamp(timestamp)
-        timestamp = dt.datetime(timestamp.year, timestamp.month, timestamp.day)
-    if timestamp.tzinfo is None:
-        timestamp = timestamp.replace(tzinfo=dt.UTC)
-    return (timestamp - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
-
-
-def _bad_timestamp(value: object) -> DeltaLakeError:
-    return DeltaLakeError(
-        DeltaLakeErrorKind.INVALID_ARGUMENT,
-        f"{value!r} is no timestamp; use milliseconds since 1970, ISO 8601 text such as "
-        "2024-05-01T12:00:00Z, or a datetime",
-    )
-
-
-def _iso(time_ms: int) -> str:
-    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).isoformat()

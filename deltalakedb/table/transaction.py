@@ -59,7 +59,10 @@ def ratify(
 def publish(ratifier: LogRatifier, done: Committed, options: CommitOptions) -> WriteResult:
     """Wait until a version is in the log, as the options say."""
     wait = options.publish_wait if options.mirror == "published" else 0.0
-    published = ratifier.publish(done, wait=wait) if wait else ratifier.leave(done)
+    if wait:
+        published = ratifier.publish(done, wait=wait, hooks=options.hooks)
+    else:
+        published = ratifier.leave(done, hooks=options.hooks)
     metrics = {name: int(value) for name, value in done.table.info.metrics.items()}
     return WriteResult(
         done.table.table.full_name,

@@ -79,6 +79,7 @@ def write_deltalake(
     target_file_size: int | None = None,
     writer_properties: Any = None,
     commit_properties: Any = None,
+    post_commithook_properties: Any = None,
     storage_options: Mapping[str, Any] | None = None,
     sql_config: SqlConfig | None = None,
     if_version: int | None = None,
@@ -98,7 +99,12 @@ def write_deltalake(
     Returns the version and metrics. Errors have `outcome`: failed, committed or unknown.
     """
     commit = CommitOptions.of(
-        commit_properties, token, if_version=if_version, mirror=mirror, isolation=isolation
+        commit_properties,
+        token,
+        post_commithook_properties,
+        if_version=if_version,
+        mirror=mirror,
+        isolation=isolation,
     )
     options = WriteOptions(
         mode=mode,

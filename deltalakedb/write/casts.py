@@ -1,8 +1,9 @@
 """Arrow values of an input as values of a column's Delta type, without changing what they mean.
 
 Integers and decimals fit or are refused, timestamps are microseconds (nanoseconds are cut off, as
-delta-rs does), text is text. What Arrow would cast otherwise (numbers to text and back, bytes to
-text, fractions to whole numbers) is refused.
+delta-rs does; in a column of instants those without a zone are taken as UTC), text is text. What
+Arrow would cast otherwise (numbers to text and back, bytes to text, fractions to whole numbers) is
+refused.
 """
 
 from __future__ import annotations

@@ -10,22 +10,24 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deltalakedb.error import DeltaLakeError
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.commit_writer import add_body
 from deltalakedb.log.paths import encode_path
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.input import batches_of, slices
 from deltalakedb.write.layout import Values, file_name
-from deltalakedb.write.properties import WriterProperties
+from deltalakedb.write.properties import WriterProperties, leaf_paths
 from deltalakedb.write.schema import RowConverter
 from deltalakedb.write.spill import Spill
 from deltalakedb.write.target import FileTarget
@@ -38,6 +40,10 @@ WORTH_A_ROW_GROUP = 8 << 20
 """Arrow bytes of a partition that are rather written than put aside."""
 OPEN_FILES = 32
 _SMALLEST_CHUNK = 1 << 16
+_BUFFER_BYTES = 1 << 20
+_SAMPLED_ROWS = 65_536
+_DISTINCT = 0.5
+"""Share of distinct values from which on a dictionary is not worth its making."""
 
 
 @dataclass
@@ -63,15 +69,48 @@ class _File:
         self.name = name
         self.rows = 0
         self._target = target
+        self._place = store.describe(name)
         self._statistics = target.collector()
-        self._sink = store.open_output(name)
-        self._writer = pq.ParquetWriter(
-            self._sink,
-            target.file_schema,
-            version="2.6",
-            store_schema=False,
-            store_decimal_as_integer=True,
-            **arguments,
+        # Parquet writes page by page; a small file is one call of the system this way.
+        self._sink = pa.BufferedOutputStream(store.open_output(name), _BUFFER_BYTES)
+        try:
+            with self._told():
+                self._writer = pq.ParquetWriter(
+                    self._sink,
+                    target.file_schema,
+                    version="2.6",
+                    store_schema=False,
+                    store_decimal_as_integer=True,
+                    **arguments,
+                )
+        except BaseException:
+            self._sink.close()
+            raise
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What pyarrow and the disk refuse, as our errors."""
+        try:
+            yield
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, TypeError) as error:
+            raise self._refused(error) from error
+        except OSError as error:
+            # The Parquet library's own errors have no number.
+            if error.errno is None:
+                raise self._refused(error) from error
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.STORAGE_ERROR,
+                f"{self._place} could not be written: {error.strerror or error}; check the space "
+                "and the permissions there, and write again",
+                url=self._place,
+            ) from error
+
+    def _refused(self, error: Exception) -> DeltaLakeError:
+        return DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"{self._place} can't be written with these writer properties: {error}; change "
+            "compression, encodings or sizes",
+            url=self._place,
         )
 
     @property
@@ -84,16 +123,17 @@ class _File:
         """Add a row group."""
         self._statistics.add(rows)
         batches = [self._target.in_file(batch) for batch in rows.to_batches()]
-        self._writer.write_table(
-            pa.Table.from_batches(batches, self._target.file_schema), row_group_size=rows.num_rows
-        )
+        group = pa.Table.from_batches(batches, self._target.file_schema)
+        with self._told():
+            self._writer.write_table(group, row_group_size=rows.num_rows)
         self.rows += rows.num_rows
 
     def finish(self) -> tuple[int, str]:
         """Size in bytes, and statistics."""
-        self._writer.close()
-        size = self.size
-        self._sink.close()
+        with self._told():
+            self._writer.close()
+            size = self.size
+            self._sink.close()
         tight = True if self._target.tight_bounds else None
         return size, self._statistics.text(tight_bounds=tight)
 
@@ -153,6 +193,7 @@ class FileWriter:
         self._size = target_file_size or target.target_file_size
         self._properties = properties or WriterProperties()
         self._arguments = self._properties.arguments(target.file_schema, target.physical_names)
+        self._sampled = "use_dictionary" in self._arguments
         self._data_change = data_change
         self._tags = tags
         self._register = register
@@ -196,8 +237,22 @@ class FileWriter:
         self._bytes -= waiting.bytes
         self._put(values, waiting.take())
 
+    def _put_all(self, values: Values) -> None:
+        """Write what is left of a partition, a row group at a time."""
+        waiting = self._waiting.get(values)
+        gathered = _Waiting()
+        for batch in chain(self._spill.take(values), waiting.take() if waiting else ()):
+            gathered.add(batch)
+            if gathered.bytes >= self._chunk:
+                self._put(values, gathered.take())
+        if gathered.batches:
+            self._put(values, gathered.take())
+
     def _put(self, values: Values, batches: list[pa.RecordBatch]) -> None:
         rows = pa.Table.from_batches(batches)
+        if not self._sampled and rows.num_rows >= _SAMPLED_ROWS:
+            self._sampled = True
+            self._arguments["use_dictionary"] = self._with_dictionary(rows.slice(0, _SAMPLED_ROWS))
         pieces = max(
             math.ceil(rows.nbytes / self._chunk),
             math.ceil(rows.num_rows / self._properties.row_group_rows),
@@ -208,6 +263,21 @@ class FileWriter:
             file.write(rows.slice(start, step))
             if file.size >= self._size:
                 self._close(values)
+
+    def _with_dictionary(self, sample: pa.Table) -> list[str] | bool:
+        """Columns that are written with a dictionary: not those of mostly distinct values.
+
+        For those Parquet's writer would fill one, give it up, and begin again: half of its time.
+        """
+        plain = {
+            kind.name
+            for field, kind in zip(self._target.stored, self._target.file_schema, strict=True)
+            if not pa.types.is_nested(kind.type)
+            and pc.count_distinct(sample.column(field.name)).as_py() > _DISTINCT * sample.num_rows
+        }
+        if not plain:
+            return True
+        return [leaf for leaf in leaf_paths(self._target.file_schema) if leaf not in plain] or False
 
     def _file(self, values: Values) -> _File:
         file = self._open.pop(values, None)
@@ -254,17 +324,11 @@ class FileWriter:
 
     def finish(self) -> WrittenFiles:
         """Write what waits, close all files, and tell of them."""
-        for values, waiting in self._waiting.items():
-            batches = self._spill.take(values) + waiting.take()
-            if batches:
-                self._put(values, batches)
+        for values in dict.fromkeys([*self._waiting, *self._spill.partitions]):
+            self._put_all(values)
             if values in self._open:
                 self._close(values)
         self._waiting.clear()
-        for values in self._spill.partitions:
-            self._put(values, self._spill.take(values))
-            if values in self._open:
-                self._close(values)
         for values in list(self._open):
             self._close(values)
         self._spill.close()

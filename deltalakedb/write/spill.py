@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
@@ -13,7 +13,10 @@ from deltalakedb.write.layout import Values
 
 
 class Spill:
-    """Runs of batches in files of a temporary directory; a batch is found by run and place."""
+    """Runs of batches in files of a temporary directory; a batch is found by run and place.
+
+    They stay until `close`: an input in no order at all takes its size on disk, compressed.
+    """
 
     def __init__(self, directory: str | None = None) -> None:
         self._parent = directory
@@ -44,16 +47,18 @@ class Spill:
         except OSError as error:
             raise _failed(error) from error
 
-    def take(self, values: Values) -> list[pa.RecordBatch]:
-        """The rows of a partition in the order they came; they are forgotten here."""
-        found = []
-        try:
-            for run, place in self._places.pop(values, ()):
+    def take(self, values: Values) -> Iterator[pa.RecordBatch]:
+        """The rows of a partition in the order they came, read as they are asked for.
+
+        They are forgotten here.
+        """
+        for run, place in self._places.pop(values, ()):
+            try:
                 with pa.memory_map(self._runs[run]) as source:
-                    found.append(pa.ipc.open_file(source).get_batch(place))
-        except OSError as error:
-            raise _failed(error) from error
-        return found
+                    found = pa.ipc.open_file(source).get_batch(place)
+            except OSError as error:
+                raise _failed(error) from error
+            yield found
 
     def close(self) -> None:
         if self._folder is not None:

@@ -63,3 +63,33 @@ def test_a_log_that_is_ahead_of_a_catalog_that_ratifies(catalog_url: str, tmp_pa
             table.append(pa.table({"x": [1]}))
         assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
     assert "foreign" in (place / "_delta_log" / f"{1:020d}.json").read_text()
+
+
+def test_the_fence_keeps_file_based_writers_out(catalog_url: str, tmp_path: Path) -> None:
+    place = str(tmp_path / "t")
+    deltalake.write_deltalake(place, pa.table({"x": [0]}))
+    dl.import_table(log_dir=place, database=catalog_url, table_name="t")
+    table = dl.connect_to_table(f"deltasql://{catalog_url}?table=t")
+    old = deltalake.DeltaTable(place)
+    deltalake.write_deltalake(place, pa.table({"x": [1]}), mode="append")
+    state = table.set_authority("fence")
+    assert (state.authority, state.fenced, state.version) == ("sql", True, 2)
+    for attempt in (
+        lambda: deltalake.write_deltalake(old, pa.table({"x": [9]}), mode="append"),
+        lambda: deltalake.write_deltalake(place, pa.table({"x": [9]}), mode="append"),
+        lambda: deltalake.DeltaTable(place).delete("x = 0"),
+    ):
+        with pytest.raises(Exception, match=r"(?i)feature|metadata|protocol"):
+            attempt()
+    table.append(pa.table({"x": [2]}), token="after")
+    seen = sorted(deltalake.DeltaTable(place).to_pyarrow_table()["x"].to_pylist())
+    assert seen == [0, 1, 2] == sorted(table.to_pyarrow_table()["x"].to_pylist())
+    assert dl.diff_table("t", database=catalog_url).parity
+    state = table.set_authority("log")
+    assert (state.authority, state.fenced) == ("log", False)
+    deltalake.write_deltalake(place, pa.table({"x": [3]}), mode="append")
+    assert table.append(pa.table({"x": [4]})).version == 6
+    assert table.snapshot().count_rows() == 5
+    # A handle from before is told, rather than writing under another authority.
+    assert table.set_authority("sql").epoch > state.epoch
+    assert table.append(pa.table({"x": [5]})).version == 7

@@ -16,7 +16,7 @@ from deltalakedb.catalog.commit_tables import commits, outbox, properties
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.loads.swap import location_lease
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.importing import load as loading
+from deltalakedb.importing import load as importing_load
 from deltalakedb.importing.run import import_table
 from deltalakedb.uri import parse_database
 from tests.cli.commands import dl, dl_lines, error_of, process
@@ -82,7 +82,7 @@ def test_a_dropped_table_comes_back_as_it_was(tmp_path: Path, catalog: str) -> N
 def test_rows_that_somebody_reads_are_left_to_the_collection(
     tmp_path: Path, pg_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "HEAP_ROWS", -1)
+    monkeypatch.setattr(importing_load, "HEAP_ROWS", -1)  # as a large table: one of its own
     made(tmp_path, pg_database)
     load = table_row(pg_database, NAME)["live_load"]
     with engine(pg_database).connect() as reader:

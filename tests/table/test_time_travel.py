@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.table.table import Timestamp, milliseconds
+from deltalakedb.table.moment import Timestamp, milliseconds
 from tests.table.opening import (
     GrowingTable,
     add,

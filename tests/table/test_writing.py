@@ -141,24 +141,49 @@ def test_what_a_commit_says(catalog_url: str, tmp_path: Path) -> None:
     assert newest["user_metadata"] == "hello"
 
 
-@pytest.mark.parametrize(
-    ("properties", "feature"),
-    [
-        ({"delta.constraints.c": "x > 0"}, "checkConstraints"),
-        ({"delta.enableRowTracking": "true"}, "rowTracking"),
-    ],
-)
-def test_what_is_not_enforced_is_refused(
-    sqlite_url: str, tmp_path: Path, properties: dict[str, str], feature: str
-) -> None:
-    with pytest.raises(DeltaLakeError, match=feature) as caught:
+def test_what_is_not_kept_up_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    with pytest.raises(DeltaLakeError, match="rowTracking") as caught:
         dl.create_table(
             uri_of(sqlite_url),
             pa.schema([("x", pa.int64())]),
             location=str(tmp_path / "t"),
-            properties=properties,
+            properties={"delta.enableRowTracking": "true"},
         )
     assert caught.value.kind is DeltaLakeErrorKind.UNSUPPORTED_FEATURE
+
+
+def test_overwriting_the_rows_of_a_predicate(catalog_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(catalog_url), tmp_path / "t"
+    rows = pa.table({"p": ["a", "a", "b", None], "x": [1, 2, 3, None]})
+    dl.write_deltalake(uri, rows, location=str(place), partition_by="p")
+    table = dl.connect_to_table(uri)
+    done = table.overwrite(pa.table({"p": ["a"], "x": [20]}), predicate="x >= 2 AND p = 'a'")
+    assert (done.metrics["numCopiedRows"], done.metrics["numRemovedFiles"]) == (1, 1)
+    expected = [{"p": "a", "x": 1}, {"p": "a", "x": 20}, {"p": "b", "x": 3}, {"p": None, "x": None}]
+    assert ours(uri) == by_delta_rs(place) == sorted(expected, key=str)
+    done = table.overwrite(pa.table({"p": ["b"], "x": [30]}), predicate="p = 'b'")
+    assert done.metrics["numCopiedRows"] == 0
+    with pytest.raises(DeltaLakeError, match="isn't one of those") as caught:
+        table.overwrite(pa.table({"p": ["b"], "x": [1]}), predicate="x >= 30")
+    assert caught.value.kind is DeltaLakeErrorKind.CONSTRAINT_VIOLATION
+    table.overwrite(pa.table({"p": ["b"], "x": [31]}), predicate="x >= 30")
+    expected[2] = {"p": "b", "x": 31}
+    assert ours(uri) == by_delta_rs(place) == sorted(expected, key=str)
+
+
+def test_checks(sqlite_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(sqlite_url), tmp_path / "t"
+    table = dl.create_table(
+        uri,
+        pa.schema([("x", pa.int64())]),
+        location=str(place),
+        properties={"delta.constraints.positive": "x > 0"},
+    )
+    table.append(pa.table({"x": [1]}))
+    with pytest.raises(DeltaLakeError, match="positive") as caught:
+        table.append(pa.table({"x": [1, -1]}))
+    assert caught.value.kind is DeltaLakeErrorKind.CONSTRAINT_VIOLATION
+    assert ours(uri) == by_delta_rs(place) == [{"x": 1}]
 
 
 def test_constraints_on_columns(sqlite_url: str, tmp_path: Path) -> None:
@@ -176,3 +201,12 @@ def test_constraints_on_columns(sqlite_url: str, tmp_path: Path) -> None:
     assert len(list(place.glob("*.parquet"))) == 1
     # delta-rs hands physical names to pyarrow, which finds no column x.
     assert ours(uri) == [{"x": 1}]
+
+
+def test_the_documentation_runs(sqlite_url: str, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "writing.md").read_text()
+    block = text.split("```python\n", 1)[1].split("```", 1)[0]
+    exec(compile(block, "docs/writing.md", "exec"), {
+        "database": sqlite_url, "location": str(tmp_path / "t"),
+    })  # fmt: skip
+    assert len(by_delta_rs(tmp_path / "t")) == 2

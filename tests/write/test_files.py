@@ -288,6 +288,16 @@ def s3_place(s3: S3Bucket) -> StoreSpec:
     return StoreSpec(f"s3://{s3.name}/t", s3.options)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device")
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = pa.table({"n": range(100_000)})
+    made = Made(tmp_path, table.schema)
+    monkeypatch.setattr(made.store, "open_output", lambda name: pa.OSFile("/dev/full", "wb"))
+    with pytest.raises(DeltaLakeError, match="could not be written") as caught:
+        made.write(table)
+    assert caught.value.kind is DeltaLakeErrorKind.STORAGE_ERROR
+
+
 def test_names_are_told_before_files_are_begun(tmp_path: Path) -> None:
     table = pa.table({"n": [1, 2], "p": ["a", "b"]})
     made = Made(tmp_path, table.schema, ["p"])
@@ -352,10 +362,31 @@ def test_writer_properties(tmp_path: Path) -> None:
     for properties, why in (
         (WriterProperties(statistics_truncate_length=3), "statistics_truncate_length"),
         (WriterProperties(compression="X"), "unknown compression"),
+        (WriterProperties(compression="SNAPPY", compression_level=3), "writer properties"),
+        (
+            WriterProperties(column_properties={"s": ColumnProperties(encoding="RLE")}),
+            "writer properties",
+        ),
     ):
         with pytest.raises(DeltaLakeError, match=why):
             made.write(table, properties=properties)
     made.write(table, properties=WriterProperties(column_properties={"n": bloom}))
+
+
+def test_columns_of_distinct_values_have_no_dictionary(tmp_path: Path) -> None:
+    count = 66_000
+    table = pa.table({"n": range(count), "few": [i % 9 for i in range(count)], "l": [[1]] * count})
+
+    def dictionaries(**options: Any) -> list[bool]:
+        made = Made(tmp_path / str(len(list(tmp_path.iterdir()))), table.schema)
+        (add,) = made.write(table, **options).adds
+        group = pq.read_metadata(made.folder / add["path"]).row_group(0)
+        assert rows_of(made.read())[-1] == rows_of(table.slice(count - 1))[0]
+        return [group.column(i).has_dictionary_page for i in range(3)]
+
+    assert dictionaries() == [False, True, True]
+    asked = WriterProperties(column_properties={"few": ColumnProperties(dictionary_enabled=False)})
+    assert dictionaries(properties=asked) == [True, False, True]
 
 
 def test_partitions_that_cannot_be(tmp_path: Path) -> None:

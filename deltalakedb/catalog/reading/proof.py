@@ -88,3 +88,51 @@ def proven_batches(
             waiting.append(batch)
     if not seen:
         raise LoadReplacedError(table, version)
+
+
+def complete_batches(
+    batches: Iterable[pa.RecordBatch], table: TableRow, version: int, expected: tuple[int, int]
+) -> Iterator[pa.RecordBatch]:
+    """A version's whole list, as it comes. Raises at its end unless it adds up to `expected`.
+
+    `expected`: files and bytes, as they were counted when the version was added; bytes are
+    compared where the batches have a `size`.
+    """
+    files = size = 0
+    sized = True
+    for batch in batches:
+        files += batch.num_rows
+        sized = "size" in batch.schema.names
+        if sized:
+            size += _total(batch)
+        yield batch
+    _compare(table, version, expected, files, size if sized else None)
+
+
+def check_complete(
+    files: pa.Table, table: TableRow, version: int, expected: tuple[int, int]
+) -> None:
+    """As `complete_batches`, of a list that is there already."""
+    size = _total(files) if "size" in files.schema.names else None
+    _compare(table, version, expected, files.num_rows, size)
+
+
+def _total(files: pa.RecordBatch | pa.Table) -> int:
+    import pyarrow.compute as pc
+
+    return pc.sum(files.column("size")).as_py() or 0
+
+
+def _compare(
+    table: TableRow, version: int, expected: tuple[int, int], files: int, size: int | None
+) -> None:
+    if files == expected[0] and size in (None, expected[1]):
+        return
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.DATABASE_ERROR,
+        f"the catalog lists {files} files of {size or 0} bytes for version {version} of table "
+        f"{table.full_name}, and counted {expected[0]} of {expected[1]} when it was added; run "
+        "`dl diff`, then import the table anew with --rebuild",
+        table=table.full_name,
+        version=version,
+    )

@@ -7,7 +7,12 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from deltalakedb.catalog.reading.proof import proven, proven_batches, proven_rows
+from deltalakedb.catalog.reading.proof import (
+    complete_batches,
+    proven,
+    proven_batches,
+    proven_rows,
+)
 from deltalakedb.catalog.records import (
     HEAD_COLUMNS,
     TABLE_COLUMNS,
@@ -357,4 +362,8 @@ def stream_files(
         sql = f"SELECT {', '.join(columns)} FROM ({sql}) u ORDER BY {order}"
     with dialect.errors():
         batches = dialect.stream(sql, file_schema(columns))
-        yield from proven_batches(batches, table, version, "path")
+        found = proven_batches(batches, table, version, "path")
+        if where:
+            yield from found
+        else:
+            yield from complete_batches(found, table, version, totals_at(catalog, table, version))

@@ -122,7 +122,8 @@ class S3Store(ObjectStore):
         except Exception as error:
             raise translate(error, self.describe(name)) from error
 
-    def open_output(self, name: str) -> pa.NativeFile:
+    def open_output(self, name: str, *, whole: bool = False) -> pa.NativeFile:
+        """As in the interface; here nobody ever sees a part."""
         from deltalakedb.storage.s3.arrow import open_output
 
         return open_output(self, name)

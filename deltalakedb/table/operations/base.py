@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.records import TableRow, TableState, load_files_name
+from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
@@ -29,12 +31,18 @@ _FROM_FILES = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
 
 @dataclass(frozen=True)
 class Base:
-    """A table at its newest version, read before an operation."""
+    """A table at the version on which an operation is based, `row.head_version`.
+
+    `staged` is what a transaction has done to the table before, uncommitted: `metadata`,
+    `protocol` and `live_files` are those after it.
+    """
 
     row: TableRow
     metadata: Metadata
     protocol: Protocol
+    state: TableState
     storage_options: Mapping[str, Any]
+    staged: StagedTable | None = None
 
     @classmethod
     def read(
@@ -51,6 +59,17 @@ class Base:
         return cls.of(*found, storage_options)
 
     @classmethod
+    def named(
+        cls, catalog: LightCatalog, reference: str, storage_options: Mapping[str, Any] | None
+    ) -> Base:
+        """By uuid, name or `namespace.name`; TABLE_NOT_FOUND for none."""
+        row = queries.find_table(catalog, reference)
+        found = cls.read(catalog, None, row.table_id, storage_options)
+        if found is None:
+            raise queries.no_table(catalog, reference)
+        return found
+
+    @classmethod
     def of(
         cls, row: TableRow, state: TableState, storage_options: Mapping[str, Any] | None
     ) -> Base:
@@ -59,6 +78,7 @@ class Base:
             row,
             Metadata.of(state.metadata),
             protocol_of(state.protocol),
+            state,
             dict(storage_options or {}),
         )
 
@@ -91,10 +111,16 @@ class Base:
             )
         check_enforceable(self.row.full_name, self.struct, configuration)
 
-    def live_files(self, catalog: LightCatalog, where: str = "") -> pa.Table:
-        """The lives at the version, as rows of FILE_SCHEMA; `where` as in `stream_files`."""
+    def live_files(
+        self, catalog: LightCatalog, partitions: Sequence[int] | None = None
+    ) -> pa.Table:
+        """The lives at the version, as rows of FILE_SCHEMA; those of some partition ids."""
         row = self.row
         columns = _FROM_FILES
+        where = ""
+        if partitions is not None:
+            listed = ", ".join(str(int(ident)) for ident in partitions) or "NULL"
+            where = f"AND f.partition_id IN ({listed})"
         if row.num_files <= _FEW_FILES:
             found = _few(catalog, row, columns, where)
         else:
@@ -106,7 +132,23 @@ class Base:
             found = pa.Table.from_batches(batches, queries.file_schema(columns))
         _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
         found = found.append_column("path_key2", pa.array(second))
-        return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+        found = found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+        if self.staged is None:
+            return found
+        added = self.staged.adds
+        if partitions is not None:
+            wanted = pa.array(partitions, pa.int64())
+            added = added.filter(pc.is_in(added.column("partition_id"), wanted))
+        return pa.concat_tables([without(found, self.staged.removes), added])
+
+
+def without(files: pa.Table, removed: pa.Table) -> pa.Table:
+    """The files (by path and deletion vector) that aren't among the removed ones."""
+    gone = set(zip(*(removed.column(n).to_pylist() for n in ("path", "dv_id")), strict=True))
+    if not gone:
+        return files
+    lives = zip(*(files.column(n).to_pylist() for n in ("path", "dv_id")), strict=True)
+    return files.filter(pa.array([life not in gone for life in lives], pa.bool_()))
 
 
 def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:

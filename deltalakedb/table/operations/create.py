@@ -11,7 +11,7 @@ from typing import Any
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
-from deltalakedb.catalog.records import TableRow
+from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.catalog.settings import warehouse
 from deltalakedb.commit.create import create, table_exists
 from deltalakedb.commit.staged import StagedCommit, StagedTable, no_files
@@ -93,7 +93,9 @@ def _create(
         if queries.lookup_table(catalog, new.full_name) is not None:
             raise table_exists(new.full_name)
         metadata, protocol = described(new, struct)
-        base = Base(_row(catalog, new), metadata, protocol, dict(new.storage_options or {}))
+        row = _row(catalog, new)
+        state = TableState(-1, {}, {}, {}, {})
+        base = Base(row, metadata, protocol, state, dict(new.storage_options or {}))
         FileTarget.of(metadata, protocol).partitioning  # noqa: B018 - refuses before a file is made
         _check_location(base)
         written = None if rows is None else put_files(base, metadata, protocol, rows, options)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from deltalakedb.commit.staged import Isolation
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.mirror.tend import Hooks
 
 Mirroring = Literal["published", "async"]
 
@@ -48,6 +49,14 @@ class CommitProperties:
         return cls(*(getattr(given, name) for name in names))
 
 
+@dataclass(frozen=True)
+class PostCommitHookProperties:
+    """What may happen after a commit, in this process: checkpoints, and log cleanup after them."""
+
+    create_checkpoint: bool = True
+    cleanup_expired_logs: bool | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class CommitOptions:
     """How a commit is made, whatever it does.
@@ -64,13 +73,19 @@ class CommitOptions:
     mirror: Mirroring = "published"
     wait: float = 30.0
     publish_wait: float = 30.0
+    hooks: Hooks | None = None
 
     @classmethod
-    def of(cls, properties: Any = None, token: str | None = None, **options: Any) -> CommitOptions:
+    def of(
+        cls, properties: Any = None, token: str | None = None, hooks: Any = None, **options: Any
+    ) -> CommitOptions:
         """From a caller's arguments; None means the default."""
         given = {name: value for name, value in options.items() if value is not None}
         if token is not None:
             given["token"] = token
+        if hooks is not None:
+            cleanup = getattr(hooks, "cleanup_expired_logs", None)
+            given["hooks"] = Hooks(bool(hooks.create_checkpoint), cleanup is not False)
         found = cls(properties=CommitProperties.of(properties), **given)
         if found.mirror not in ("published", "async"):
             raise DeltaLakeError(

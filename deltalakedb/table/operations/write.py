@@ -25,8 +25,10 @@ from deltalakedb.log.schema import PrimitiveType, StructType, column_mapping_mod
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.predicate.tree import Column, Comparison, Expr, IsNull, conjunction
 from deltalakedb.table.operations.base import Base, check_enforceable
+from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.transaction import WriteResult, ratify
+from deltalakedb.table.operations.replace import Check, Replaced, only_within, replaced
+from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.files import WrittenFiles, write_files
 from deltalakedb.write.input import batches_of
@@ -37,7 +39,6 @@ from deltalakedb.write.target import FileTarget
 Mode = Literal["error", "append", "overwrite", "ignore"]
 MODES: tuple[Mode, ...] = ("error", "append", "overwrite", "ignore")
 SchemaMode = Literal["merge", "overwrite"]
-_RETRIES = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,16 @@ def write(catalog: LightCatalog, base: Base, data: Any, options: WriteOptions) -
         raise table_exists(base.row.full_name)
     if options.mode == "ignore":
         return WriteResult(base.row.full_name, base.row.head_version)
-    return _Write(catalog, base, options).run(data)
+    return run(catalog, base, writing_of(data, options), options.commit)
+
+
+def writing_of(data: Any, options: WriteOptions) -> Operation:
+    """The operation that appends rows, or replaces rows by them."""
+
+    def stage(catalog: LightCatalog, base: Base) -> Staged:
+        return _Write(catalog, base, options).stage(data)
+
+    return stage
 
 
 class _Write:
@@ -95,19 +105,36 @@ class _Write:
         self._catalog = catalog
         self._base = base
         self._options = options
+        self._replacing: Replaced | None = None
+        self._copied = 0
 
-    def run(self, data: Any) -> WriteResult:
+    def stage(self, data: Any) -> Staged:
         base, options = self._base, self._options
         base.check_may_write(removes=options.mode == "overwrite")
         reader = batches_of(data)
         metadata, protocol = self._evolved(reader.schema)
         changed = metadata is not base.metadata
-        written = put_files(base, metadata, protocol, reader, options)
+        if options.predicate is not None:
+            self._replacing = replaced(self._catalog, base, options.predicate)
+        written = put_files(base, metadata, protocol, reader, options, self._replacing)
+
+        def on(base: Base) -> Staged:
+            self._base = base
+            staged = self._staged(adds, written, metadata if changed else None, protocol)
+            again = None if changed or self._replacing is not None else on
+            return Staged(staged, tuple(written.names), again)
+
         try:
-            return self._commit(written, metadata if changed else None, protocol)
-        except DeltaLakeError as error:
-            if error.outcome == "failed":
-                base.data.delete(written.names)
+            if self._replacing is not None and self._replacing.kept is not None:
+                kept = put_files(base, metadata, protocol, self._replacing.kept, options)
+                self._copied = kept.num_rows
+                written.adds.extend(kept.adds)
+                written.names.extend(kept.names)
+                written.num_bytes += kept.num_bytes
+            adds = written.rows()
+            return on(base)
+        except BaseException:
+            base.data.delete(written.names)
             raise
 
     def _evolved(self, source: pa.Schema) -> tuple[Metadata, Protocol]:
@@ -119,41 +146,6 @@ class _Write:
         if struct == base.struct:
             return base.metadata, base.protocol
         return evolved(base, struct, configuration)
-
-    def _commit(
-        self, written: WrittenFiles, metadata: Metadata | None, protocol: Protocol
-    ) -> WriteResult:
-        options = self._options
-        adds = written.rows()
-        retries = options.commit.properties.max_commit_retries
-        left = _RETRIES if retries is None else retries
-        while True:
-            staged = self._staged(adds, written, metadata, protocol)
-            try:
-                [result] = ratify(
-                    self._catalog, [staged], options.commit, self._base.storage_options
-                )
-                if result.repeated:
-                    # An earlier call's files are the table's, these are nobody's.
-                    self._base.data.delete(written.names)
-                return result
-            except DeltaLakeError as error:
-                again = self._again(error) if left > 0 and metadata is None else None
-                if again is None:
-                    raise
-                left -= 1
-                self._base = again
-
-    def _again(self, error: DeltaLakeError) -> Base | None:
-        """The table's newest version, where what was removed can be chosen anew from it."""
-        rules = ("concurrent_append", "concurrent_delete_read", "concurrent_delete_delete")
-        if error.facts.get("rule") not in rules or self._options.commit.if_version is not None:
-            return None
-        row = self._base.row
-        found = Base.read(self._catalog, row.namespace, row.name, self._base.storage_options)
-        if found is None or found.metadata != self._base.metadata:
-            return None
-        return found
 
     def _staged(
         self,
@@ -171,12 +163,15 @@ class _Write:
         }
         if options.partition_overwrite == "dynamic":
             parameters["partitionOverwriteMode"] = "dynamic"
+        if options.predicate is not None:
+            parameters["predicate"] = str(options.predicate)
         metrics = {
             "numFiles": len(written.adds),
             "numOutputRows": written.num_rows,
             "numOutputBytes": written.num_bytes,
         }
         if overwrite:
+            metrics["numCopiedRows"] = self._copied
             metrics["numRemovedFiles"] = removes.num_rows
             metrics["numRemovedBytes"] = pc.sum(removes.column("size")).as_py() or 0
         changed_protocol = protocol != base.protocol
@@ -199,10 +194,11 @@ class _Write:
         base, options = self._base, self._options
         if options.mode != "overwrite":
             return no_files(), Reads()
-        if options.predicate is not None:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-                "overwriting the rows of a predicate isn't supported yet; overwrite partitions",
+        if self._replacing is not None:
+            lives = self._replacing.lives
+            return lives, Reads(
+                predicates=(self._replacing.predicate,),
+                paths=frozenset(lives.column("path").to_pylist()),
             )
         if options.partition_overwrite == "dynamic":
             if not base.metadata.partition_columns:
@@ -211,8 +207,7 @@ class _Write:
                     "partition_overwrite out"
                 )
             ids = pc.unique(adds.column("partition_id")).to_pylist()
-            listed = ", ".join(str(int(ident)) for ident in ids) or "NULL"
-            found = base.live_files(self._catalog, f"AND f.partition_id IN ({listed})")
+            found = base.live_files(self._catalog, partitions=ids)
             texts = pc.unique(adds.column("partition_values")).to_pylist()
             return found, Reads(
                 predicates=tuple(of_partition(base.metadata, text) for text in texts),
@@ -253,17 +248,25 @@ def evolved(
 
 
 def put_files(
-    base: Base, metadata: Metadata, protocol: Protocol, reader: Any, options: WriteOptions
+    base: Base,
+    metadata: Metadata,
+    protocol: Protocol,
+    reader: Any,
+    options: WriteOptions,
+    replacing: Replaced | None = None,
 ) -> WrittenFiles:
-    """Write the rows of a stream as data files."""
+    """Write the rows of a stream as data files; with `replacing`, only rows of its predicate."""
     target = FileTarget.of(metadata, protocol)
     checks = RowChecks(metadata.schema.struct, metadata.configuration)
+    check: Check | None = None if checks.is_empty else checks
+    if replacing is not None:
+        check = only_within(replacing.predicate, options.predicate, check)
     return write_files(
         base.data,
         target,
         reader,
         str(uuid.uuid4()),
-        check=None if checks.is_empty else checks,
+        check=check,
         progress=options.progress,
         target_file_size=options.target_file_size,
         properties=WriterProperties.of(options.writer_properties),

@@ -170,7 +170,11 @@ class SqliteDialect(Dialect):
             "dl_files_large", COLUMNS, branches, _UNION, "dl_files_layer"
         ):
             statements += [f"DROP VIEW IF EXISTS {name}", f"CREATE VIEW {name} AS {select}"]
-        return statements + super().view_statements(connection)
+        # The plus keeps the planner from scanning all files, to look up the head of each.
+        return statements + [
+            s.replace("f.load_id = h.live_load", "f.load_id = +h.live_load")
+            for s in super().view_statements(connection)
+        ]
 
     def _refresh_views(self, connection: sa.Connection) -> None:
         for statement in self.view_statements(connection):

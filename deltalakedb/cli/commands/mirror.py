@@ -1,0 +1,143 @@
+"""`dl mirror`: how far logs follow the catalog, and what to do where they don't."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deltalakedb.cli import options, output
+from deltalakedb.cli.reading import open_catalog
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.reading.catalog import LightCatalog
+    from deltalakedb.catalog.records import TableRow
+
+_COLUMNS = (
+    output.Column("table"),
+    output.Column("authority"),
+    output.Column("version", right=True),
+    output.Column("published", right=True),
+    output.Column("durable", right=True),
+    output.Column("checkpoint", right=True),
+    output.Column("foreign", right=True),
+)
+
+
+@click.group()
+def command() -> None:
+    """The logs of tables, which follow what the catalog ratifies."""
+
+
+@command.command()
+@click.argument("table", metavar="[TABLE]", required=False)
+@options.database
+@options.output_format
+@options.debug
+def status(table: str | None, database: str, output_format: str) -> None:
+    """Tell how far each log follows; `foreign` is a version that others have put there."""
+    from deltalakedb.catalog.reading.queries import all_tables, find_table
+
+    with open_catalog(database) as catalog:
+        rows = all_tables(catalog) if table is None else [find_table(catalog, table)]
+        found = [_status(catalog, row) for row in rows]
+    if output_format == "json":
+        output.write_json_lines(found)
+        return
+    output.print_table(
+        _COLUMNS,
+        [
+            [output.shown(each["name"]), each["authority"]]
+            + [
+                "" if each[name] is None else str(each[name])
+                for name in (
+                    "version",
+                    "published_version",
+                    "durable_version",
+                    "checkpoint_version",
+                    "foreign_version",
+                )
+            ]
+            for each in found
+        ],
+    )
+
+
+def _status(catalog: LightCatalog, row: TableRow) -> dict[str, Any]:
+    names = ("published_version", "durable_version", "checkpoint_version", "foreign_version")
+    rows = catalog.reader.rows(
+        f"SELECT {', '.join(names)}, "
+        "(SELECT count(*) FROM dl_outbox o WHERE o.table_key = m.table_key) "
+        "FROM dl_mirror m WHERE m.table_key = ?",
+        (row.table_key,),
+    )
+    found = dict(zip((*names, "waiting"), rows[0] if rows else (None,) * 5, strict=True))
+    return {
+        "table_id": row.table_id,
+        "name": row.full_name,
+        "authority": row.authority,
+        "epoch": row.epoch,
+        "version": row.head_version,
+        **found,
+    }
+
+
+@command.command()
+@options.table
+@options.database
+@options.storage_option
+@options.debug
+def drain(table: str, database: str, storage_options: dict[str, str]) -> None:
+    """Publish what waits, verify it, and make it durable."""
+    from deltalakedb.catalog.reading.queries import find_table
+    from deltalakedb.mirror import publish, tend
+
+    with open_catalog(database) as catalog:
+        row = find_table(catalog, table)
+        log = publish.log_of(row, storage_options)
+        found = tend.tend_now(catalog.reader.url, row, log)
+    output.say(
+        f"{output.shown(row.full_name)}: version {found.durable_version} is durable in the log, "
+        f"{found.waiting} wait"
+    )
+
+
+@command.command()
+@options.table
+@options.database
+@options.storage_option
+@options.debug
+def checkpoint(table: str, database: str, storage_options: dict[str, str]) -> None:
+    """Make a checkpoint of the newest version."""
+    from deltalakedb.catalog.reading.queries import find_table
+    from deltalakedb.mirror import publish, tend
+
+    with open_catalog(database) as catalog:
+        row = find_table(catalog, table)
+        log = publish.log_of(row, storage_options)
+        found = tend.tend_now(catalog.reader.url, row, log)
+        name = tend.checkpoint_now(catalog.reader.url, row, log, found.durable_version)
+    output.say(f"Wrote {name}" if name else "The table's checkpoint protection forbids it")
+
+
+@command.command()
+@options.table
+@options.database
+@click.option("--retry", is_flag=True, help="The foreign file is gone or ours again: go on.")
+@options.storage_option
+@options.debug
+def resolve(table: str, database: str, retry: bool, storage_options: dict[str, str]) -> None:
+    """Show a foreign version in the log and the ways out; with --retry, go on."""
+    from deltalakedb.catalog.reading.queries import find_table
+    from deltalakedb.mirror import publish
+    from deltalakedb.mirror.resolve import examine, go_on
+
+    with open_catalog(database) as catalog:
+        row = find_table(catalog, table)
+        log = publish.log_of(row, storage_options)
+        if retry:
+            found = go_on(catalog.reader.url, row, log)
+        else:
+            found = examine(catalog.reader.url, row, log)
+    for line in found:
+        output.say(output.shown(line))

@@ -1,0 +1,179 @@
+"""Checkpoints of published versions, streamed from the catalog; and the cleanup that they allow.
+
+PROTOCOL.md, "Checkpoints", "Last Checkpoint File", "Version Checksum File", "Metadata Cleanup".
+Made by whoever tends the log, under its lease: where two wrote at once, a hint could lead back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.records import TableRow, load_files_name
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.checkpoint_writer import CheckpointState, CheckpointWriter, WrittenCheckpoint
+from deltalakedb.log.checksum import version_checksum
+from deltalakedb.log.features import enabled
+from deltalakedb.log.metadata import Metadata, protocol_of
+from deltalakedb.log.rows import FILE_SCHEMA
+from deltalakedb.log.table_properties import (
+    DELETED_FILE_RETENTION,
+    EXPIRED_LOG_CLEANUP,
+    LOG_RETENTION,
+    duration_ms,
+    switch,
+)
+from deltalakedb.replay.retention import LogObject, cutoff, first_checkpoint_version, log_cleanup
+from deltalakedb.storage.store import ObjectStore
+
+LAST_CHECKPOINT = "_last_checkpoint"
+_COLUMNS = tuple(name for name in FILE_SCHEMA.names if name != "path_key2")
+
+
+def checkpoint(
+    catalog: Catalog,
+    row: TableRow,
+    log: ObjectStore,
+    version: int,
+    still_ours: Callable[[], None] = lambda: None,
+) -> WrittenCheckpoint | None:
+    """Write a checkpoint of a version that is in the log, its checksum, and the hint to it.
+
+    `still_ours` raises where another tends the log by now; it is asked before the hint is moved.
+    None where a table's protection leaves the version to others.
+    """
+    state = queries.state_at(catalog, row, version)
+    protocol = protocol_of(state.protocol)
+    metadata = Metadata.of(state.metadata)
+    if version < first_checkpoint_version(protocol, metadata.configuration):
+        return None
+    txns = [
+        {"appId": app, "version": found["version"], "lastUpdated": found["last_updated"]}
+        for app, found in sorted(state.txns.items())
+    ]
+    domains = [
+        {"domain": name, "configuration": text, "removed": False}
+        for name, text in sorted(state.domains.items())
+    ]
+    now = time.time_ns() // 1_000_000
+    writer = CheckpointWriter(
+        lambda name: log.open_output(name, whole=True),
+        CheckpointState(version, protocol, metadata, txns, domains),
+        now=now,
+    )
+    for batch in _files(catalog, row, queries.live_predicate(row, version, "f")):
+        writer.add_files(batch)
+    kept = duration_ms(metadata.configuration, DELETED_FILE_RETENTION) or 0
+    for batch in _files(catalog, row, _tombstones(row, version, now - kept)):
+        writer.add_removes(batch)
+    written = writer.finish()
+    sidecars = [f"_sidecars/{each.name}" for each in written.sidecars or ()]
+    log.sync([*sidecars, written.name])
+    num_files, size = queries.totals_at(catalog, row, version)
+    _put_checksum(catalog, row, log, state, num_files, size, txns, domains)
+    still_ours()
+    if _hinted(log) < version:
+        log.put(LAST_CHECKPOINT, written.hint())
+    return written
+
+
+def _files(catalog: Catalog, row: TableRow, where: str) -> Iterator[pa.RecordBatch]:
+    picked = ", ".join(f"p.{c}" if c == "partition_values" else f"f.{c}" for c in _COLUMNS)
+    sql = (
+        f"SELECT {picked} FROM {load_files_name(row.live_load)} f JOIN dl_partitions p "
+        "ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
+        f"WHERE f.load_id = {row.live_load} AND {where}"
+    )
+    with catalog.dialect.errors():
+        yield from catalog.dialect.stream(sql, queries.file_schema(_COLUMNS))
+
+
+def _tombstones(row: TableRow, version: int, oldest: int) -> str:
+    """Removed files, but for those that came back and lives before the last one."""
+    files = load_files_name(row.live_load)
+    return (
+        f"f.removed_version <= {version} AND f.removed_at > {oldest} AND NOT EXISTS ("
+        f"SELECT 1 FROM {files} g WHERE g.load_id = f.load_id AND g.path_key = f.path_key "
+        "AND g.path = f.path AND coalesce(g.dv_id, '') = coalesce(f.dv_id, '') "
+        f"AND g.added_version <= {version} AND g.removed_version > f.removed_version)"
+    )
+
+
+def _put_checksum(
+    catalog: Catalog,
+    row: TableRow,
+    log: ObjectStore,
+    state: Any,
+    num_files: int,
+    size: int,
+    txns: list[dict[str, Any]],
+    domains: list[dict[str, Any]],
+) -> None:
+    metadata = Metadata.of(state.metadata)
+    [(txn_id, in_commit_time)] = catalog.reader.rows(
+        "SELECT txn_id, in_commit_time FROM dl_versions WHERE load_id = ? AND version = ?",
+        (row.live_load, state.version),
+    ) or [(None, None)]
+    timed = enabled(metadata.configuration, "delta.enableInCommitTimestamps")
+    body = version_checksum(
+        protocol=protocol_of(state.protocol),
+        metadata=metadata,
+        num_files=num_files,
+        table_size_bytes=size,
+        txn_id=txn_id,
+        in_commit_timestamp=in_commit_time if timed else None,
+        txns=txns,
+        domains=domains,
+    )
+    log.put_if_absent(f"{state.version:020d}.crc", body)
+
+
+def _hinted(log: ObjectStore) -> int:
+    """The version to which the hint leads; -1 without one that can be read."""
+    try:
+        return int(orjson.loads(log.read(LAST_CHECKPOINT))["version"])
+    except DeltaLakeError as error:
+        if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
+            raise
+    except (ValueError, KeyError, TypeError):
+        pass
+    return -1
+
+
+def clean_up(
+    catalog: Catalog, row: TableRow, log: ObjectStore, *, keep_from: int, force: bool = False
+) -> list[str]:
+    """Remove log entries that the table's properties have expired; their names.
+
+    Where `delta.enableExpiredLogCleanup` is false nothing goes unless `force`. Sidecars stay: which
+    of them others refer to isn't known here.
+    """
+    configuration = Metadata.of(
+        queries.state_at(catalog, row, row.head_version, small=True).metadata
+    ).configuration
+    if not force and not switch(configuration, EXPIRED_LOG_CLEANUP, default=True):
+        return []
+    retention = duration_ms(configuration, LOG_RETENTION) or 0
+    now = time.time_ns() // 1_000_000
+    listing = [LogObject(each.name, each.modified_ms) for each in log.list()]
+    times = dict(
+        catalog.reader.rows(
+            "SELECT version, commit_time FROM dl_versions WHERE load_id = ?", (row.live_load,)
+        )
+    )
+    found = log_cleanup(
+        listing,
+        before=cutoff(now, retention),
+        now=now,
+        referenced_sidecars=None,
+        keep_from=keep_from,
+        commit_times=times,
+    )
+    log.delete(found.names)
+    return list(found.names)

@@ -1,0 +1,87 @@
+"""A foreign file in a slot of ours: what it is, and what to do."""
+
+from __future__ import annotations
+
+import orjson
+
+from deltalakedb.catalog.dialects.writer import Statement, writing
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit import outbox
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.mirror import publish, tend
+from deltalakedb.storage.store import ObjectStore
+
+
+def examine(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[str]:
+    """What is in the way, and the ways out, a line each."""
+    version = foreign_version(database, table)
+    if version is None:
+        return [f"Nothing foreign is known in the log of {table.full_name}."]
+    name = publish.commit_name(version)
+    lines = [f"{log.describe(name)} isn't version {version} of the catalog."]
+    if log.exists(name):
+        lines.append(f"It says: {_said(log.read(name))}")
+    with writing(database) as writer:
+        ours = outbox.waiting(writer, table, version - 1, 1000)
+    lines += [f"The catalog's: {_said(row.body)}" for row in ours[:1]]
+    lines += [
+        f"{len(ours)} versions of the catalog wait for the log.",
+        "Stop who wrote it, move its file away, and run this with --retry: the catalog's versions "
+        "are published, and the foreign one never was.",
+    ]
+    return lines
+
+
+def go_on(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[str]:
+    """Take the mark away and publish. MIRROR_CONFLICT where the foreign file is there still."""
+    version = foreign_version(database, table)
+    if version is None:
+        return [f"Nothing foreign is known in the log of {table.full_name}."]
+    name = publish.commit_name(version)
+    with writing(database) as writer:
+        ours = outbox.waiting(writer, table, version - 1, 1)
+    if log.exists(name):
+        there = log.read(name)
+        if not ours or there != publish.whole(log, ours[0], b""):
+            raise publish.foreign(table, log, version)
+    with writing(database) as writer:
+        writer.transact(
+            [
+                Statement(
+                    "UPDATE dl_mirror SET foreign_version = NULL, foreign_size = NULL, "
+                    "foreign_digest = NULL, foreign_found_at = NULL "
+                    "WHERE table_key = ? AND foreign_version = ?",
+                    (table.table_key, version),
+                    rows=1,
+                )
+            ]
+        )
+    found = tend.tend_now(database, table, log)
+    return [f"Version {found.durable_version} is durable in the log, {found.waiting} wait."]
+
+
+def foreign_version(database: DatabaseUrl, table: TableRow) -> int | None:
+    """The version that is marked, None for none."""
+    with writing(database) as writer:
+        rows = writer.select(
+            Statement(
+                "SELECT foreign_version FROM dl_mirror WHERE table_key = ?", (table.table_key,)
+            )
+        )
+    if not rows:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.TABLE_NOT_FOUND, f"table {table.full_name} was dropped meanwhile"
+        )
+    found: int | None = rows[0][0]
+    return found
+
+
+def _said(data: bytes) -> str:
+    """The commitInfo of a commit, cut to what a person looks at."""
+    try:
+        info = orjson.loads(data.split(b"\n", 1)[0])["commitInfo"]
+        names = ("operation", "engineInfo", "timestamp", "txnId")
+        return ", ".join(f"{name}={info[name]}" for name in names if name in info)
+    except (ValueError, KeyError, TypeError):
+        return f"{len(data)} bytes without commitInfo"

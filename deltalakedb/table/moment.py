@@ -1,0 +1,58 @@
+"""Versions and moments as callers give them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import operator
+from typing import Any
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+Timestamp = int | str | dt.datetime | dt.date
+"""Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime."""
+
+
+def whole_version(version: Any) -> int:
+    """A version as a plain number: numpy's are taken, text, fractions and truths are not."""
+    try:
+        if not isinstance(version, bool):
+            return operator.index(version)
+    except TypeError:
+        pass
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.INVALID_ARGUMENT,
+        f"{version!r} is no version; use a whole number, or timestamp= for a time",
+    )
+
+
+def milliseconds(timestamp: Timestamp) -> int:
+    """A timestamp as milliseconds since 1970; without a zone it is UTC."""
+    if isinstance(timestamp, bool):
+        raise _bad_timestamp(timestamp)
+    if isinstance(timestamp, int):
+        return timestamp
+    if isinstance(timestamp, str):
+        try:
+            timestamp = dt.datetime.fromisoformat(timestamp)
+        except ValueError:
+            raise _bad_timestamp(timestamp) from None
+    if not isinstance(timestamp, dt.datetime):
+        if not isinstance(timestamp, dt.date):
+            raise _bad_timestamp(timestamp)
+        timestamp = dt.datetime(timestamp.year, timestamp.month, timestamp.day)
+    if timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=dt.UTC)
+    return (timestamp - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+
+
+def _bad_timestamp(value: object) -> DeltaLakeError:
+    return DeltaLakeError(
+        DeltaLakeErrorKind.INVALID_ARGUMENT,
+        f"{value!r} is no timestamp; use milliseconds since 1970, ISO 8601 text such as "
+        "2024-05-01T12:00:00Z, or a datetime",
+    )
+
+
+def iso_text(time_ms: int) -> str:
+    """Milliseconds since 1970 as ISO 8601 text in UTC."""
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).isoformat()

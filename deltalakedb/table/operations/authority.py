@@ -1,0 +1,178 @@
+"""Who ratifies a table's commits, and the fence that keeps file-based writers out.
+
+`log`: the first file in a slot of the log. `sql`: the catalog's transaction; file-based writers are
+kept out by agreement, or by the fence: a writer feature of ours in the protocol, which they have to
+refuse, and a `metaData` action in the same commit, which stops those that have the table open.
+Readers go on, for the feature is the writers' alone. PROTOCOL.md, "Table Features".
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from deltalakedb.catalog.dialects.writer import Statement, WrongCountError, writing
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.commit.staged import StagedTable
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.commit_writer import metadata_body
+from deltalakedb.log.features import protocol_with
+from deltalakedb.log.metadata import Metadata
+from deltalakedb.log.protocol import FENCE_FEATURE, Protocol
+from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror.adopt import adopt
+from deltalakedb.redact import redact
+from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.write import commit_info
+from deltalakedb.table.transaction import ratify
+
+Authority = Literal["log", "sql", "fence"]
+AUTHORITIES: tuple[Authority, ...] = ("log", "sql", "fence")
+_TARGET = "deltalakedb.target"
+_CATALOG = "deltalakedb.catalogId"
+_EPOCH = "deltalakedb.epoch"
+_PROPERTIES = (_TARGET, _CATALOG, _EPOCH)
+
+
+@dataclass(frozen=True)
+class AuthorityState:
+    """Who ratifies, since which epoch, and how far the log follows."""
+
+    table: str
+    authority: str
+    fenced: bool
+    epoch: int
+    version: int
+    published_version: int
+
+
+def authority_of(catalog: LightCatalog, base: Base) -> AuthorityState:
+    """What holds now."""
+    [(published,)] = catalog.reader.rows(
+        "SELECT published_version FROM dl_mirror WHERE table_key = ?", (base.row.table_key,)
+    ) or [(-1,)]
+    row = base.row
+    return AuthorityState(
+        row.full_name,
+        row.authority,
+        is_fenced(base.protocol),
+        row.epoch,
+        row.head_version,
+        published,
+    )
+
+
+def is_fenced(protocol: Protocol) -> bool:
+    """Whether the protocol keeps file-based writers out."""
+    return FENCE_FEATURE in (protocol.writer_features or ())
+
+
+def set_authority(catalog: LightCatalog, base: Base, wanted: Authority) -> AuthorityState:
+    """Hand the table over. What the log has is adopted, what the catalog has is published first.
+
+    With a fence to put up or to take down, one commit does both, ratified by its slot in the log.
+    Raises INVALID_ARGUMENT for another word, CONCURRENCY_ERROR when the table moves meanwhile,
+    MIRROR_CONFLICT where the log has foreign versions.
+    """
+    if wanted not in AUTHORITIES:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"no authority {wanted!r}; use {', '.join(AUTHORITIES)}",
+        )
+    row = base.row
+    log = publish.log_of(row, base.storage_options)
+    if row.authority == "log":
+        adopt(catalog.reader.url, row, log)
+    else:
+        tend.tend_now(catalog.reader.url, row, log)
+    base = _read(catalog, base)
+    fence = wanted == "fence"
+    authority = "sql" if fence else wanted
+    if (base.row.authority, is_fenced(base.protocol)) == (authority, fence):
+        return authority_of(catalog, base)
+    if fence != is_fenced(base.protocol):
+        _commit(catalog, base, authority, fence=fence)
+    else:
+        _move(catalog, base, authority)
+    return authority_of(catalog, _read(catalog, base))
+
+
+def _read(catalog: LightCatalog, base: Base) -> Base:
+    found = Base.read(catalog, None, base.row.table_id, base.storage_options)
+    if found is None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.TABLE_NOT_FOUND,
+            f"table {base.row.full_name} was dropped meanwhile",
+            table=base.row.full_name,
+        )
+    return found
+
+
+def _commit(catalog: LightCatalog, base: Base, authority: str, *, fence: bool) -> None:
+    row = base.row
+    token = str(uuid.uuid4())
+    options = CommitOptions(token=token)
+    protocol, metadata = (
+        (_fenced(base, catalog.catalog_id, row.epoch + 1)) if fence else _unfenced(base)
+    )
+    parameters: Mapping[str, Any] = {"authority": authority, "fence": fence}
+    staged = StagedTable(
+        table=row,
+        read_version=row.head_version,
+        info=commit_info("SET AUTHORITY", parameters, {}, options, blind=False),
+        protocol=protocol.action(),
+        metadata=metadata_body(metadata),
+        if_version=row.head_version,
+        in_commit_timestamps=base.in_commit_timestamps,
+        authority=authority,
+        ratified=True,
+    )
+    ratify(catalog, [staged], options, base.storage_options)
+
+
+def _fenced(base: Base, catalog_id: str, epoch: int) -> tuple[Protocol, Metadata]:
+    row = base.row
+    target = f"deltasql table {row.full_name} ({row.table_id})"
+    configuration = {
+        **base.metadata.configuration,
+        _TARGET: redact(target),
+        _CATALOG: catalog_id,
+        _EPOCH: str(epoch),
+    }
+    return (
+        protocol_with(base.protocol, [FENCE_FEATURE]),
+        replace(base.metadata, configuration=configuration),
+    )
+
+
+def _unfenced(base: Base) -> tuple[Protocol, Metadata]:
+    protocol = base.protocol
+    features = tuple(f for f in protocol.writer_features or () if f != FENCE_FEATURE)
+    configuration = {k: v for k, v in base.metadata.configuration.items() if k not in _PROPERTIES}
+    return (
+        replace(protocol, writer_features=features),
+        replace(base.metadata, configuration=configuration),
+    )
+
+
+def _move(catalog: LightCatalog, base: Base, authority: str) -> None:
+    """Without a commit: only while head and log stand where they were seen."""
+    row = base.row
+    moved = Statement(
+        "UPDATE dl_heads SET authority = ?, epoch = epoch + 1 "
+        "WHERE table_key = ? AND head_version = ? AND epoch = ?",
+        (authority, row.table_key, row.head_version, row.epoch),
+        rows=1,
+    )
+    try:
+        with writing(catalog.reader.url) as writer:
+            writer.transact([moved])
+    except WrongCountError:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONCURRENCY_ERROR,
+            f"{row.full_name} was written to meanwhile; run this again",
+            table=row.full_name,
+        ) from None

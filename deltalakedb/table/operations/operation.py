@@ -1,0 +1,88 @@
+"""An operation: its actions staged against a table, and committed alone or with others.
+
+What an operation does ends with staged actions. Whether they become a commit of their own
+(`run`) or a part of a transaction's is not its business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.commit.staged import StagedTable
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.transaction import WriteResult, ratify
+
+_RETRIES = 15
+_CHOSEN_ANEW = ("concurrent_append", "concurrent_delete_read", "concurrent_delete_delete")
+"""Rules whose conflicts are gone once the files to remove are chosen from the newest version."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """What an operation does to a table, its files written.
+
+    `written`: names of the objects that it put into the table's data store, which nobody needs if
+    it doesn't commit. `again` stages the same on a newer version with the same metadata, writing
+    only what that takes; None where it can't be.
+    """
+
+    table: StagedTable
+    written: tuple[str, ...] = ()
+    again: Callable[[Base], Staged] | None = None
+
+
+Operation = Callable[[LightCatalog, Base], Staged]
+"""Stages on a base: the table as the operation sees it, with what its transaction did before."""
+
+
+def run(
+    catalog: LightCatalog, base: Base, operation: Operation, options: CommitOptions
+) -> WriteResult:
+    """Stage an operation and commit it alone; staged again where others were in its way.
+
+    Nothing is committed where it does nothing. Raises what the operation and `commit.commit` do.
+    """
+    retries = options.properties.max_commit_retries
+    left = _RETRIES if retries is None else retries
+    staged = operation(catalog, base)
+    written = set(staged.written)
+    if staged.table.is_empty:
+        return WriteResult(base.row.full_name, base.row.head_version)
+    try:
+        while True:
+            try:
+                [result] = ratify(catalog, [staged.table], options, base.storage_options)
+                break
+            except DeltaLakeError as error:
+                newer = _newer(catalog, base, error, options) if left > 0 else None
+                if newer is None or staged.again is None:
+                    raise
+                left -= 1
+                staged = staged.again(newer)
+                written |= set(staged.written)
+    except DeltaLakeError as error:
+        if error.outcome == "failed":
+            base.data.delete(sorted(written))
+        raise
+    # Of a repeated call an earlier one's files are the table's, these are nobody's.
+    unused = written if result.repeated else written - set(staged.written)
+    if unused:
+        base.data.delete(sorted(unused))
+    return result
+
+
+def _newer(
+    catalog: LightCatalog, base: Base, error: DeltaLakeError, options: CommitOptions
+) -> Base | None:
+    """The table's newest version, where the operation may be staged again on it."""
+    if error.facts.get("rule") not in _CHOSEN_ANEW or options.if_version is not None:
+        return None
+    row = base.row
+    found = Base.read(catalog, row.namespace, row.name, base.storage_options)
+    if found is None or found.metadata != base.metadata:
+        return None
+    return found
