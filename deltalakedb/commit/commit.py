@@ -6,17 +6,15 @@ was read, write rows, history and outbox, move the heads. docs/architecture.md, 
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from deltalakedb.catalog.dialects.writer import (
     LostConnectionError,
     Statement,
     Writer,
-    insert,
     writing,
 )
 from deltalakedb.commit.committer import Ratifier
@@ -24,7 +22,7 @@ from deltalakedb.commit.conflict import Ours, check
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
 from deltalakedb.commit.matching import Matching
 from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
-from deltalakedb.commit.version import Committed, Version
+from deltalakedb.commit.version import Committed, Version, group_row
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
@@ -82,6 +80,33 @@ def commit(
     )
 
 
+def find_conflicts(
+    database: DatabaseUrl,
+    staged: StagedCommit,
+    ratifier: Ratifier,
+    *,
+    wait: float = LOCK_SECONDS,
+    max_unpublished: int,
+) -> list[DeltaLakeError]:
+    """What `commit` would refuse now, table by table. Locks the heads, writes nothing."""
+    _check_authorities(staged)
+    found: list[DeltaLakeError] = []
+    with writing(database) as writer:
+        attempt = _Attempt(writer, staged, ratifier, {}, max_unpublished)
+        locked = lock(writer, staged, wait)
+        for table in staged.tables:
+            try:
+                attempt.check_head(replace(table, rebase=None), locked)
+            except DeltaLakeError as error:
+                united = error.facts.get("rule") == "concurrent_rows" and table.rebase is not None
+                if not united:
+                    found.append(error)
+            except _RestartError:
+                continue
+        writer.rollback()
+    return found
+
+
 def _check_authorities(staged: StagedCommit) -> None:
     if len(staged.tables) > 1:
         for table in staged.tables:
@@ -134,7 +159,7 @@ class _Attempt:
             self._writer.rollback()
             return repeated
         for table in self._staged.tables:
-            self._check_head(table, locked)
+            self.check_head(table, locked)
         done: list[Committed] = []
         statements: list[Statement] = []
         versions = [
@@ -148,7 +173,7 @@ class _Attempt:
                 done.append(version.committed(self._ratifier))
                 statements += version.statements
         if self._staged.group_id is not None:
-            statements.append(_group_row(self._staged, versions, locked.now))
+            statements.append(group_row(self._staged, versions, locked.now))
         for each in done:
             if each.table.ratified or locked.heads[each.key].authority == "log":
                 self._ratify(each)
@@ -200,7 +225,8 @@ class _Attempt:
             )
         return found
 
-    def _check_head(self, table: StagedTable, locked: Locked) -> None:
+    def check_head(self, table: StagedTable, locked: Locked) -> None:
+        """Whether the head is as the commit needs it. Raises CONCURRENCY_ERROR, by rule."""
         head = _head_of(locked, table)
         row = table.table
         known = _checked.get((os.getpid(), self._writer.url, row.table_key))
@@ -305,14 +331,6 @@ class _Attempt:
         if not self._ratifier.ratify(each.table.table, each.row, each.body):
             self._behind.append(each.table)
             raise _RestartError
-
-
-def _group_row(staged: StagedCommit, versions: Sequence[tuple[str, int]], now: int) -> Statement:
-    return insert(
-        "dl_transactions",
-        ("group_id", "isolation", "members", "committed_at"),
-        [(staged.group_id, staged.isolation, json.dumps(list(versions)), now)],
-    )
 
 
 def _removed(table: StagedTable) -> dict[str, bool]:

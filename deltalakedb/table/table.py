@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deltalakedb.catalog.reading import commits, queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.live import ask_live
+from deltalakedb.catalog.reading.opening import open_head
 from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -88,10 +89,10 @@ class Table:
             self._catalog = LightCatalog(self._uri.database)
             self._opened = None
         if self._opened is None:
-            found = queries.open_head(self._catalog, self._uri.namespace, self._uri.table)
+            found = open_head(self._catalog, self._uri.namespace, self._uri.table)
         else:
             # By its id: another table may have got the name of one that was dropped or renamed.
-            found = queries.open_head(self._catalog, None, self._opened.table_id)
+            found = open_head(self._catalog, None, self._opened.table_id)
         if found is None:
             raise queries.no_table(self._catalog, self._uri.name)
         self._opened = found[0]
@@ -101,6 +102,11 @@ class Table:
     def uri(self) -> str:
         """The table's URI, to connect again; its repr-safe form is `repr(table)`."""
         return self._uri.reveal()
+
+    @property
+    def catalog(self) -> LightCatalog:
+        """The catalog that the table is in."""
+        return self._catalog
 
     @property
     def name(self) -> str:
