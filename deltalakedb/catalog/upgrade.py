@@ -12,7 +12,7 @@ from deltalakedb.catalog import migrations
 from deltalakedb.catalog.catalog import schema_version
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import Dialect
-from deltalakedb.catalog.roles import check_owner
+from deltalakedb.catalog.grants import check_owner
 from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.uri import parse_database

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.swap import TableFacts, location_lease, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.retry import retried
-from deltalakedb.catalog.roles import check_writer
 from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor, executor_of

@@ -22,11 +22,11 @@ from deltalakedb.catalog.commit_tables import (
     rollback_points,
     staged_files,
 )
+from deltalakedb.catalog.grants import check_owner
 from deltalakedb.catalog.loads.ledger import remove_unless_read
 from deltalakedb.catalog.loads.swap import location_lease
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import HEAD_COLUMNS, TABLE_COLUMNS, TableRow
-from deltalakedb.catalog.roles import check_owner
 from deltalakedb.catalog.table_name import parse_table_name
 from deltalakedb.catalog.tables import heads, tables
 from deltalakedb.config import SqlConfig

@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.records import in_heap, run_of
-from deltalakedb.catalog.roles import check_writer
 from deltalakedb.catalog.tables import (
     LOAD_TABLES,
     heads,

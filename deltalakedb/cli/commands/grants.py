@@ -24,6 +24,6 @@ def command(role: Role, to: str | None, database: str) -> None:
     A reader plans and reads, a writer imports and commits besides, an owner also drops tables and
     upgrades the schema. Nothing is changed; run as an owner of the catalog what is printed.
     """
-    from deltalakedb.catalog.roles import grants
+    from deltalakedb.catalog.grants import grants
 
     click.echo(grants(database, role, to=to), nl=False)
