@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -52,6 +52,38 @@ class RowChanges:
             mirror=mirror,
         )
         return self._changed(lambda catalog, base: delete(catalog, base, predicate, options))
+
+    def update(
+        self,
+        updates: Mapping[str, str] | None = None,
+        new_values: Mapping[str, Any] | None = None,
+        predicate: Predicate = None,
+        *,
+        writer_properties: Any = None,
+        commit_properties: Any = None,
+        isolation: str | None = None,
+        if_version: int | None = None,
+        mirror: str | None = None,
+        token: str | None = None,
+    ) -> dict[str, Any]:
+        """Set columns where `predicate` is TRUE, everywhere without one. Returns metrics.
+
+        `updates` are Spark SQL expressions by column, over the old values; `new_values` Python
+        values. New rows meet the table's constraints, else CONSTRAINT_VIOLATION and no commit.
+        """
+        from deltalakedb.table.operations.update import update
+
+        options = _options(
+            writer_properties,
+            commit_properties,
+            token,
+            isolation=isolation,
+            if_version=if_version,
+            mirror=mirror,
+        )
+        return self._changed(
+            lambda catalog, base: update(catalog, base, updates, new_values, predicate, options)
+        )
 
 
 def _options(
