@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, add_lines, commit_body, remove_lines
@@ -68,6 +69,8 @@ class StagedTable:
     makes. `adds` and `removes` are FILE_SCHEMA tables: files that begin, and lives that end, as
     the catalog has them. `metadata` and `protocol` are bodies of actions. `rebase` makes the same
     commit again where vectors clash, with the lives at the head; without it they are a conflict.
+    `guards` run in the commit's transaction: where one touches another number of rows than it
+    says, WrongCountError tells that nothing was committed.
     `authority` hands the table over with this commit; `ratified` has the log ratify it in any case.
     """
 
@@ -89,6 +92,7 @@ class StagedTable:
     authority: str | None = None
     ratified: bool = False
     deletion_time: int = 0
+    guards: tuple[Statement, ...] = ()
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
     )

@@ -237,6 +237,9 @@ class Table(RowChanges, Upkeep):
             return self._newest()
         return self._snapshot(row, state_to_read(self._catalog, row, version, small=True))
 
+    def _version_of(self, version: Any, timestamp: Any) -> int:
+        return self.snapshot(version, timestamp).version
+
     def _version_at(self, row: TableRow, time_ms: int) -> int:
         version = queries.version_before(self._catalog, row, time_ms)
         if version is None:
