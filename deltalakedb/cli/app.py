@@ -26,6 +26,7 @@ _MODULES = {
     "history": "history",
     "files": "files",
     "plan": "plan",
+    "consistent": "consistent",
     "mirror": "mirror",
     "authority": "authority",
     "locks": "locks",
