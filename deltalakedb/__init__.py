@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # What type checkers and editors see; `as` marks a name as public.
+    from deltalakedb.catalog.grants import grants as grants
     from deltalakedb.config import CacheConfig as CacheConfig
     from deltalakedb.config import ConfigFactory as ConfigFactory
     from deltalakedb.config import ConfigLoader as ConfigLoader
@@ -52,6 +53,7 @@ _HOMES = {
     "DiffReport": "deltalakedb.parity.report",
     "ImportResult": "deltalakedb.importing.result",
     "diff_table": "deltalakedb.parity.run",
+    "grants": "deltalakedb.catalog.grants",
     "import_table": "deltalakedb.importing.run",
     "Snapshot": "deltalakedb.snapshot.snapshot",
     "AppTransaction": "deltalakedb.table.operations.properties",

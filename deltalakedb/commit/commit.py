@@ -55,10 +55,10 @@ def commit(
     has what the catalog doesn't know of. `outcome` of an error says whether the commit is there.
     """
     _check_authorities(staged)
-    for _ in range(_RESTARTS):
+    for number in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)
         with writing(database) as writer:
-            attempt = _Attempt(writer, staged, ratifier, newest, max_unpublished)
+            attempt = _Attempt(writer, staged, ratifier, newest, max_unpublished, number > 0)
             try:
                 return attempt.run(wait)
             except _RestartError:
@@ -92,7 +92,7 @@ def find_conflicts(
     _check_authorities(staged)
     found: list[DeltaLakeError] = []
     with writing(database) as writer:
-        attempt = _Attempt(writer, staged, ratifier, {}, max_unpublished)
+        attempt = _Attempt(writer, staged, ratifier, {}, max_unpublished, False)
         locked = lock(writer, staged, wait)
         for table in staged.tables:
             try:
@@ -141,12 +141,16 @@ class _Attempt:
         ratifier: Ratifier,
         newest: Mapping[int, int],
         max_unpublished: int,
+        holds: bool,
     ) -> None:
         self._writer = writer
         self._staged = staged
         self._ratifier = ratifier
         self._newest = newest
         self._max_unpublished = max_unpublished
+        self._holds = holds
+        """Whether vectors are united under the lock: among many writers of one file, whoever
+        lets it go for that may never be in time."""
         self._changed: dict[int, StagedTable] = {}
         self._crowded: list[StagedTable] = []
         self._behind: list[StagedTable] = []
@@ -160,6 +164,7 @@ class _Attempt:
             return repeated
         for table in self._staged.tables:
             self.check_head(table, locked)
+        self._staged = self.again()
         done: list[Committed] = []
         statements: list[Statement] = []
         versions = [
@@ -319,12 +324,14 @@ class _Attempt:
         live = Matching(self._writer, table).live_rows(head, sorted(paths))
         base = {row["path"]: row for row in table.removes.to_pylist()}
         ours = {row["path"]: row for row in table.adds.to_pylist()}
-        self._writer.rollback()
+        if not self._holds:
+            self._writer.rollback()
         again = table.rebase(
             [VectorClash(base[path], live[path], ours[path]) for path in sorted(paths)]
         )
         self._changed[table.table.table_key] = replace(again, read_version=head.head_version)
-        raise _RestartError
+        if not self._holds:
+            raise _RestartError
 
     def _ratify(self, each: Committed) -> None:
         assert each.row is not None

@@ -16,8 +16,10 @@ from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
+from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.history import History
 from deltalakedb.table.moment import Timestamp, iso_text, milliseconds, whole_version
+from deltalakedb.table.upkeep import Upkeep
 from deltalakedb.uri import TableUri
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
     from deltalakedb.table.operations.authority import Authority, AuthorityState
+    from deltalakedb.table.operations.base import Base
     from deltalakedb.table.operations.write import Mode, WriteOptions
     from deltalakedb.table.transaction import WriteResult
 
@@ -50,7 +53,7 @@ class _Head:
     snapshot: Snapshot | None = field(default=None, compare=False)
 
 
-class Table:
+class Table(RowChanges, Upkeep):
     """A catalogued Delta table.
 
     `version`, `metadata`, `protocol` and the delta-rs names are those of the newest version that
@@ -276,28 +279,25 @@ class Table:
 
     def write_with(self, data: Any, options: WriteOptions) -> WriteResult:
         """`write` with options that were checked."""
-        from deltalakedb.table.operations.base import Base
         from deltalakedb.table.operations.write import write
 
+        return self._changed(lambda catalog, base: write(catalog, base, data, options))
+
+    def _changed(self, change: Callable[[LightCatalog, Base], T]) -> T:
+        """What an operation on the newest version gives; whoever looks next sees what it did."""
+        from deltalakedb.table.operations.base import Base
+
         head = self._read_head()
-        base = Base.of(head.row, head.state, self._storage_options)
         try:
-            return write(self._catalog, base, data, options)
+            return change(self._catalog, Base.of(head.row, head.state, self._storage_options))
         finally:
-            # Whoever looks at the table next sees what was written.
             self._seen = None
 
     def set_authority(self, authority: Authority) -> AuthorityState:
         """Hand the table over to `log`, `sql`, or `sql` behind a fence (`fence`)."""
         from deltalakedb.table.operations.authority import set_authority
-        from deltalakedb.table.operations.base import Base
 
-        head = self._read_head()
-        base = Base.of(head.row, head.state, self._storage_options)
-        try:
-            return set_authority(self._catalog, base, authority)
-        finally:
-            self._seen = None
+        return self._changed(lambda catalog, base: set_authority(catalog, base, authority))
 
     def create_checkpoint(self) -> str | None:
         """Make a checkpoint of the newest version, which goes into the log first; its name."""

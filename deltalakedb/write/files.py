@@ -335,6 +335,11 @@ class FileWriter:
         self._finished = True
         return self._written
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether `finish` has told of all files."""
+        return self._finished
+
     def abort(self) -> None:
         """Remove every object that this writer began, and no other."""
         for file in self._open.values():

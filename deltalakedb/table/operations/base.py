@@ -16,12 +16,15 @@ from deltalakedb.catalog.reading.opening import open_head
 from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.records import TableRow, TableState, load_files_name
 from deltalakedb.commit.staged import StagedTable, no_files
+from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.protocol import Protocol, check_writable
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys, without
-from deltalakedb.log.schema import StructType
+from deltalakedb.log.schema import StructType, column_mapping_mode
+from deltalakedb.planning.plan import PlanRequest, plan
+from deltalakedb.predicate.tree import TRUE, Expr
 from deltalakedb.snapshot.overlay import OnRead, OverlaidSnapshot
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.storage.spec import StoreSpec
@@ -149,9 +152,31 @@ class Base:
                 )
             )
             found = pa.Table.from_batches(batches, queries.file_schema(columns))
-        _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
-        found = found.append_column("path_key2", pa.array(second))
-        found = found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+        return self._with_staged(_with_second_key(found), partitions)
+
+    def parsed(self, predicate: Any) -> Expr | None:
+        """A predicate in any form, as an expression; None for all rows. INVALID_PREDICATE."""
+        if predicate is None:
+            return None
+        mapped = column_mapping_mode(self.metadata.configuration) != "none"
+        found = parse_where(
+            predicate,
+            self.struct,
+            mapped=mapped and self.protocol.supports_reader_feature("columnMapping"),
+            partition_columns=self.metadata.partition_columns,
+        )
+        return None if found == TRUE else found
+
+    def planned(self, catalog: LightCatalog, predicate: Expr | None) -> pa.Table:
+        """The lives that may hold rows of a predicate, as rows of FILE_SCHEMA; found over SQL."""
+        row = self.row
+        columns = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
+        request = PlanRequest(
+            row, row.head_version, tuple(self.metadata.partition_columns), predicate, columns
+        )
+        return self._with_staged(_with_second_key(plan(catalog, request).files))
+
+    def _with_staged(self, found: pa.Table, partitions: Sequence[int] | None = None) -> pa.Table:
         if self.staged is None:
             return found
         added = self.staged.adds
@@ -159,6 +184,12 @@ class Base:
             wanted = pa.array(partitions, pa.int64())
             added = added.filter(pc.is_in(added.column("partition_id"), wanted))
         return pa.concat_tables([without(found, self.staged.removes), added])
+
+
+def _with_second_key(found: pa.Table) -> pa.Table:
+    _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
+    found = found.append_column("path_key2", pa.array(second))
+    return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
 
 
 def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:
