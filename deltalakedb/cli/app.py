@@ -19,6 +19,8 @@ _MODULES = {
     "init": "init",
     "create": "create",
     "write": "write",
+    "alter": "alter",
+    "optimize": "optimize",
     "import": "import_",
     "diff": "diff",
     "tables": "tables",
@@ -26,6 +28,7 @@ _MODULES = {
     "history": "history",
     "files": "files",
     "plan": "plan",
+    "consistent": "consistent",
     "mirror": "mirror",
     "authority": "authority",
     "locks": "locks",
@@ -33,6 +36,7 @@ _MODULES = {
     "relocate": "relocate",
     "drop": "drop",
     "gc": "gc",
+    "grants": "grants",
     "upgrade": "upgrade",
 }
 """Commands in the order of the help, and the modules that have them as `command`."""
