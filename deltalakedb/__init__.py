@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from deltalakedb.config import SqlConfig as SqlConfig
     from deltalakedb.error import DeltaLakeError as DeltaLakeError
     from deltalakedb.error import DeltaLakeErrorKind as DeltaLakeErrorKind
+    from deltalakedb.facade.asynchronous import AsyncDeltaLakeOperations as AsyncDeltaLakeOperations
+    from deltalakedb.facade.asynchronous import AsyncIOExecutor as AsyncIOExecutor
+    from deltalakedb.facade.asynchronous import AsyncTaskConfig as AsyncTaskConfig
+    from deltalakedb.facade.asynchronous import WriteMode as WriteMode
     from deltalakedb.facade.bridge import DeltaLakeBridge as DeltaLakeBridge
     from deltalakedb.facade.connection import SqlConnection as SqlConnection
     from deltalakedb.facade.lazy import LazyLoadingManager as LazyLoadingManager
+    from deltalakedb.facade.transactions import CrossTableOperationType as CrossTableOperationType
+    from deltalakedb.facade.transactions import MultiTableIsolationLevel as MultiTableIsolationLevel
+    from deltalakedb.facade.transactions import (
+        MultiTableTransactionManager as MultiTableTransactionManager,
+    )
     from deltalakedb.importing.result import ImportResult as ImportResult
     from deltalakedb.importing.run import import_table as import_table
     from deltalakedb.parity.report import DiffReport as DiffReport
@@ -28,6 +37,9 @@ if TYPE_CHECKING:
     from deltalakedb.table.begin import Transaction as Transaction
     from deltalakedb.table.begin import begin as begin
     from deltalakedb.table.connect import connect_to_table as connect_to_table
+    from deltalakedb.table.connect import snapshots as snapshots
+    from deltalakedb.table.consistent import ConsistentVersions as ConsistentVersions
+    from deltalakedb.table.consistent import consistent_versions as consistent_versions
     from deltalakedb.table.lifetime import drop_table as drop_table
     from deltalakedb.table.lifetime import relocate_table as relocate_table
     from deltalakedb.table.lifetime import rename_table as rename_table
@@ -63,7 +75,10 @@ _HOMES = {
     "begin": "deltalakedb.table.begin",
     "create_table": "deltalakedb.table.writing",
     "write_deltalake": "deltalakedb.table.writing",
+    "ConsistentVersions": "deltalakedb.table.consistent",
     "connect_to_table": "deltalakedb.table.connect",
+    "consistent_versions": "deltalakedb.table.consistent",
+    "snapshots": "deltalakedb.table.connect",
     "drop_table": "deltalakedb.table.lifetime",
     "relocate_table": "deltalakedb.table.lifetime",
     "rename_table": "deltalakedb.table.lifetime",
@@ -77,6 +92,13 @@ _HOMES = {
     "DeltaLakeBridge": "deltalakedb.facade.bridge",
     "SqlConnection": "deltalakedb.facade.connection",
     "LazyLoadingManager": "deltalakedb.facade.lazy",
+    "AsyncDeltaLakeOperations": "deltalakedb.facade.asynchronous",
+    "AsyncIOExecutor": "deltalakedb.facade.asynchronous",
+    "AsyncTaskConfig": "deltalakedb.facade.asynchronous",
+    "WriteMode": "deltalakedb.facade.asynchronous",
+    "CrossTableOperationType": "deltalakedb.facade.transactions",
+    "MultiTableIsolationLevel": "deltalakedb.facade.transactions",
+    "MultiTableTransactionManager": "deltalakedb.facade.transactions",
 }
 
 __all__ = sorted(_HOMES)
