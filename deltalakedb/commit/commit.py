@@ -57,6 +57,9 @@ def commit(
     has what the catalog doesn't know of. `outcome` of an error says whether the commit is there.
     """
     _check_authorities(staged)
+    for table in staged.tables:
+        # Made now, so that nothing of it is made under the lock.
+        _ = table.body, table.prepared
     for _ in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)
         with writing(database) as writer:

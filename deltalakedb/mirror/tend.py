@@ -16,9 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, writing
-from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.database_url import DatabaseUrl
@@ -26,7 +24,6 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.rows import LIVE
 from deltalakedb.log.table_properties import CHECKPOINT_INTERVAL
 from deltalakedb.mirror import publish
-from deltalakedb.mirror.checkpoint import checkpoint, clean_up
 from deltalakedb.mirror.lease import Lease, acquire, extended, release
 from deltalakedb.storage.store import ObjectStore
 
@@ -296,6 +293,11 @@ def checkpoint_now(
     cleanup: bool = True,
 ) -> str | None:
     """Make a checkpoint of a published version and record it; its name."""
+    # What a write doesn't need, and a process that writes once is not to import.
+    from deltalakedb.catalog.catalog import Catalog
+    from deltalakedb.catalog.reading import queries
+    from deltalakedb.mirror.checkpoint import checkpoint, clean_up
+
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table.table_id)
         written = checkpoint(catalog, row, log, version, still_ours)
