@@ -16,6 +16,7 @@ from deltalakedb.catalog.dialects.writer import (
     LostConnectionError,
     Statement,
     Writer,
+    WrongCountError,
     insert,
     writing,
 )
@@ -128,6 +129,7 @@ class _Attempt:
         self._changed: dict[int, StagedTable] = {}
         self._crowded: list[StagedTable] = []
         self._behind: list[StagedTable] = []
+        self._put = False
         self.sent = False
 
     def run(self, wait: float) -> list[Committed]:
@@ -155,12 +157,31 @@ class _Attempt:
         for each in done:
             if each.table.ratified or locked.heads[each.key].authority == "log":
                 self._ratify(each)
-        self.sent = True
-        self._writer.commit(statements)
+        self._commit(statements)
         for table in self._staged.tables:
             key = (os.getpid(), self._writer.url, table.table.table_key)
             _checked[key] = locked.incarnation
         return done
+
+    def _commit(self, statements: Sequence[Statement]) -> None:
+        self.sent = True
+        try:
+            self._writer.commit(statements)
+        except WrongCountError:
+            name = self._staged.tables[0].table.full_name
+            error = DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"a file that this commit of {name} removes isn't live; look at the table again",
+                rule="not_live",
+            )
+        except DeltaLakeError as found:
+            error = found
+        else:
+            return
+        if self._put:
+            # The log has it, so it is committed whatever the database says: adopt it.
+            raise LostConnectionError(str(error)) from error
+        raise error
 
     def again(self) -> StagedCommit:
         """The commit for another attempt, with what was made anew."""
@@ -190,7 +211,8 @@ class _Attempt:
                 if version is None and stored is not None and stored[0] >= int(txn["version"]):
                     version = stored[1]
             if version is not None:
-                found.append(Committed(table, version, 0, None, b"", True, head.published_version))
+                again = not own or head.committed is None
+                found.append(Committed(table, version, 0, None, b"", again, head.published_version))
         if not found:
             return None
         writes = [table for table in self._staged.tables if not table.is_empty]
@@ -305,7 +327,9 @@ class _Attempt:
 
     def _ratify(self, each: Committed) -> None:
         assert each.row is not None
+        self._put = True
         if not self._ratifier.ratify(each.table.table, each.row, each.body):
+            self._put = False
             self._behind.append(each.table)
             raise _RestartError
 

@@ -24,7 +24,7 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.rows import LIVE
 from deltalakedb.log.table_properties import CHECKPOINT_INTERVAL
 from deltalakedb.mirror import publish
-from deltalakedb.mirror.lease import Lease, acquire, extended, release
+from deltalakedb.mirror.lease import LEASE_SECONDS, Lease, acquire, extended, release
 from deltalakedb.storage.store import ObjectStore
 
 PERIOD_SECONDS = 0.5
@@ -60,6 +60,7 @@ class _Tended:
     dirty: bool = False
     hooks: Hooks = Hooks()
     next_checkpoint: float = 0.0
+    renewed: float = 0.0
     untended: bool = False
     """Whether another had the lease when we last looked."""
     failures: int = 0
@@ -123,7 +124,7 @@ def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tendin
     if own is not None:
         with _lock:
             mine.lease = own.lease
-    for _ in range(100):
+    for _ in range(10 * LEASE_SECONDS + 20):
         found = _tend(mine)
         if found is not None:
             if own is not None:
@@ -220,6 +221,14 @@ def _tend(each: _Tended) -> Tending | None:
             each.lease = acquire(writer, f"mirror/{table.table_id}")
             if each.lease is None:
                 return None
+            each.renewed = time.monotonic()
+        elif time.monotonic() > each.renewed + LEASE_SECONDS / 3:
+            try:
+                writer.transact([extended(writer, each.lease)])
+            except WrongCountError:
+                each.lease = None
+                return None
+            each.renewed = time.monotonic()
         before = _state(writer, table)
     reached = publish.drain(each.database, table, log, after=before.durable_version)
     each.known = max(each.known, reached)
