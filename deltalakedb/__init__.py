@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     # What type checkers and editors see; `as` marks a name as public.
+    from deltalakedb.catalog.grants import grants as grants
     from deltalakedb.config import CacheConfig as CacheConfig
     from deltalakedb.config import ConfigFactory as ConfigFactory
     from deltalakedb.config import ConfigLoader as ConfigLoader
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from deltalakedb.parity.report import DiffReport as DiffReport
     from deltalakedb.parity.run import diff_table as diff_table
     from deltalakedb.snapshot.snapshot import Snapshot as Snapshot
+    from deltalakedb.table.begin import Transaction as Transaction
+    from deltalakedb.table.begin import begin as begin
     from deltalakedb.table.connect import connect_to_table as connect_to_table
     from deltalakedb.table.lifetime import drop_table as drop_table
     from deltalakedb.table.lifetime import relocate_table as relocate_table
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
         PostCommitHookProperties as PostCommitHookProperties,
     )
     from deltalakedb.table.table import Table as Table
+    from deltalakedb.table.transaction import TransactionResult as TransactionResult
     from deltalakedb.table.transaction import WriteResult as WriteResult
     from deltalakedb.table.writing import create_table as create_table
     from deltalakedb.table.writing import write_deltalake as write_deltalake
@@ -46,13 +50,17 @@ _HOMES = {
     "DiffReport": "deltalakedb.parity.report",
     "ImportResult": "deltalakedb.importing.result",
     "diff_table": "deltalakedb.parity.run",
+    "grants": "deltalakedb.catalog.grants",
     "import_table": "deltalakedb.importing.run",
     "Snapshot": "deltalakedb.snapshot.snapshot",
     "AppTransaction": "deltalakedb.table.operations.properties",
     "CommitProperties": "deltalakedb.table.operations.properties",
     "PostCommitHookProperties": "deltalakedb.table.operations.properties",
     "Table": "deltalakedb.table.table",
+    "Transaction": "deltalakedb.table.begin",
+    "TransactionResult": "deltalakedb.table.transaction",
     "WriteResult": "deltalakedb.table.transaction",
+    "begin": "deltalakedb.table.begin",
     "create_table": "deltalakedb.table.writing",
     "write_deltalake": "deltalakedb.table.writing",
     "connect_to_table": "deltalakedb.table.connect",

@@ -12,6 +12,7 @@ from deltalakedb.catalog import migrations
 from deltalakedb.catalog.catalog import schema_version
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import Dialect
+from deltalakedb.catalog.grants import check_owner
 from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.uri import parse_database
@@ -47,8 +48,8 @@ def upgrade_catalog(database: str) -> Upgrade:
     """Migrate the catalog in `database`; returns what was pending.
 
     Raises NOT_FOUND when there is no catalog, CATALOG_VERSION when it is newer than this
-    program, CONCURRENCY_ERROR while another process upgrades it. After a death it may be run
-    again.
+    program, CONCURRENCY_ERROR while another process upgrades it, AUTHENTICATION_ERROR for who
+    isn't an owner. After a death it may be run again.
     """
     with _opened(database) as (dialect, engine), dialect.schema_lock() as mine:
         if not mine:
@@ -59,6 +60,7 @@ def upgrade_catalog(database: str) -> Upgrade:
             )
         upgrade = _pending(dialect, engine)
         if upgrade.pending:
+            check_owner(dialect, engine)
             migrations.upgrade(dialect, engine)
         return upgrade
 

@@ -33,6 +33,7 @@ _MODULES = {
     "relocate": "relocate",
     "drop": "drop",
     "gc": "gc",
+    "grants": "grants",
     "upgrade": "upgrade",
 }
 """Commands in the order of the help, and the modules that have them as `command`."""

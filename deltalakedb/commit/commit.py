@@ -6,10 +6,9 @@ was read, write rows, history and outbox, move the heads. docs/architecture.md, 
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from deltalakedb.catalog.dialects.writer import (
@@ -17,7 +16,6 @@ from deltalakedb.catalog.dialects.writer import (
     Statement,
     Writer,
     WrongCountError,
-    insert,
     writing,
 )
 from deltalakedb.commit.committer import Ratifier
@@ -25,7 +23,7 @@ from deltalakedb.commit.conflict import Ours, check
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
 from deltalakedb.commit.matching import Matching
 from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
-from deltalakedb.commit.version import Committed, Version
+from deltalakedb.commit.version import Committed, Version, group_row
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
@@ -61,10 +59,10 @@ def commit(
     for table in staged.tables:
         # Made now, so that nothing of it is made under the lock.
         _ = table.body, table.prepared
-    for _ in range(_RESTARTS):
+    for number in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)
         with writing(database) as writer:
-            attempt = _Attempt(writer, staged, ratifier, newest, max_unpublished)
+            attempt = _Attempt(writer, staged, ratifier, newest, max_unpublished, number > 0)
             try:
                 return attempt.run(wait)
             except _RestartError:
@@ -84,6 +82,33 @@ def commit(
         f"{staged.tables[0].table.full_name} changed under each of {_RESTARTS} attempts; run again",
         rule="restarts",
     )
+
+
+def find_conflicts(
+    database: DatabaseUrl,
+    staged: StagedCommit,
+    ratifier: Ratifier,
+    *,
+    wait: float = LOCK_SECONDS,
+    max_unpublished: int,
+) -> list[DeltaLakeError]:
+    """What `commit` would refuse now, table by table. Locks the heads, writes nothing."""
+    _check_authorities(staged)
+    found: list[DeltaLakeError] = []
+    with writing(database) as writer:
+        attempt = _Attempt(writer, staged, ratifier, {}, max_unpublished, False)
+        locked = lock(writer, staged, wait)
+        for table in staged.tables:
+            try:
+                attempt.check_head(replace(table, rebase=None), locked)
+            except DeltaLakeError as error:
+                united = error.facts.get("rule") == "concurrent_rows" and table.rebase is not None
+                if not united:
+                    found.append(error)
+            except _RestartError:
+                continue
+        writer.rollback()
+    return found
 
 
 def _check_authorities(staged: StagedCommit) -> None:
@@ -120,12 +145,16 @@ class _Attempt:
         ratifier: Ratifier,
         newest: Mapping[int, int],
         max_unpublished: int,
+        holds: bool,
     ) -> None:
         self._writer = writer
         self._staged = staged
         self._ratifier = ratifier
         self._newest = newest
         self._max_unpublished = max_unpublished
+        self._holds = holds
+        """Whether vectors are united under the lock: among many writers of one file, whoever
+        lets it go for that may never be in time."""
         self._changed: dict[int, StagedTable] = {}
         self._crowded: list[StagedTable] = []
         self._behind: list[StagedTable] = []
@@ -139,7 +168,8 @@ class _Attempt:
             self._writer.rollback()
             return repeated
         for table in self._staged.tables:
-            self._check_head(table, locked)
+            self.check_head(table, locked)
+        self._staged = self.again()
         done: list[Committed] = []
         statements: list[Statement] = []
         versions = [
@@ -153,7 +183,7 @@ class _Attempt:
                 done.append(version.committed(self._ratifier))
                 statements += version.statements
         if self._staged.group_id is not None:
-            statements.append(_group_row(self._staged, versions, locked.now))
+            statements.append(group_row(self._staged, versions, locked.now))
         for each in done:
             if each.table.ratified or locked.heads[each.key].authority == "log":
                 self._ratify(each)
@@ -225,7 +255,8 @@ class _Attempt:
             )
         return found
 
-    def _check_head(self, table: StagedTable, locked: Locked) -> None:
+    def check_head(self, table: StagedTable, locked: Locked) -> None:
+        """Whether the head is as the commit needs it. Raises CONCURRENCY_ERROR, by rule."""
         head = _head_of(locked, table)
         row = table.table
         known = _checked.get((os.getpid(), self._writer.url, row.table_key))
@@ -318,12 +349,14 @@ class _Attempt:
         live = Matching(self._writer, table).live_rows(head, sorted(paths))
         base = {row["path"]: row for row in table.removes.to_pylist()}
         ours = {row["path"]: row for row in table.adds.to_pylist()}
-        self._writer.rollback()
+        if not self._holds:
+            self._writer.rollback()
         again = table.rebase(
             [VectorClash(base[path], live[path], ours[path]) for path in sorted(paths)]
         )
         self._changed[table.table.table_key] = replace(again, read_version=head.head_version)
-        raise _RestartError
+        if not self._holds:
+            raise _RestartError
 
     def _ratify(self, each: Committed) -> None:
         assert each.row is not None
@@ -332,14 +365,6 @@ class _Attempt:
             self._put = False
             self._behind.append(each.table)
             raise _RestartError
-
-
-def _group_row(staged: StagedCommit, versions: Sequence[tuple[str, int]], now: int) -> Statement:
-    return insert(
-        "dl_transactions",
-        ("group_id", "isolation", "members", "committed_at"),
-        [(staged.group_id, staged.isolation, json.dumps(list(versions)), now)],
-    )
 
 
 def _removed(table: StagedTable) -> dict[str, bool]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -20,7 +20,7 @@ from deltalakedb.commit.live import LiveLoad
 from deltalakedb.commit.prepared import prepare, skipping_columns, wider_slots
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.log.commit import version_row
-from deltalakedb.log.commit_writer import action_line, group_body
+from deltalakedb.log.commit_writer import GROUP_TAG, action_line, group_body
 from deltalakedb.log.partition import partition_values_text
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 
@@ -71,7 +71,10 @@ class Version:
         version = head.head_version + 1
         before = head.commit_time
         timestamp = self._now if before is None else max(self._now, before + 1)
-        info = table.info.body(
+        said = table.info
+        if self._staged.group_id is not None:
+            said = replace(said, tags={**(said.tags or {}), GROUP_TAG: self._staged.group_id})
+        info = said.body(
             timestamp=timestamp,
             read_version=table.read_version if table.read_version >= 0 else None,
             in_commit_timestamp=timestamp if table.in_commit_timestamps else None,
@@ -155,6 +158,15 @@ class Version:
         )
         yield outbox.put(load.table_key, row)
         yield load.move_head(num_files, total_bytes, self._now, table.authority)
+
+
+def group_row(staged: StagedCommit, versions: Sequence[tuple[str, int]], now: int) -> Statement:
+    """INSERT of a transaction over several tables: (table id, version) of each."""
+    return insert(
+        "dl_transactions",
+        ("group_id", "isolation", "members", "committed_at"),
+        [(staged.group_id, staged.isolation, orjson.dumps(versions).decode(), now)],
+    )
 
 
 def _small_actions(table: StagedTable) -> list[tuple[str, str, Mapping[str, Any]]]:

@@ -36,8 +36,14 @@ class ImportRequest:
 
     @property
     def named(self) -> tuple[str, str]:
-        """Namespace and name; without a wish the location's last segment."""
-        return self.name or ("", self.location.rstrip("/").rpartition("/")[2] or "table")
+        """Namespace and name; without a wish the location's last segment.
+
+        A uuid (Unity Catalog names folders so) would mean a table's id, so it gets a prefix.
+        """
+        if self.name is not None:
+            return self.name
+        folder = self.location.rstrip("/").rpartition("/")[2] or "table"
+        return "", f"table-{folder}" if is_uuid(folder) else folder
 
     @property
     def chosen_mode(self) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.swap import TableFacts, location_lease, swap
@@ -101,6 +102,7 @@ def import_table(
     secret = database_url(database).secret
     executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
     with Catalog(database, create=True) as catalog:
+        check_writer(catalog, own_table=False)
         lease = location_lease(catalog, request.location)
         try:
             imported = _Import(

@@ -21,6 +21,9 @@ from deltalakedb.log.metadata import Metadata
 ENCODED_ROWS = 10_000
 """Rows of a table of files that are encoded at a time."""
 
+GROUP_TAG = "delta.multiTableTransaction.transactionId"
+"""The tag in commitInfo of each member of a transaction over several tables."""
+
 _INFO_FIELDS = frozenset(
     {
         "inCommitTimestamp",

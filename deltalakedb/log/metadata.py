@@ -61,6 +61,20 @@ class Metadata:
             configuration=dict(found["configuration"]),
         )
 
+    @classmethod
+    def from_action(cls, body: Mapping[str, Any]) -> Metadata:
+        """Of the body of a `metaData` action that has a schema."""
+        return cls(
+            id=body.get("id"),
+            name=body.get("name"),
+            description=body.get("description"),
+            format_provider=(body.get("format") or {}).get("provider"),
+            created_time=body.get("createdTime"),
+            schema=TableSchema(body["schemaString"]),
+            partition_columns=list(body.get("partitionColumns") or []),
+            configuration=dict(body.get("configuration") or {}),
+        )
+
 
 @dataclass(frozen=True)
 class PartitionNames:

@@ -138,3 +138,12 @@ def empty(schema: pa.Schema) -> pa.Table:
 def column(values: list[Any], field: pa.Field) -> pa.Array:
     """Values as a column of a schema's type."""
     return pa.array(values, field.type)
+
+
+def without(files: pa.Table, removed: pa.Table) -> pa.Table:
+    """The files, told by path and deletion vector, that aren't among the removed ones."""
+    gone = set(zip(*(removed.column(n).to_pylist() for n in ("path", "dv_id")), strict=True))
+    if not gone:
+        return files
+    lives = zip(*(files.column(n).to_pylist() for n in ("path", "dv_id")), strict=True)
+    return files.filter(pa.array([life not in gone for life in lives], pa.bool_()))

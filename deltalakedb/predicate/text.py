@@ -30,6 +30,13 @@ def understood(expr: Expr) -> str:
     return "" if text == _text(TRUE) else text
 
 
+def sql(expr: Expr) -> str:
+    """All of it, as it was written where it wasn't understood."""
+    if isinstance(expr, And):
+        return " AND ".join(map(_source, expr.children))
+    return _source(expr)
+
+
 def left_to_rows(expr: Expr) -> tuple[str, ...]:
     """The conjuncts of which planning doesn't understand all."""
     parts = expr.children if isinstance(expr, And) else (expr,)

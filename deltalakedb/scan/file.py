@@ -28,6 +28,8 @@ from deltalakedb.scan.types import PartitionValues, ReadField, ReadSchema
 from deltalakedb.scan.variant import NotAVariant
 from deltalakedb.storage.store import ObjectStore
 
+ROW_INDEX = "\0row"
+"""Name of the column of physical row indexes, which no column of a table has."""
 _RUN_BYTES = 64 << 20
 """Row groups are fetched together up to this many uncompressed bytes: a bound on memory."""
 
@@ -72,6 +74,8 @@ class ReadPlan:
     use_threads: bool
     of_table: str
     """Which table and version, for messages."""
+    row_index: bool = False
+    """Whether the last column of each batch is ROW_INDEX (int64, from 0, deleted rows counted)."""
 
 
 def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
@@ -129,13 +133,17 @@ def _read_run(
         )
     for stored, length in batches:
         mask = _live(deleted, start, length)
+        index = None
+        if plan.row_index:
+            index = pa.array(np.arange(start, start + length, dtype=np.int64))
+            index = index if mask is None else index.filter(mask)
         start += length
         if mask is not None:
             length = mask.true_count
             # Arrow can't filter views: the conversions take plain types as well.
             stored = plain_batch(stored).filter(mask) if stored is not None else None
         if length:
-            batch = _table_batch(stored, length, file, plan, found)
+            batch = _table_batch(stored, length, file, plan, found, index)
             if batch.num_rows:
                 yield batch
 
@@ -146,6 +154,7 @@ def _table_batch(
     file: DataFile,
     plan: ReadPlan,
     found: Mapping[str, tuple[str, Convert]],
+    index: pa.Array | None,
 ) -> pa.RecordBatch:
     arrays = []
     for field in plan.needed:
@@ -160,6 +169,8 @@ def _table_batch(
         else:
             arrays.append(pa.nulls(length, field.arrow))
     batch = _batch(arrays, plan.needed, length)
+    if index is not None:
+        batch = batch.append_column(ROW_INDEX, index)
     if plan.predicate is not None:
         try:
             batch = batch.filter(plan.predicate)
@@ -171,7 +182,10 @@ def _table_batch(
             ) from error
         kept = len(plan.output)
         if kept < len(plan.needed):
+            index = None if index is None else batch.column(batch.num_columns - 1)
             batch = _batch(batch.columns[:kept], plan.output, batch.num_rows)
+            if index is not None:
+                batch = batch.append_column(ROW_INDEX, index)
     return batch
 
 
@@ -198,19 +212,23 @@ def _live(deleted: npt.NDArray[np.int64] | None, start: int, length: int) -> pa.
     return pa.array(mask)
 
 
+def read_vector(store: ObjectStore, descriptor: Mapping[str, Any]) -> npt.NDArray[np.int64]:
+    """The ascending row indexes that a vector deletes; `store` is that of the table's folder."""
+    path = vector_path(descriptor)
+    if path is None:
+        return deleted_rows(descriptor)
+    # A vector named by its uuid lies in the table's folder, not in that of the data file.
+    name = path
+    if descriptor["storageType"] == "p":
+        store, name = store.resolve(path)
+    return deleted_rows(descriptor, store.read_range(name, *vector_range(descriptor)))
+
+
 def _deleted(file: DataFile, plan: ReadPlan, num_rows: int) -> npt.NDArray[np.int64] | None:
     descriptor = file.deletion_vector
     if descriptor is None:
         return None
-    path = vector_path(descriptor)
-    if path is None:
-        rows = deleted_rows(descriptor)
-    else:
-        # A vector named by its uuid lies in the table's folder, not in that of the data file.
-        store, name = plan.store, path
-        if descriptor["storageType"] == "p":
-            store, name = plan.store.resolve(path)
-        rows = deleted_rows(descriptor, store.read_range(name, *vector_range(descriptor)))
+    rows = read_vector(plan.store, descriptor)
     if len(rows) and rows[-1] >= num_rows:
         raise DeltaLakeError(
             DeltaLakeErrorKind.CORRUPT_DELETION_VECTOR,

@@ -24,7 +24,7 @@ from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowCondition, RowFilter
 from deltalakedb.redact import redact
-from deltalakedb.scan.file import DataFile, ReadPlan, count_file, read_file
+from deltalakedb.scan.file import ROW_INDEX, DataFile, ReadPlan, count_file, read_file
 from deltalakedb.scan.guarantees import (
     check_predicate,
     partition_guarantees,
@@ -155,6 +155,28 @@ def scan_batches(
     if conditions:
         jobs = (partial(_satisfying, job, conditions, columns) for job in jobs)
     return in_order(jobs, workers)
+
+
+def indexed_rows(
+    spec: ScanSpec, columns: Sequence[str] | None = None, *, batch_size: int = DEFAULT_BATCH_SIZE
+) -> Iterator[tuple[str, pa.RecordBatch]]:
+    """(raw path, rows) of the scan's rows, file after file in the order of `spec.files`.
+
+    The last column of the rows, ROW_INDEX, has each one's place in its file (int64, from 0,
+    physical order). Otherwise as `scan_batches`.
+    """
+    conditions = spec.rows.conditions
+    plan, files = _plan(spec, _with_conditions(spec, columns), None, None, batch_size)
+    plan = replace(plan, row_index=True)
+    wanted = None if columns is None else [*columns, ROW_INDEX]
+
+    def read(file: DataFile) -> Iterator[tuple[str, pa.RecordBatch]]:
+        found = partial(read_file, file, plan)
+        for batch in _satisfying(found, conditions, wanted) if conditions else found():
+            yield file.path, batch
+
+    jobs = (partial(read, file) for file in data_files(spec, files))
+    return in_order(jobs, _workers(spec, files.num_rows))
 
 
 def _with_conditions(spec: ScanSpec, columns: Sequence[str] | None) -> Sequence[str] | None:

@@ -275,7 +275,7 @@ class Snapshot:
         """(files, bytes) below the first bound, from each to the next, and above the last one."""
         return self._held.ask(lambda row: size_classes(self._catalog, row, self.version, bounds))
 
-    def add_actions(self, flatten: bool = False) -> pa.Table:
+    def get_add_actions(self, flatten: bool = False) -> pa.Table:
         """The live adds with typed partition values and statistics, as delta-rs gives them."""
         from deltalakedb.snapshot.add_actions import add_actions
 

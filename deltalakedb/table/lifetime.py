@@ -22,6 +22,7 @@ from deltalakedb.catalog.commit_tables import (
     rollback_points,
     staged_files,
 )
+from deltalakedb.catalog.grants import check_owner
 from deltalakedb.catalog.loads.ledger import remove_unless_read
 from deltalakedb.catalog.loads.swap import location_lease
 from deltalakedb.catalog.reading import queries
@@ -64,10 +65,11 @@ def drop_table(table: str, *, database: str | SqlConfig) -> DroppedTable:
 
     `table`: uuid, name or `namespace.name`. Records of its imports and diffs are kept. Raises
     TABLE_NOT_FOUND, CONCURRENCY_ERROR (an import of it runs), MIRROR_CONFLICT (its log lacks
-    commits).
+    commits), AUTHENTICATION_ERROR (who isn't an owner of the catalog).
     """
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
+        check_owner(catalog.dialect, catalog.engine)
         _publish(catalog, row)
         with _leased(catalog, row.location):
             with catalog.write() as connection:

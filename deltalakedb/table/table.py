@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from deltalakedb.catalog.reading import commits, queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.live import ask_live
+from deltalakedb.catalog.reading.opening import open_head
 from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
+from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.history import History
 from deltalakedb.table.moment import Timestamp, iso_text, milliseconds, whole_version
 from deltalakedb.uri import TableUri
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
     from deltalakedb.table.operations.authority import Authority, AuthorityState
+    from deltalakedb.table.operations.base import Base
     from deltalakedb.table.operations.write import Mode, WriteOptions
     from deltalakedb.table.transaction import WriteResult
 
@@ -49,7 +52,7 @@ class _Head:
     snapshot: Snapshot | None = field(default=None, compare=False)
 
 
-class Table:
+class Table(RowChanges):
     """A catalogued Delta table.
 
     `version`, `metadata`, `protocol` and the delta-rs names are those of the newest version that
@@ -88,10 +91,10 @@ class Table:
             self._catalog = LightCatalog(self._uri.database)
             self._opened = None
         if self._opened is None:
-            found = queries.open_head(self._catalog, self._uri.namespace, self._uri.table)
+            found = open_head(self._catalog, self._uri.namespace, self._uri.table)
         else:
             # By its id: another table may have got the name of one that was dropped or renamed.
-            found = queries.open_head(self._catalog, None, self._opened.table_id)
+            found = open_head(self._catalog, None, self._opened.table_id)
         if found is None:
             raise queries.no_table(self._catalog, self._uri.name)
         self._opened = found[0]
@@ -101,6 +104,11 @@ class Table:
     def uri(self) -> str:
         """The table's URI, to connect again; its repr-safe form is `repr(table)`."""
         return self._uri.reveal()
+
+    @property
+    def catalog(self) -> LightCatalog:
+        """The catalog that the table is in."""
+        return self._catalog
 
     @property
     def name(self) -> str:
@@ -270,28 +278,25 @@ class Table:
 
     def write_with(self, data: Any, options: WriteOptions) -> WriteResult:
         """`write` with options that were checked."""
-        from deltalakedb.table.operations.base import Base
         from deltalakedb.table.operations.write import write
 
+        return self._changed(lambda catalog, base: write(catalog, base, data, options))
+
+    def _changed(self, change: Callable[[LightCatalog, Base], T]) -> T:
+        """What an operation on the newest version gives; whoever looks next sees what it did."""
+        from deltalakedb.table.operations.base import Base
+
         head = self._read_head()
-        base = Base.of(head.row, head.state, self._storage_options)
         try:
-            return write(self._catalog, base, data, options)
+            return change(self._catalog, Base.of(head.row, head.state, self._storage_options))
         finally:
-            # Whoever looks at the table next sees what was written.
             self._seen = None
 
     def set_authority(self, authority: Authority) -> AuthorityState:
         """Hand the table over to `log`, `sql`, or `sql` behind a fence (`fence`)."""
         from deltalakedb.table.operations.authority import set_authority
-        from deltalakedb.table.operations.base import Base
 
-        head = self._read_head()
-        base = Base.of(head.row, head.state, self._storage_options)
-        try:
-            return set_authority(self._catalog, base, authority)
-        finally:
-            self._seen = None
+        return self._changed(lambda catalog, base: set_authority(catalog, base, authority))
 
     def create_checkpoint(self) -> str | None:
         """Make a checkpoint of the newest version, which goes into the log first; its name."""
@@ -326,7 +331,7 @@ class Table:
         return self._newest().partition_values(_either(partition_filters, file_pruning_predicate))
 
     def get_add_actions(self, flatten: bool = False) -> pa.Table:
-        return self._newest().add_actions(flatten)
+        return self._newest().get_add_actions(flatten)
 
     def count(self) -> int:
         """The number of rows."""

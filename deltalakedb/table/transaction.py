@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
-from deltalakedb.commit.commit import commit
+from deltalakedb.commit.commit import commit, find_conflicts
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.commit.version import Committed
+from deltalakedb.error import DeltaLakeError
 from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.table.operations.properties import CommitOptions
 
@@ -53,7 +55,76 @@ def ratify(
         catalog_id=catalog.catalog_id if group_id else "",
     )
     done = commit(database, whole, ratifier, wait=options.wait, max_unpublished=MAX_UNPUBLISHED)
-    return [publish(ratifier, each, options) for each in done]
+    return _published(ratifier, done, options)
+
+
+@dataclass(frozen=True)
+class TransactionResult:
+    """What became of a transaction: `tables` has a result for each table that was written.
+
+    `group_id` names the group in the tables' logs, None for one table or none.
+    """
+
+    tables: tuple[WriteResult, ...] = ()
+    group_id: str | None = None
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The version that each table got, by its name."""
+        return {each.table: each.version for each in self.tables}
+
+    @property
+    def repeated(self) -> bool:
+        """Whether an earlier call with the same token has committed this."""
+        return any(each.repeated for each in self.tables)
+
+
+def ratify_group(
+    catalog: LightCatalog,
+    staged: Sequence[StagedTable],
+    options: CommitOptions,
+    storage_options: Mapping[str, Any] | None,
+) -> TransactionResult:
+    """Commit a transaction; tables that are only read (empty ones) are held against others."""
+    writes = [table for table in staged if not table.is_empty]
+    if not writes:
+        return TransactionResult()
+    group_id = str(uuid.uuid4()) if len(writes) > 1 else None
+    found = ratify(catalog, staged, options, storage_options, group_id=group_id)
+    return TransactionResult(tuple(found), group_id)
+
+
+def conflicts(
+    catalog: LightCatalog,
+    staged: Sequence[StagedTable],
+    options: CommitOptions,
+    storage_options: Mapping[str, Any] | None,
+) -> list[DeltaLakeError]:
+    """What would be in the way of committing now."""
+    if not staged:
+        return []
+    database = catalog.reader.url
+    ratifier = LogRatifier(database, storage_options)
+    whole = StagedCommit(tables=tuple(staged), isolation=options.isolation, token=options.token)
+    return find_conflicts(
+        database, whole, ratifier, wait=options.wait, max_unpublished=MAX_UNPUBLISHED
+    )
+
+
+def _published(
+    ratifier: LogRatifier, done: Sequence[Committed], options: CommitOptions
+) -> list[WriteResult]:
+    """Back to back; what is wrong with one table's log keeps no other from being published."""
+    found: list[WriteResult] = []
+    failed: DeltaLakeError | None = None
+    for each in done:
+        try:
+            found.append(publish(ratifier, each, options))
+        except DeltaLakeError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return found
 
 
 def publish(ratifier: LogRatifier, done: Committed, options: CommitOptions) -> WriteResult:

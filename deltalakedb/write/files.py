@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -26,7 +27,7 @@ from deltalakedb.log.paths import encode_path
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.input import batches_of, slices
 from deltalakedb.write.layout import Values, file_name
-from deltalakedb.write.properties import WriterProperties
+from deltalakedb.write.properties import WriterProperties, leaf_paths
 from deltalakedb.write.schema import RowConverter
 from deltalakedb.write.spill import Spill
 from deltalakedb.write.target import FileTarget
@@ -40,6 +41,9 @@ WORTH_A_ROW_GROUP = 8 << 20
 OPEN_FILES = 32
 _SMALLEST_CHUNK = 1 << 16
 _BUFFER_BYTES = 1 << 20
+_SAMPLED_ROWS = 65_536
+_DISTINCT = 0.5
+"""Share of distinct values from which on a dictionary is not worth its making."""
 
 
 @dataclass
@@ -189,6 +193,7 @@ class FileWriter:
         self._size = target_file_size or target.target_file_size
         self._properties = properties or WriterProperties()
         self._arguments = self._properties.arguments(target.file_schema, target.physical_names)
+        self._sampled = "use_dictionary" in self._arguments
         self._data_change = data_change
         self._tags = tags
         self._register = register
@@ -245,6 +250,9 @@ class FileWriter:
 
     def _put(self, values: Values, batches: list[pa.RecordBatch]) -> None:
         rows = pa.Table.from_batches(batches)
+        if not self._sampled and rows.num_rows >= _SAMPLED_ROWS:
+            self._sampled = True
+            self._arguments["use_dictionary"] = self._with_dictionary(rows.slice(0, _SAMPLED_ROWS))
         pieces = max(
             math.ceil(rows.nbytes / self._chunk),
             math.ceil(rows.num_rows / self._properties.row_group_rows),
@@ -255,6 +263,21 @@ class FileWriter:
             file.write(rows.slice(start, step))
             if file.size >= self._size:
                 self._close(values)
+
+    def _with_dictionary(self, sample: pa.Table) -> list[str] | bool:
+        """Columns that are written with a dictionary: not those of mostly distinct values.
+
+        For those Parquet's writer would fill one, give it up, and begin again: half of its time.
+        """
+        plain = {
+            kind.name
+            for field, kind in zip(self._target.stored, self._target.file_schema, strict=True)
+            if not pa.types.is_nested(kind.type)
+            and pc.count_distinct(sample.column(field.name)).as_py() > _DISTINCT * sample.num_rows
+        }
+        if not plain:
+            return True
+        return [leaf for leaf in leaf_paths(self._target.file_schema) if leaf not in plain] or False
 
     def _file(self, values: Values) -> _File:
         file = self._open.pop(values, None)
@@ -311,6 +334,11 @@ class FileWriter:
         self._spill.close()
         self._finished = True
         return self._written
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether `finish` has told of all files."""
+        return self._finished
 
     def abort(self) -> None:
         """Remove every object that this writer began, and no other."""

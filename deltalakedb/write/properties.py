@@ -110,7 +110,7 @@ class WriterProperties:
 
         `physical`: dotted logical name -> dotted physical name of each column.
         """
-        leaves = list(_leaf_paths(schema))
+        leaves = list(leaf_paths(schema))
         by_leaf = {leaf: self._of_leaf(leaf, physical) for leaf in leaves}
         page = any(p.statistics_enabled == "PAGE" for p in by_leaf.values())
         found: dict[str, Any] = {
@@ -177,7 +177,7 @@ def _bloom_filters(leaves: Mapping[str, ColumnProperties]) -> dict[str, Any] | N
     return found or None
 
 
-def _leaf_paths(schema: pa.Schema) -> Iterator[str]:
+def leaf_paths(schema: pa.Schema) -> Iterator[str]:
     """Parquet's names of the columns, as pyarrow takes them."""
     for child in schema:
         yield from _inside(child.type, child.name)

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing import load as loading
 from deltalakedb.importing.run import import_table
 from tests.migrate.catalogs import engine, left_over, runs, write_log
 from tests.replay.generated import Log, add, table_commit
@@ -102,8 +103,9 @@ def test_a_catching_up_is_seen_whole_or_not_at_all(table: Path, catalog_url: str
 
 
 def test_an_old_snapshot_is_neither_blocked_nor_blocks_the_swap(
-    table: Path, pg_database: str
+    table: Path, pg_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(loading, "HEAP_ROWS", -1)
     import_(table, pg_database)
     with closing(psycopg2.connect(pg_database)) as connection:
         cursor = connection.cursor()

@@ -725,3 +725,17 @@ def test_a_pool_of_one_connection_is_enough(table: Path, any_catalog_url: str) -
     result = import_table(str(table), database=config, mode="full-history")
     assert result.live_files == len(naive_files(LOG, len(LOG) - 1))
     assert_is(any_catalog_url, "orders", LOG)
+
+
+def test_a_folder_named_by_a_uuid_gets_a_name_that_is_none(tmp_path: Path) -> None:
+    """Unity Catalog names folders so; a uuid as a reference means a table's id."""
+    folder = str(uuid.uuid4())
+    database = str(tmp_path / "catalog.sqlite")
+    write_log(tmp_path / folder, [table_commit()])
+    for _ in range(2):
+        result = import_table(str(tmp_path / folder), database=database)
+        assert result.table_name == f"table-{folder}"
+    assert (
+        import_table(str(tmp_path / folder), database=database, table_id=f"table-{folder}").table_id
+        == result.table_id
+    )

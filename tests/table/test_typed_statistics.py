@@ -142,9 +142,9 @@ def test_no_files_have_typed_columns_too() -> None:
 
 def test_all_files_are_read_at_once(shared: str, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = open_table(shared).snapshot()
-    quick = snapshot.add_actions(flatten=True).sort_by("path")
+    quick = snapshot.get_add_actions(flatten=True).sort_by("path")
     monkeypatch.setattr(typed, "_read_at_once", lambda *_: None)
-    assert snapshot.add_actions(flatten=True).sort_by("path").equals(quick)
+    assert snapshot.get_add_actions(flatten=True).sort_by("path").equals(quick)
     monkeypatch.undo()
     monkeypatch.delattr(typed, "_read_one_by_one")
-    assert snapshot.add_actions().num_rows == 270
+    assert snapshot.get_add_actions().num_rows == 270

@@ -373,6 +373,22 @@ def test_writer_properties(tmp_path: Path) -> None:
     made.write(table, properties=WriterProperties(column_properties={"n": bloom}))
 
 
+def test_columns_of_distinct_values_have_no_dictionary(tmp_path: Path) -> None:
+    count = 66_000
+    table = pa.table({"n": range(count), "few": [i % 9 for i in range(count)], "l": [[1]] * count})
+
+    def dictionaries(**options: Any) -> list[bool]:
+        made = Made(tmp_path / str(len(list(tmp_path.iterdir()))), table.schema)
+        (add,) = made.write(table, **options).adds
+        group = pq.read_metadata(made.folder / add["path"]).row_group(0)
+        assert rows_of(made.read())[-1] == rows_of(table.slice(count - 1))[0]
+        return [group.column(i).has_dictionary_page for i in range(3)]
+
+    assert dictionaries() == [False, True, True]
+    asked = WriterProperties(column_properties={"few": ColumnProperties(dictionary_enabled=False)})
+    assert dictionaries(properties=asked) == [True, False, True]
+
+
 def test_partitions_that_cannot_be(tmp_path: Path) -> None:
     table = pa.table({"n": [1], "l": [[1]]})
     for columns, why in ((["x"], "no column"), (["l"], "no text"), (["n", "l"], "no text")):

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from deltalakedb import fork
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.retry import passes, retried
+from deltalakedb.catalog.roles import Role
 from deltalakedb.catalog.views import VIEWS
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
@@ -91,6 +92,11 @@ class Dialect(ABC):
     def described(self) -> str:
         return str(self._url)
 
+    @property
+    def user(self) -> str | None:
+        """As whom the database is reached, if the URL says so."""
+        return self._url.user
+
     def engine(self, **options: Any) -> sa.Engine:
         """A SQLAlchemy engine; `options` are those of a pool (SqlConfig).
 
@@ -114,6 +120,17 @@ class Dialect(ABC):
     @abstractmethod
     def schema_lock(self) -> AbstractContextManager[bool]:
         """For who makes or migrates the catalog: whether the lock is this process's meanwhile."""
+
+    @abstractmethod
+    def grants(self, connection: sa.Connection, role: Role, to: str, *, new: bool) -> Iterator[str]:
+        """Statements (and comments) that give `to` a role; `new`: there is no catalog yet."""
+
+    def missing_rights(self, connection: sa.Connection, *, own_table: bool) -> str | None:
+        """What the user lacks to import, perhaps to a table of files of its own; None: nothing."""
+        return None
+
+    def become_owner(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
+        """Within the transaction: let what is made belong to whom the catalog belongs."""
 
     @abstractmethod
     def loader(self) -> Loader: ...

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.records import in_heap, run_of
 from deltalakedb.catalog.tables import (
@@ -84,7 +85,12 @@ def start_run(
 
 
 def begin_load(catalog: Catalog, run: Run, load_id: int) -> None:
-    """Record a load before its first row, and make its own table if it is to have one."""
+    """Record a load before its first row, and make its own table if it is to have one.
+
+    Raises AUTHENTICATION_ERROR when the user may not add one.
+    """
+    if not in_heap(load_id):
+        check_writer(catalog, own_table=True)
     with catalog.write() as connection:
         connection.execute(
             loads.insert().values(load_id=load_id, run_key=run.run_key, created_at=now_ms())

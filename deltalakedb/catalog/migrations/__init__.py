@@ -38,6 +38,8 @@ def upgrade(dialect: Dialect, engine: sa.Engine, revision: str = "head") -> None
         before = at.get_current_revision()
         if before is None:
             dialect.clear_unfinished(connection)
+        else:
+            dialect.become_owner(connection)
         command.upgrade(_config(dialect, connection), revision)
         if revision != "head":
             return

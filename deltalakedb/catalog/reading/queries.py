@@ -21,11 +21,9 @@ from deltalakedb.catalog.records import (
     load_condition,
     load_files_name,
 )
-from deltalakedb.catalog.schema_version import check_schema_version
 from deltalakedb.catalog.table_name import is_uuid, may_be_stored
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
-from deltalakedb.log.rows import LIVE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,9 +40,9 @@ class Readable(Protocol):
     def reader(self) -> Reader: ...
 
 
-_ROW = ", ".join(f"{'h' if name in HEAD_COLUMNS else 't'}.{name}" for name in TABLE_COLUMNS)
-_TABLES = "dl_tables t JOIN dl_heads h ON h.table_key = t.table_key"
-_METADATA = (
+ROW = ", ".join(f"{'h' if name in HEAD_COLUMNS else 't'}.{name}" for name in TABLE_COLUMNS)
+TABLES = "dl_tables t JOIN dl_heads h ON h.table_key = t.table_key"
+METADATA = (
     "metadata_id",
     "name",
     "description",
@@ -54,12 +52,12 @@ _METADATA = (
     "partition_columns",
     "configuration",
 )
-_PROTOCOL = ("min_reader_version", "min_writer_version", "reader_features", "writer_features")
+PROTOCOL = ("min_reader_version", "min_writer_version", "reader_features", "writer_features")
 
 
 def all_tables(catalog: Readable) -> list[TableRow]:
     """Every table of the catalog, by name."""
-    found = catalog.reader.rows(f"SELECT {_ROW} FROM {_TABLES} ORDER BY t.namespace, t.name")
+    found = catalog.reader.rows(f"SELECT {ROW} FROM {TABLES} ORDER BY t.namespace, t.name")
     return [TableRow(*row) for row in found]
 
 
@@ -71,7 +69,7 @@ def lookup_table(catalog: Readable, reference: str) -> TableRow | None:
     if not may_be_stored(reference):
         return None
     reader = catalog.reader
-    select = f"SELECT {_ROW} FROM {_TABLES} WHERE"
+    select = f"SELECT {ROW} FROM {TABLES} WHERE"
     if is_uuid(reference):
         found = reader.rows(f"{select} t.table_id = ?", (str(uuid.UUID(reference)),))
         return TableRow(*found[0]) if found else None
@@ -132,51 +130,9 @@ def check_name_is_free(
 def table_at(catalog: Readable, location: str) -> TableRow | None:
     """The table of a location, whatever its name."""
     found = catalog.reader.rows(
-        f"SELECT {_ROW} FROM {_TABLES} WHERE t.location_hash = ?", (location_hash(location),)
+        f"SELECT {ROW} FROM {TABLES} WHERE t.location_hash = ?", (location_hash(location),)
     )
     return TableRow(*found[0]) if found else None
-
-
-def open_head(
-    catalog: Readable, namespace: str | None, name: str
-) -> tuple[TableRow, TableState] | None:
-    """A table and what holds at its head (without txns and domains), in one question.
-
-    `namespace` None: the name decides, as in `lookup_table`. None when there is no such table.
-    """
-    if not may_be_stored(f"{namespace}.{name}"):
-        return None
-    metadata = ", ".join(f"m.{c}" for c in _METADATA)
-    protocol = ", ".join(f"p.{c}" for c in _PROTOCOL)
-    where = "t.table_id = ?" if is_uuid(name) else "t.name = ?"
-    params = [name]
-    if namespace is not None:
-        where += " AND t.namespace = ?"
-        params.append(namespace)
-    found = catalog.reader.rows(
-        f"SELECT s.version_num, {_ROW}, {metadata}, {protocol} FROM dl_schema_version s "
-        f"CROSS JOIN {_TABLES} "
-        f"LEFT JOIN dl_metadata m ON m.load_id = h.live_load AND m.removed_version = {LIVE} "
-        f"LEFT JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
-        f"WHERE {where} ORDER BY t.namespace",
-        params,
-    )
-    if not found:
-        return None
-    check_schema_version(found[0][0], str(catalog.reader.url))
-    if len(found) > 1 and found[0][3] != "":
-        lookup_table(catalog, name)  # raises, naming them
-    row = found[0][1:]
-    table = TableRow(*row[: len(TABLE_COLUMNS)])
-    rest = row[len(TABLE_COLUMNS) :]
-    state = TableState(
-        table.head_version,
-        _metadata(rest[: len(_METADATA)]),
-        _protocol(rest[len(_METADATA) :]),
-        {},
-        {},
-    )
-    return table, state
 
 
 def state_at(
@@ -198,8 +154,8 @@ def state_at(
     txns = [] if small else held(("app_id", "version", "last_updated"), "dl_txns")
     domains = [] if small else held(("domain", "configuration"), "dl_domains")
     # Last, since there always is one: that it is found proves that the load's rows were all there.
-    metadata = held(_METADATA, "dl_metadata")
-    protocol = held(_PROTOCOL, "dl_protocols")
+    metadata = held(METADATA, "dl_metadata")
+    protocol = held(PROTOCOL, "dl_protocols")
     if not metadata or not protocol:
         what = "protocol" if metadata else "metaData"
         raise DeltaLakeError(
@@ -209,21 +165,23 @@ def state_at(
         )
     return TableState(
         version=version,
-        metadata=_metadata(metadata[0]),
-        protocol=_protocol(protocol[0]),
+        metadata=metadata_state(metadata[0]),
+        protocol=protocol_state(protocol[0]),
         txns={app: {"version": v, "last_updated": at} for app, v, at in txns},
         domains=dict(domains),
     )
 
 
-def _metadata(row: tuple[Any, ...]) -> dict[str, Any]:
-    found = dict(zip(("id", *_METADATA[1:]), row, strict=True))
+def metadata_state(row: tuple[Any, ...]) -> dict[str, Any]:
+    """`TableState.metadata` of a row with the columns METADATA."""
+    found = dict(zip(("id", *METADATA[1:]), row, strict=True))
     found["partition_columns"] = json.loads(found["partition_columns"] or "[]")
     found["configuration"] = json.loads(found["configuration"] or "{}")
     return found
 
 
-def _protocol(row: tuple[Any, ...]) -> dict[str, Any]:
+def protocol_state(row: tuple[Any, ...]) -> dict[str, Any]:
+    """`TableState.protocol` of a row with the columns PROTOCOL."""
     reader, writer, readers, writers = row
     return {
         "min_reader_version": reader,

@@ -12,15 +12,21 @@ import pyarrow.compute as pc
 
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.opening import open_head
 from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.records import TableRow, TableState, load_files_name
-from deltalakedb.commit.staged import StagedTable
+from deltalakedb.commit.staged import StagedTable, no_files
+from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.protocol import Protocol, check_writable
-from deltalakedb.log.rows import FILE_SCHEMA, file_keys
-from deltalakedb.log.schema import StructType
+from deltalakedb.log.rows import FILE_SCHEMA, file_keys, without
+from deltalakedb.log.schema import StructType, column_mapping_mode
+from deltalakedb.planning.plan import PlanRequest, plan
+from deltalakedb.predicate.tree import TRUE, Expr
+from deltalakedb.snapshot.overlay import OnRead, OverlaidSnapshot
+from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.constraints import RowChecks
@@ -53,7 +59,7 @@ class Base:
         storage_options: Mapping[str, Any] | None,
     ) -> Base | None:
         """The table, None where the catalog has none of that name."""
-        found = queries.open_head(catalog, namespace, name)
+        found = open_head(catalog, namespace, name)
         if found is None:
             return None
         return cls.of(*found, storage_options)
@@ -90,6 +96,22 @@ class Base:
     @property
     def struct(self) -> StructType:
         return self.metadata.schema.struct
+
+    def snapshot(self, catalog: LightCatalog, on_read: OnRead | None = None) -> Snapshot:
+        """The table as the operation sees it; `on_read` is told of what is planned."""
+        if self.staged is None and on_read is None:
+            return Snapshot(catalog, self.row, self.state, storage_options=self.storage_options)
+        return OverlaidSnapshot(
+            catalog,
+            self.row,
+            self.state,
+            metadata=self.metadata,
+            protocol=self.protocol,
+            adds=no_files() if self.staged is None else self.staged.adds,
+            removes=no_files() if self.staged is None else self.staged.removes,
+            on_read=on_read or (lambda predicate, paths: None),
+            storage_options=self.storage_options,
+        )
 
     @property
     def in_commit_timestamps(self) -> bool:
@@ -130,9 +152,31 @@ class Base:
                 )
             )
             found = pa.Table.from_batches(batches, queries.file_schema(columns))
-        _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
-        found = found.append_column("path_key2", pa.array(second))
-        found = found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+        return self._with_staged(_with_second_key(found), partitions)
+
+    def parsed(self, predicate: Any) -> Expr | None:
+        """A predicate in any form, as an expression; None for all rows. INVALID_PREDICATE."""
+        if predicate is None:
+            return None
+        mapped = column_mapping_mode(self.metadata.configuration) != "none"
+        found = parse_where(
+            predicate,
+            self.struct,
+            mapped=mapped and self.protocol.supports_reader_feature("columnMapping"),
+            partition_columns=self.metadata.partition_columns,
+        )
+        return None if found == TRUE else found
+
+    def planned(self, catalog: LightCatalog, predicate: Expr | None) -> pa.Table:
+        """The lives that may hold rows of a predicate, as rows of FILE_SCHEMA; found over SQL."""
+        row = self.row
+        columns = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
+        request = PlanRequest(
+            row, row.head_version, tuple(self.metadata.partition_columns), predicate, columns
+        )
+        return self._with_staged(_with_second_key(plan(catalog, request).files))
+
+    def _with_staged(self, found: pa.Table, partitions: Sequence[int] | None = None) -> pa.Table:
         if self.staged is None:
             return found
         added = self.staged.adds
@@ -142,13 +186,10 @@ class Base:
         return pa.concat_tables([without(found, self.staged.removes), added])
 
 
-def without(files: pa.Table, removed: pa.Table) -> pa.Table:
-    """The files (by path and deletion vector) that aren't among the removed ones."""
-    gone = set(zip(*(removed.column(n).to_pylist() for n in ("path", "dv_id")), strict=True))
-    if not gone:
-        return files
-    lives = zip(*(files.column(n).to_pylist() for n in ("path", "dv_id")), strict=True)
-    return files.filter(pa.array([life not in gone for life in lives], pa.bool_()))
+def _with_second_key(found: pa.Table) -> pa.Table:
+    _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
+    found = found.append_column("path_key2", pa.array(second))
+    return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
 
 
 def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:

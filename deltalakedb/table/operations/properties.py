@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from deltalakedb.commit.staged import Isolation
+from deltalakedb.commit.staged import ISOLATIONS, Isolation
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.mirror.tend import Hooks
 
@@ -91,6 +91,11 @@ class CommitOptions:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
                 f"no mirror={found.mirror!r}; use 'published' or 'async'",
+            )
+        if found.isolation not in ISOLATIONS:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"no isolation level {found.isolation!r}; use {', '.join(ISOLATIONS)}",
             )
         return found
 

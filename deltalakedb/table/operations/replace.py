@@ -16,7 +16,6 @@ from deltalakedb.log.features import enabled
 from deltalakedb.predicate.row_filter import to_arrow_expression
 from deltalakedb.predicate.tree import Expr, columns_of
 from deltalakedb.scan.scan import scan_batches
-from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table.operations.base import Base
 
 _SHOWN = 100
@@ -37,9 +36,7 @@ def replaced(catalog: LightCatalog, base: Base, predicate: Any) -> Replaced:
 
     UNSUPPORTED_FEATURE where rows of a file stay and the table has a change data feed.
     """
-    snapshot = Snapshot(
-        catalog, base.row, base.state, cache=None, storage_options=dict(base.storage_options)
-    )
+    snapshot = base.snapshot(catalog)
     expr = snapshot.where(predicate)
     if expr is None:
         raise DeltaLakeError(

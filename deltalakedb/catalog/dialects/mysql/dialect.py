@@ -19,6 +19,7 @@ from sqlalchemy.dialects.mysql import insert
 from deltalakedb import fork
 from deltalakedb.catalog.commit_tables import metadata
 from deltalakedb.catalog.dialects.base import Dialect, Loader
+from deltalakedb.catalog.dialects.mysql import roles
 from deltalakedb.catalog.dialects.mysql.connection import MySqlConnection, connect, lock_name
 from deltalakedb.catalog.dialects.mysql.error import (
     BUSY,
@@ -36,6 +37,7 @@ from deltalakedb.catalog.dialects.mysql.views import (
     view_statements,
 )
 from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.roles import Role, role_advice
 from deltalakedb.catalog.tables import load_files, tables
 from deltalakedb.catalog.views import VIEWS
 from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
@@ -80,6 +82,9 @@ class MySqlDialect(Dialect):
 
     def translate(self, error: Exception) -> DeltaLakeError:
         number, text = number_and_text(error)
+        if number in roles.DENIED:
+            advice = role_advice(roles.needed_role(text), self.user)
+            return self._error(DeltaLakeErrorKind.AUTHENTICATION_ERROR, text, advice)
         kind, advice = kind_and_advice(number)
         type_ = DatabaseBusyError if number in BUSY else DeltaLakeError
         return self._error(kind, text, advice, type_)
@@ -89,6 +94,16 @@ class MySqlDialect(Dialect):
         with closing(self.connect(autocommit=True)) as connection, connection.cursor() as cursor:
             cursor.execute("SELECT GET_LOCK(%s, 0)", (lock_name(self._url, "schema"),))
             yield bool(cursor.fetchone() == (1,))
+
+    def grants(self, connection: sa.Connection, role: Role, to: str, *, new: bool) -> Iterator[str]:
+        yield f"-- {to} has to exist (CREATE USER …); run by who may grant rights on the database"
+        yield from roles.grants(connection, role, to)
+
+    def missing_rights(self, connection: sa.Connection, *, own_table: bool) -> str | None:
+        if not own_table:
+            return None  # The first rows of an import, its lease and its run, tell.
+        with closing(self.connect(autocommit=True)) as own, own.cursor() as cursor:
+            return roles.try_table(cursor)
 
     def connect(self, **options: Any) -> MySqlConnection:
         return connect(self._url, **options)

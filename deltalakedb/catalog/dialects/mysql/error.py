@@ -23,15 +23,12 @@ _READ_ONLY: _Case = (
     "the server is read-only: connect to the primary, or SET GLOBAL read_only = OFF",
 )
 _CASES: dict[int, _Case] = {
-    1044: (_K.AUTHENTICATION_ERROR, "grant the user ALL on the database"),
     1045: (
         _K.AUTHENTICATION_ERROR,
         "check user and password in the URL (percent-encode special characters); if the "
         "password was changed, open the table again with the new one",
     ),
     1698: (_K.AUTHENTICATION_ERROR, "this account has no password login; use another user"),
-    1142: (_K.AUTHENTICATION_ERROR, "grant the user ALL on the database"),
-    1227: (_K.AUTHENTICATION_ERROR, "grant the user ALL on the database"),
     1049: (_K.NOT_FOUND, "create it with CREATE DATABASE, then run again"),
     NO_SUCH_TABLE: (_K.DATABASE_ERROR, "it was removed meanwhile; run again"),
     1040: (_K.DATABASE_ERROR, "raise max_connections, or use fewer --connections"),

@@ -20,9 +20,11 @@ from deltalakedb.catalog.dialects.base import (
     one_line,
     take_idle,
 )
+from deltalakedb.catalog.dialects.postgresql import roles
 from deltalakedb.catalog.dialects.postgresql.connection import connect, libpq_uri
 from deltalakedb.catalog.dialects.statements import cancellable
 from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.roles import Role, imported_names, role_advice
 from deltalakedb.error import (
     DatabaseBusyError,
     DeltaLakeError,
@@ -116,11 +118,11 @@ class PostgresDialect(Dialect):
             return self._error(
                 DeltaLakeErrorKind.NOT_FOUND, text, "create it with CREATE DATABASE, then run again"
             )
-        if "permission denied" in text:
+        if "permission denied" in text or "must be owner" in text:
             return self._error(
                 DeltaLakeErrorKind.AUTHENTICATION_ERROR,
                 text,
-                "grant the user CREATE on the database's schema",
+                role_advice(roles.needed_role(error), self.user),
             )
         if "timeout expired" in text:
             return self._error(
@@ -151,6 +153,19 @@ class PostgresDialect(Dialect):
             taken = connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({key})")
             yield bool(taken.scalar())
 
+    def grants(self, connection: sa.Connection, role: Role, to: str, *, new: bool) -> Iterator[str]:
+        yield f"-- {to} has to exist (CREATE ROLE … LOGIN); run by an owner of the catalog who may"
+        yield "-- create roles, or by an administrator"
+        yield from (
+            roles.new_owner_grants(connection, to) if new else roles.grants(connection, role, to)
+        )
+
+    def missing_rights(self, connection: sa.Connection, *, own_table: bool) -> str | None:
+        return roles.missing_rights(connection, imported_names(), own_table)
+
+    def become_owner(self, connection: sa.Connection) -> None:
+        roles.become_owner(connection)
+
     def loader(self) -> Loader:
         return _CopyLoader(self)
 
@@ -172,6 +187,8 @@ class PostgresDialect(Dialect):
             f"CONSTRAINT {name}_load CHECK (load_id = {load_id})) "
             "WITH (autovacuum_enabled = false)"
         )
+        for statement in roles.carried_grants(connection, name):
+            connection.exec_driver_sql(statement)
 
     def hot_table_statements(self, table: str) -> list[str]:
         # Room for new versions of a row beside the old one: no index is touched, none stays long.

@@ -28,6 +28,7 @@ from deltalakedb.catalog.dialects.union_view import (
     union_views,
 )
 from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.roles import Role
 from deltalakedb.catalog.tables import load_files
 from deltalakedb.catalog.views import COLUMNS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
@@ -123,6 +124,16 @@ class SqliteDialect(Dialect):
         return self._error(
             DeltaLakeErrorKind.DATABASE_ERROR, text, "check free disk space and file permissions"
         )
+
+    def grants(self, connection: sa.Connection, role: Role, to: str, *, new: bool) -> Iterator[str]:
+        folder = os.path.dirname(self.path)
+        yield "-- SQLite has no roles, the permissions of files tell who may do what:"
+        if role == "reader":
+            yield f"-- {to} has to read {self.path}, {self.path}-wal and {self.path}-shm, and to"
+            yield f"-- enter {folder}"
+        else:
+            yield f"-- {to} has to read and write {self.path}, and to create and remove files in"
+            yield f"-- {folder}; whoever may write is an owner"
 
     @contextmanager
     def schema_lock(self) -> Iterator[bool]:

@@ -1,0 +1,261 @@
+"""`begin`: several tables in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Literal
+
+from deltalakedb.catalog.reading import opening, queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.live import ask_live
+from deltalakedb.catalog.reading.versions import state_to_read
+from deltalakedb.catalog.records import TableRow, TableState
+from deltalakedb.commit.staged import Isolation
+from deltalakedb.config import SqlConfig
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.snapshot.snapshot import Snapshot
+from deltalakedb.table.connect import open_catalog
+from deltalakedb.table.member import Member
+from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.operation import Operation
+from deltalakedb.table.operations.properties import CommitOptions, CommitProperties
+from deltalakedb.table.operations.write import WriteOptions, writing_of
+from deltalakedb.table.table import Table
+from deltalakedb.table.transaction import (
+    TransactionResult,
+    conflicts,
+    ratify_group,
+)
+from deltalakedb.uri import parse_database, parse_table_uri
+
+
+def begin(
+    database: str | SqlConfig,
+    *,
+    isolation: Isolation = "WriteSerializable",
+    token: str | None = None,
+    mirror: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    commit_properties: Any = None,
+) -> Transaction:
+    """Begin a transaction over tables of one catalog, at this moment's version of each of them.
+
+    `database`: a SQLite path, a database URL, or a SqlConfig. As a context manager it commits at
+    the end of the block, and an exception rolls it back. `isolation`: WriteSerializable holds what
+    was read of the tables that are written against others' commits, but for blind appends;
+    Serializable holds all that was read, also of tables that are only read; SnapshotIsolation
+    only what both have written. `token`, `mirror` and `commit_properties` as `write_deltalake`.
+    """
+    url = database.url if isinstance(database, SqlConfig) else parse_database(database)
+    options = CommitOptions.of(commit_properties, token, isolation=isolation, mirror=mirror)
+    return Transaction(open_catalog(url), options, dict(storage_options or {}))
+
+
+class Transaction:
+    """Operations on tables of a catalog, which all become visible at once or not at all.
+
+    A table is named by `name`, `namespace.name`, its URI or an opened `Table`. It is read at the
+    version that it had when the transaction began, with what the transaction has done to it
+    since. For one thread at a time. `result` is there once it has committed.
+    """
+
+    def __init__(
+        self, catalog: LightCatalog, options: CommitOptions, storage_options: Mapping[str, Any]
+    ) -> None:
+        self._catalog = catalog
+        self._options = options
+        self._storage_options = storage_options
+        self._heads = opening.heads(catalog)
+        self._members: dict[str, Member] = {}
+        self._state: Literal["open", "committed", "rolled back", "unknown"] = "open"
+        self.result: TransactionResult | None = None
+
+    def append(self, table: str | Table, data: Any, **options: Any) -> None:
+        """Add rows; `options` as `write`."""
+        self.write(table, data, mode="append", **options)
+
+    def overwrite(self, table: str | Table, data: Any, **options: Any) -> None:
+        """Replace all rows, those of a predicate, or of partitions; `options` as `write`."""
+        self.write(table, data, mode="overwrite", **options)
+
+    def write(
+        self,
+        table: str | Table,
+        data: Any,
+        *,
+        mode: Literal["append", "overwrite"] = "append",
+        commit_properties: Any = None,
+        **options: Any,
+    ) -> None:
+        """Write rows; the files are put now. `options`: `write_deltalake`'s, of how to write."""
+        if mode not in ("append", "overwrite"):
+            raise _invalid(f"no mode {mode!r} in a transaction; use append or overwrite")
+        allowed = WriteOptions.__dataclass_fields__.keys() - {"mode", "commit"}
+        unknown = sorted(options.keys() - allowed)
+        if unknown:
+            raise _invalid(
+                f"a write in a transaction has no option {', '.join(unknown)}; it has "
+                f"{', '.join(sorted(allowed))}, and what is said of commits is said to `begin`"
+            )
+        commit = self.commit_options(commit_properties)
+        self.stage(table, writing_of(data, WriteOptions(mode=mode, commit=commit, **options)))
+
+    def commit_options(self, properties: Any = None) -> CommitOptions:
+        """Those of the transaction, with an operation's own properties."""
+        if properties is None:
+            return self._options
+        return replace(self._options, properties=CommitProperties.of(properties))
+
+    def stage(self, table: str | Table, operation: Operation) -> None:
+        """Let an operation see the table as the transaction has it, and keep what it stages."""
+        self._member(table).stage(self._catalog, operation)
+
+    def snapshot(self, table: str | Table) -> Snapshot:
+        """The table as this transaction sees it; what is planned on it counts as read."""
+        return self._member(table).snapshot(self._catalog)
+
+    def conflicts(self) -> list[DeltaLakeError]:
+        """What would keep the transaction from committing now, found out under the lock."""
+        self._check_open()
+        return conflicts(self._catalog, self._staged(), self._options, self._storage_options)
+
+    def commit(self) -> TransactionResult:
+        """Commit all tables in one transaction of the database, then publish them.
+
+        Where nothing was staged, nothing is committed, and the result has no tables. Raises
+        CONCURRENCY_ERROR, having rolled back, and what `write_deltalake` raises.
+        """
+        self._check_open()
+        try:
+            result = ratify_group(
+                self._catalog, self._staged(), self._options, self._storage_options
+            )
+        except DeltaLakeError as error:
+            if error.outcome == "failed":
+                self.rollback()
+            else:
+                self._state = "committed" if error.outcome == "committed" else "unknown"
+            raise
+        except BaseException:
+            # Whether the database has committed isn't known here: the files may be needed.
+            self._state = "unknown"
+            raise
+        self._state = "committed"
+        self.result = result
+        for member in self._members.values():
+            member.discard(all_of_it=result.repeated)
+        return result
+
+    def rollback(self) -> None:
+        """Commit nothing, and remove the files that this transaction has written."""
+        if self._state != "open":
+            return
+        self._state = "rolled back"
+        for member in self._members.values():
+            member.discard(all_of_it=True)
+
+    def _staged(self) -> list[Any]:
+        serializable = self._options.isolation == "Serializable"
+        found = [member.committing(serializable=serializable) for member in self._members.values()]
+        return [each for each in found if each is not None]
+
+    def _member(self, table: str | Table) -> Member:
+        self._check_open()
+        row, state = self._open(table)
+        member = self._members.get(row.table_id)
+        if member is None:
+            base = self._at_beginning(row, state)
+            member = self._members[row.table_id] = Member(base)
+        return member
+
+    def _open(self, table: str | Table) -> tuple[TableRow, TableState]:
+        namespace, name = self._named(table)
+        found = opening.open_head(self._catalog, namespace, name)
+        if found is None and namespace is None and "." in name:
+            row = queries.find_table(self._catalog, name)
+            found = opening.open_head(self._catalog, None, row.table_id)
+        if found is None:
+            raise queries.no_table(self._catalog, name)
+        return found
+
+    def _named(self, table: str | Table) -> tuple[str | None, str]:
+        if isinstance(table, Table):
+            self._check_catalog(table.catalog, table.name)
+            return None, table.table_id
+        if "://" not in table:
+            return None, table
+        parsed = parse_table_uri(table)
+        if parsed.database != self._catalog.reader.url:
+            self._check_catalog(open_catalog(parsed.database), parsed.name)
+        return parsed.namespace, parsed.table
+
+    def _check_catalog(self, other: LightCatalog, name: str) -> None:
+        if other is not self._catalog and other.catalog_id != self._catalog.catalog_id:
+            raise _invalid(
+                f"{name} is in {other.reader.dialect.described}, this transaction in "
+                f"{self._catalog.reader.dialect.described}: two catalogs can't commit together; "
+                "use a transaction for each"
+            )
+
+    def _at_beginning(self, row: TableRow, state: TableState) -> Base:
+        if row.authority != "sql":
+            raise _invalid(
+                f"{row.full_name} has authority {row.authority}, where its log decides; a "
+                "transaction over several tables needs `sql` for each of them"
+            )
+        if row.table_id not in self._heads:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.TABLE_NOT_FOUND,
+                f"{row.full_name} was made after this transaction began; begin another",
+                table=row.full_name,
+            )
+        version, epoch = self._heads[row.table_id]
+        if row.epoch != epoch or row.head_version < version:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"{row.full_name} was moved, restored or handed over since this transaction "
+                "began; begin another",
+                rule="epoch",
+            )
+        if row.head_version != version:
+            row, (state, files, size) = ask_live(
+                row, lambda live: self._state_at(live, version), lambda: self._again(row)
+            )
+            row = replace(row, head_version=version, num_files=files, total_bytes=size)
+        return Base.of(row, state, self._storage_options)
+
+    def _state_at(self, row: TableRow, version: int) -> tuple[TableState, int, int]:
+        state = state_to_read(self._catalog, row, version, small=True)
+        return state, *queries.totals_at(self._catalog, row, version)
+
+    def _again(self, row: TableRow) -> TableRow:
+        return queries.find_table(self._catalog, row.table_id)
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise _invalid(f"this transaction is {self._state}; begin another")
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.rollback()
+        elif self._state == "open":
+            self.commit()
+
+    def __repr__(self) -> str:
+        names: Sequence[str] = [member.name for member in self._members.values()]
+        described = self._catalog.reader.dialect.described
+        return f"Transaction({described!r}, {self._state}, tables={list(names)})"
+
+
+def _invalid(what: str) -> DeltaLakeError:
+    return DeltaLakeError(DeltaLakeErrorKind.INVALID_ARGUMENT, what)

@@ -1,0 +1,222 @@
+"""Several tables in one transaction: all or nothing, at one moment, by isolation level."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import pyarrow as pa
+import pytest
+
+import deltalakedb as dl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+LEVELS = ("WriteSerializable", "Serializable", "SnapshotIsolation")
+ROWS = pa.schema([("id", pa.int64()), ("p", pa.string())])
+
+
+def uri_of(database: str, name: str) -> str:
+    return f"deltasql://{database}?table={name}"
+
+
+def rows(*ids: int, p: str = "a") -> pa.Table:
+    return pa.table({"id": pa.array(ids, pa.int64()), "p": pa.array([p] * len(ids), pa.string())})
+
+
+def tables(database: str, folder: Path, *names: str, **options: Any) -> list[dl.Table]:
+    return [
+        dl.create_table(uri_of(database, name), ROWS, location=str(folder / name), **options)
+        for name in names
+    ]
+
+
+def ids(database: str, name: str) -> list[int]:
+    found = dl.connect_to_table(uri_of(database, name), cache=False).to_pyarrow_table()
+    return sorted(found["id"].to_pylist())
+
+
+def commit_of(location: Path, version: int) -> list[dict[str, Any]]:
+    text = (location / "_delta_log" / f"{version:020d}.json").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def data_files(folder: Path) -> list[str]:
+    found = [str(path.relative_to(folder)) for path in folder.rglob("*.parquet")]
+    return sorted(name for name in found if "_delta_log" not in name)
+
+
+def test_all_tables_or_none(any_catalog_url: str, tmp_path: Path) -> None:
+    tables(any_catalog_url, tmp_path, "a", "b", "c", partition_by=["p"])
+    with dl.begin(any_catalog_url) as tx:
+        tx.append("a", rows(1, 2))
+        tx.append(uri_of(any_catalog_url, "b"), rows(3))
+        assert ids(any_catalog_url, "a") == []
+        assert tx.snapshot("a").to_pyarrow_table("id > 1")["id"].to_pylist() == [2]
+        assert tx.snapshot("c").num_files == 0
+    assert tx.result is not None
+    assert tx.result.versions == {"a": 1, "b": 1}
+    group = tx.result.group_id
+    for name, expected in (("a", [1, 2]), ("b", [3])):
+        info, member, add = commit_of(tmp_path / name, 1)
+        assert member["transactionGroup"]["transactionId"] == group
+        assert [m["proposedVersion"] for m in member["transactionGroup"]["participants"]] == [1, 1]
+        tags = info["commitInfo"]["tags"]
+        assert tags == {"delta.multiTableTransaction.transactionId": group}
+        assert add["add"]["partitionValues"] == {"p": "a"}
+        seen = deltalake.DeltaTable(str(tmp_path / name)).to_pyarrow_table()
+        assert sorted(seen["id"].to_pylist()) == expected == ids(any_catalog_url, name)
+        assert dl.diff_table(name, database=any_catalog_url).parity
+    before = data_files(tmp_path)
+    tx = dl.begin(any_catalog_url)
+
+    def interrupted() -> None:
+        with tx:
+            tx.append("a", rows(4))
+            tx.overwrite("b", rows(5))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        interrupted()
+    assert data_files(tmp_path) == before
+    assert (ids(any_catalog_url, "a"), ids(any_catalog_url, "b")) == ([1, 2], [3])
+    with pytest.raises(DeltaLakeError, match="rolled back"):
+        tx.append("a", rows(4))
+
+
+def test_operations_on_one_table_become_one_commit(sqlite_url: str, tmp_path: Path) -> None:
+    [a, b] = tables(sqlite_url, tmp_path, "a", "b", partition_by=["p"])
+    a.append(rows(1, p="x"))
+    a.append(rows(2, p="y"))
+    b.append(rows(1))
+    with dl.begin(sqlite_url) as tx:
+        tx.append("a", rows(3, p="x"))
+        tx.overwrite("a", rows(4, p="x"), partition_overwrite="dynamic")
+        seen = tx.snapshot("a")
+        assert sorted(seen.to_pyarrow_table()["id"].to_pylist()) == [2, 4]
+        assert seen.to_pyarrow_table("p = 'x'")["id"].to_pylist() == [4]
+        assert (seen.num_files, len(list(seen.files)), seen.count_rows()) == (2, 2, 2)
+        more = pa.table({"id": [5], "p": ["y"], "note": ["new"]})
+        tx.append("a", more, schema_mode="merge")
+        assert tx.snapshot("a").schema.names == ["id", "p", "note"]
+        # All that was in b, and what was just put there, is gone again.
+        tx.append("b", rows(2))
+        tx.overwrite("b", rows(3), predicate="id < 10")
+    assert tx.result is not None
+    assert tx.result.versions == {"a": 3, "b": 2}
+    lines = commit_of(tmp_path / "a", 3)
+    assert lines[0]["commitInfo"]["operation"] == "TRANSACTION"
+    assert lines[0]["commitInfo"]["isBlindAppend"] is False
+    assert sorted(key for line in lines[2:] for key in line) == ["add", "add", "metaData", "remove"]
+    assert (ids(sqlite_url, "a"), ids(sqlite_url, "b")) == ([2, 4, 5], [3])
+    for name in ("a", "b"):
+        delta_rs = deltalake.DeltaTable(str(tmp_path / name))
+        assert sorted(delta_rs.to_pyarrow_table()["id"].to_pylist()) == ids(sqlite_url, name)
+        assert dl.diff_table(name, database=sqlite_url).parity
+    # The files that came and went within the transaction are gone.
+    assert len(data_files(tmp_path / "a")) == 4
+    assert len(data_files(tmp_path / "b")) == 2
+
+
+def test_a_transaction_reads_one_moment(catalog_url: str, tmp_path: Path) -> None:
+    [a, b] = tables(catalog_url, tmp_path, "a", "b")
+    a.append(rows(1))
+    tx = dl.begin(catalog_url)
+    a.append(rows(2))
+    b.append(rows(3))
+    assert tx.snapshot("a").version == 1
+    assert tx.snapshot("a").to_pyarrow_table()["id"].to_pylist() == [1]
+    assert tx.snapshot("b").num_files == 0
+    late = tables(catalog_url, tmp_path, "late")[0]
+    with pytest.raises(DeltaLakeError, match="made after this transaction began"):
+        tx.append(late, rows(4))
+    result = tx.commit()
+    assert (result.versions, result.group_id) == ({}, None)
+
+
+def test_what_was_read_by_level(sqlite_url: str, tmp_path: Path) -> None:
+    for level in LEVELS:
+        folder = tmp_path / level
+        names = [f"{level}.{name}" for name in ("a", "b")]
+        tables(sqlite_url, folder, *names)
+        conflict: dict[str, str | None] = {}
+        for case, predicate in (("skew", None), ("empty", "id = 77"), ("phantom", "id > 50")):
+            one, two = (dl.begin(sqlite_url, isolation=level) for _ in range(2))
+            number = {"skew": 1, "empty": 77, "phantom": 60}[case]
+            for tx, (read, written) in ((one, names), (two, names[::-1])):
+                tx.snapshot(read).to_pyarrow_table(predicate)
+                tx.append(written, rows(number))
+            one.commit()
+            found = two.conflicts()
+            try:
+                two.commit()
+                conflict[case] = None
+                assert found == []
+            except DeltaLakeError as error:
+                conflict[case] = str(error.facts["rule"])
+                assert [each.facts["rule"] for each in found] == [conflict[case]]
+        expected = "concurrent_append" if level == "Serializable" else None
+        assert conflict == dict.fromkeys(("skew", "empty", "phantom"), expected)
+
+
+def test_reads_are_held_to_their_predicates(sqlite_url: str, tmp_path: Path) -> None:
+    [a, _] = tables(sqlite_url, tmp_path, "a", "b")
+    a.append(rows(1, 2))
+    tx = dl.begin(sqlite_url, isolation="Serializable")
+    assert tx.snapshot("a").to_pyarrow_table("id < 10").num_rows == 2
+    tx.append("b", rows(1))
+    a.append(rows(100, 200))
+    assert tx.commit().versions == {"b": 1}
+    for level, rule in (
+        ("WriteSerializable", "concurrent_append"),
+        ("SnapshotIsolation", None),
+    ):
+        tx = dl.begin(sqlite_url, isolation=level)
+        tx.snapshot("a").to_pyarrow_table("id < 10")
+        tx.append("a", rows(3))
+        a.overwrite(rows(1, 2))
+        if rule is None:
+            tx.commit()
+            continue
+        with pytest.raises(DeltaLakeError) as caught:
+            tx.commit()
+        assert caught.value.facts["rule"] == rule
+        assert caught.value.outcome == "failed"
+    assert ids(sqlite_url, "a") == [1, 2, 3]
+
+
+def test_what_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    [a] = tables(sqlite_url, tmp_path, "a")
+    other = f"sqlite:///{tmp_path / 'other.sqlite'}"
+    [b] = tables(other, tmp_path, "b")
+    tables(sqlite_url, tmp_path, "filed", authority="log")
+    tx = dl.begin(sqlite_url)
+    for table in (b, uri_of(other, "b")):
+        with pytest.raises(DeltaLakeError, match="two catalogs") as caught:
+            tx.append(table, rows(1))
+        assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+    with pytest.raises(DeltaLakeError, match="authority log"):
+        tx.append("filed", rows(1))
+    with pytest.raises(DeltaLakeError, match="no table nobody"):
+        tx.append("nobody", rows(1))
+    with pytest.raises(DeltaLakeError, match="no isolation level"):
+        dl.begin(sqlite_url, isolation="ReadCommitted")  # type: ignore[arg-type]
+    with pytest.raises(DeltaLakeError, match="if_version"):
+        tx.append(a, rows(1), if_version=3)
+    tx.append(a, rows(1))
+    tx.rollback()
+    assert ids(sqlite_url, "a") == []
+    assert data_files(tmp_path / "a") == []
+
+
+def test_a_token_commits_once(sqlite_url: str, tmp_path: Path) -> None:
+    tables(sqlite_url, tmp_path, "a", "b")
+    for repeated in (False, True):
+        with dl.begin(sqlite_url, token="once") as tx:
+            tx.append("a", rows(1))
+            tx.append("b", rows(2))
+        assert tx.result is not None
+        assert tx.result.repeated is repeated
+        assert tx.result.versions == {"a": 1, "b": 1}
+    assert len(data_files(tmp_path)) == 2
