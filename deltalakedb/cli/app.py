@@ -19,6 +19,8 @@ _MODULES = {
     "init": "init",
     "create": "create",
     "write": "write",
+    "alter": "alter",
+    "optimize": "optimize",
     "import": "import_",
     "diff": "diff",
     "tables": "tables",

@@ -1,50 +1,23 @@
-"""New versions into a live load, in one transaction: what a replayed range changes, no more."""
+"""New versions into a live load, in one transaction: its rows, and the head with them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import sqlalchemy as sa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import changes, commits, mirror
-from deltalakedb.catalog.limits import unstorable
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms
-from deltalakedb.catalog.loads.totals import (
-    CHANGE_SCHEMA,
-    live_changes,
-    live_totals,
-    sum_changes,
-)
-from deltalakedb.catalog.reading.queries import TableRow
-from deltalakedb.catalog.tables import (
-    change_files,
-    heads,
-    load_files,
-    metadata,
-    metadatas,
-    other_actions,
-    partitions,
-    tables,
-    versions,
-)
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.catalog.tables import heads, tables
+from deltalakedb.commit.extend import Extended, extend_load, insert_rows
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
-from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
-from deltalakedb.log.rows import LIVE
-from deltalakedb.replay.intervals import StateInterval, commit_times, state_intervals
 from deltalakedb.replay.state import RangeState
 
-_CHUNK = 500
 _TOKEN_LENGTH = 64
-_KEY_COLUMN = {"txn": "app_id", "domainMetadata": "domain"}
 
 
 @dataclass(frozen=True)
@@ -55,14 +28,6 @@ class Applied:
     removes: int
     num_files: int
     total_bytes: int
-
-
-class _Event(NamedTuple):
-    """The first thing that a range does to a file; `closing` is the remove's row if it is one."""
-
-    version: int
-    removed_at: int | None
-    closing: int | None
 
 
 def apply_state(catalog: Catalog, table: TableRow, run: Run, state: RangeState | None) -> Applied:
@@ -85,7 +50,26 @@ def apply_state(catalog: Catalog, table: TableRow, run: Run, state: RangeState |
             )
             return Applied(0, 0, table.num_files, table.total_bytes)
         _lock(catalog, connection, table)
-        return _Application(catalog, connection, table, state).run(run)
+        extended = extend_load(catalog, connection, table, state)
+        _insert_changes(catalog, connection, table, state, extended)
+        _move_head(connection, table, state, extended)
+        _record_tokens(catalog, connection, table, state)
+        if wide := extended.of_table():
+            connection.execute(
+                tables.update().where(tables.c.table_key == table.table_key).values(**wide)
+            )
+        finish_run(
+            connection,
+            run,
+            load_id=table.live_load,
+            from_version=state.first,
+            to_version=state.last,
+            versions=state.versions.num_rows,
+            adds=extended.adds,
+            removes=extended.removes,
+            live_files=extended.num_files,
+        )
+        return Applied(extended.adds, extended.removes, extended.num_files, extended.total_bytes)
 
 
 def _lock(catalog: Catalog, connection: sa.Connection, table: TableRow) -> None:
@@ -101,361 +85,59 @@ def _lock(catalog: Catalog, connection: sa.Connection, table: TableRow) -> None:
         )
 
 
-class _Closed(NamedTuple):
-    """A life that the range ends: when, which file's, and what goes with it."""
-
-    version: int
-    path_key: int
-    partition_id: int
-    size: int
-
-
-class _Application:
-    def __init__(
-        self, catalog: Catalog, connection: sa.Connection, table: TableRow, state: RangeState
-    ) -> None:
-        self._catalog = catalog
-        self._connection = connection
-        self._table = table
-        self._state = state
-        self._files = load_files(table.live_load)
-        described = json.loads(table.skipping)
-        self._described: list[dict[str, Any]] = described
-        self._skipping = [SkippingColumn.from_json(d) for d in described]
-
-    def run(self, run: Run) -> Applied:
-        table, state = self._table, self._state
-        head = self._current_metadata()
-        small = [*head, *state.state]
-        unreadable = self._check_head()
-        closed, consumed = self._close_files()
-        remaining = pc.invert(
-            pc.is_in(
-                pa.array(range(state.closings.num_rows), pa.int64()),
-                value_set=pa.array(consumed, pa.int64()),
-            )
-        )
-        rest = replace(state, closings=state.closings.filter(remaining))
-        new_files = rows.file_rows(rest, table.live_load, self._skipping)
-        self._insert(self._files, new_files)
-        partition_change = self._count_partitions(closed)
-        self._insert_state()
-        self._insert_versions(small, self._live_changes(closed))
-        self._insert_changes(closed)
-        for target, added in ((change_files, state.changes), (other_actions, state.others)):
-            self._insert(target, rows.with_load(added, table.live_load))
-        num_files = table.num_files + partition_change[0]
-        total_bytes = table.total_bytes + partition_change[1]
-        adds, removes = (
-            pc.sum(state.versions.column(n)).as_py() or 0 for n in ("num_adds", "num_removes")
-        )
-        self._move_head(num_files, total_bytes)
-        self._record_tokens()
-        wide = {}
-        skipping = self._wider_slots(new_files)
-        if skipping is not None:
-            wide["skipping"] = skipping
-        if unreadable is not None:
-            wide["unreadable_features"] = ",".join(unreadable)
-        if wide:
-            self._connection.execute(
-                tables.update().where(tables.c.table_key == table.table_key).values(**wide)
-            )
-        finish_run(
-            self._connection,
-            run,
-            load_id=table.live_load,
-            from_version=state.first,
-            to_version=state.last,
-            versions=state.versions.num_rows,
-            adds=adds,
-            removes=removes,
-            live_files=num_files,
-        )
-        return Applied(adds, removes, num_files, total_bytes)
-
-    def _insert(self, target: sa.Table, found: pa.Table) -> None:
-        for batch in found.to_batches(_CHUNK * 4):
-            if batch.num_rows:
-                with self._naming_unstorable(target, batch):
-                    self._connection.execute(target.insert(), batch.to_pylist())
-
-    @contextmanager
-    def _naming_unstorable(self, target: sa.Table, found: pa.RecordBatch) -> Iterator[None]:
-        try:
-            yield
-        except (sa.exc.SQLAlchemyError, ValueError) as error:
-            # psycopg2 refuses a NUL by a ValueError of its own.
-            table = pa.Table.from_batches([found])
-            refusal = unstorable(self._catalog.dialect, {target.name: table})
-            if refusal is None:
-                raise
-            raise refusal from error
-
-    def _current_metadata(self) -> list[StateInterval]:
-        found = self._connection.execute(
-            sa.select(metadatas.c.added_version, metadatas.c.body).where(
-                metadatas.c.load_id == self._table.live_load,
-                metadatas.c.removed_version == LIVE,
-            )
-        )
-        return [StateInterval("metaData", "", json.loads(b), v, LIVE) for v, b in found]
-
-    def _check_head(self) -> list[str] | None:
-        """Refuse a new head that we would refuse to import. The protocol's marks if it changed."""
-        newest = {change.action: change for change in self._state.state}
-        metadata_change = newest.get("metaData")
-        if metadata_change is not None and rows.schema_of(metadata_change.body) is None:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_LOG,
-                f"the metaData action of version {metadata_change.version} has no schemaString; "
-                "set the table's schema with its own engine, then import again",
-                version=metadata_change.version,
-            )
-        protocol_change = newest.get("protocol")
-        if protocol_change is None:
-            return None
-        protocol = Protocol.from_action(protocol_change.body)
-        check_known(protocol)
-        return unreadable_features(protocol)
-
-    def _first_events(self) -> dict[tuple[str, str | None], _Event]:
-        first: dict[tuple[str, str | None], _Event] = {}
-
-        def offer(key: tuple[str, str | None], event: _Event) -> None:
-            before = first.get(key)
-            if before is None or (event.version, event.closing is None) < (
-                before.version,
-                before.closing is None,
-            ):
-                first[key] = event
-
-        closings = _columns(self._state.closings, "path", "dv_id", "removed_version", "removed_at")
-        for row, (path, dv, version, at) in enumerate(closings):
-            offer((path, dv), _Event(version, at, row))
-        for path, dv, version in _columns(self._state.files, "path", "dv_id", "added_version"):
-            offer((path, dv), _Event(version, None, None))
-        return first
-
-    def _close_files(self) -> tuple[list[_Closed], list[int]]:
-        """End live rows that the range removes or replaces.
-
-        Returns them, and the rows of `closings` that ended one.
-        """
-        first = self._first_events()
-        wanted = [
-            *self._state.closings.column("path_key").to_pylist(),
-            *self._state.files.column("path_key").to_pylist(),
-        ]
-        closed: list[_Closed] = []
-        consumed: list[int] = []
-        updates: list[dict[str, Any]] = []
-        for path_key, path, dv, partition, size in self._live_rows(sorted(set(wanted))):
-            event = first.get((path, dv))
-            if event is None:
-                continue
-            closed.append(_Closed(event.version, path_key, partition, size or 0))
-            if event.closing is not None:
-                consumed.append(event.closing)
-            updates.append(
-                {"k": path_key, "p": path, "d": dv or "", "v": event.version, "t": event.removed_at}
-            )
-        if updates:
-            f = self._files.c
-            self._connection.execute(
-                self._files.update()
-                .where(
-                    f.load_id == self._table.live_load,
-                    f.path_key == sa.bindparam("k"),
-                    f.path == sa.bindparam("p"),
-                    sa.func.coalesce(f.dv_id, "") == sa.bindparam("d"),
-                    f.removed_version == LIVE,
-                )
-                .values(removed_version=sa.bindparam("v"), removed_at=sa.bindparam("t")),
-                updates,
-            )
-        return closed, consumed
-
-    def _live_rows(self, keys: Sequence[int]) -> Iterator[tuple[int, str, str | None, int, int]]:
-        f = self._files.c
-        for chunk in _chunks(keys):
-            yield from self._connection.execute(
-                sa.select(f.path_key, f.path, f.dv_id, f.partition_id, f.size).where(
-                    f.load_id == self._table.live_load,
-                    f.path_key.in_(chunk),
-                    f.removed_version == LIVE,
-                )
-            )
-
-    def _live_changes(self, closed: Sequence[_Closed]) -> pa.Table:
-        ends = pa.table(
-            [
-                pa.array([c.version for c in closed], pa.int64()),
-                pa.array([-1] * len(closed), pa.int64()),
-                pa.array([-c.size for c in closed], pa.int64()),
-            ],
-            schema=CHANGE_SCHEMA,
-        )
-        return sum_changes([live_changes(self._state.files), ends])
-
-    def _insert_changes(self, closed: Sequence[_Closed]) -> None:
-        ended = pa.table(
-            {
-                name: pa.array([getattr(c, name) for c in closed], pa.int64())
-                for name in ("version", "path_key", "partition_id")
-            }
-        )
-        self._insert(changes, rows.change_rows(self._table.table_key, self._state.files, ended))
-
-    def _record_tokens(self) -> None:
-        """Of commits of ours that only the log has held: a retry is to find them."""
-        known = [
-            {
-                "table_key": self._table.table_key,
-                "token": token,
-                "version": version,
-                "epoch": self._table.epoch,
-                "committed_at": now_ms(),
-            }
-            for version, token in _columns(self._state.versions, "version", "txn_id")
-            if token and len(token) <= _TOKEN_LENGTH
-        ]
-        if known:
-            self._connection.execute(self._catalog.dialect.insert_ignoring(commits), known)
-
-    def _move_head(self, num_files: int, total_bytes: int) -> None:
-        mine = heads.c.table_key == self._table.table_key
-        self._connection.execute(
-            heads.update()
-            .where(mine)
-            .values(
-                head_version=self._state.last,
-                num_files=num_files,
-                total_bytes=total_bytes,
-                updated_at=now_ms(),
-            )
-        )
-        if self._table.authority == "log":
-            self._connection.execute(
-                mirror.update()
-                .where(mirror.c.table_key == self._table.table_key)
-                .values(published_version=self._state.last, durable_version=self._state.last)
-            )
-
-    def _count_partitions(self, closed: Iterable[_Closed]) -> tuple[int, int]:
-        """Bring `dl_partitions` up to date; returns the change in files and bytes."""
-        change: dict[int, list[int]] = {}
-        emptied: dict[int, int] = {}
-        added = rows.partition_rows(self._state)
-        for ident, count, size, at in _columns(
-            added, "partition_id", "num_files", "total_bytes", "emptied_at"
-        ):
-            change[ident] = [count, size]
-            emptied[ident] = at or 0
-        for life in closed:
-            entry = change.setdefault(life.partition_id, [0, 0])
-            entry[0] -= 1
-            entry[1] -= life.size
-            emptied[life.partition_id] = max(emptied.get(life.partition_id, 0), life.version)
-        load = self._table.live_load
-        new = [
-            {
-                "load_id": load,
-                "partition_id": ident,
-                "partition_values": values,
-                "num_files": 0,
-                "total_bytes": 0,
-            }
-            for ident, values in _columns(added, "partition_id", "partition_values")
-        ]
-        if new:
-            self._connection.execute(self._catalog.dialect.insert_ignoring(partitions), new)
-        if change:
-            self._connection.execute(
-                partitions.update()
-                .where(partitions.c.load_id == load, partitions.c.partition_id == sa.bindparam("i"))
-                .ordered_values(
-                    # First: MySQL counts on with what it has set before.
-                    (
-                        partitions.c.emptied_at,
-                        sa.case(
-                            (partitions.c.num_files + sa.bindparam("n") == 0, sa.bindparam("e"))
-                        ),
-                    ),
-                    (partitions.c.num_files, partitions.c.num_files + sa.bindparam("n")),
-                    (partitions.c.total_bytes, partitions.c.total_bytes + sa.bindparam("b")),
-                ),
-                [{"i": i, "n": n, "b": b, "e": emptied[i]} for i, (n, b) in sorted(change.items())],
-            )
-        return sum(n for n, _ in change.values()), sum(b for _, b in change.values())
-
-    def _insert_state(self) -> None:
-        load = self._table.live_load
-        added = {
-            name: pa.Table.from_pylist(found)
-            for name, found in rows.state_rows(state_intervals(self._state.state), load).items()
+def _insert_changes(
+    catalog: Catalog,
+    connection: sa.Connection,
+    table: TableRow,
+    state: RangeState,
+    extended: Extended,
+) -> None:
+    ended = pa.table(
+        {
+            name: pa.array([getattr(c, name) for c in extended.closed], pa.int64())
+            for name in ("version", "path_key", "partition_id")
         }
-        if refusal := unstorable(self._catalog.dialect, added):
-            raise refusal
-        ended: dict[tuple[str, str], int] = {}
-        for change in self._state.state:
-            what = (change.action, change.key)
-            ended[what] = min(ended.get(what, LIVE), change.version)
-        for (action, key), version in ended.items():
-            target = metadata.tables[rows.STATE_TABLES[action][0]]
-            where = [target.c.load_id == load, target.c.removed_version == LIVE]
-            if action in _KEY_COLUMN:
-                where.append(target.c[_KEY_COLUMN[action]] == key)
-            self._connection.execute(target.update().where(*where).values(removed_version=version))
-        for name, found in added.items():
-            self._insert(metadata.tables[name], found)
-
-    def _insert_versions(self, small: Sequence[Any], live: pa.Table) -> None:
-        load = self._table.live_load
-        time_before = self._connection.scalar(
-            sa.select(versions.c.commit_time).where(
-                versions.c.load_id == load, versions.c.version == self._table.head_version
-            )
-        )
-        times_known = list(_columns(self._state.versions, "version", "file_time", "in_commit_time"))
-        times = commit_times(times_known, state_intervals(_as_changes(small)), time_before)
-        found = rows.version_rows(self._state.versions, load, times, [True] * len(times_known))
-        before = (self._table.num_files, self._table.total_bytes)
-        totals = list(live_totals(live, [version for version, _, _ in times_known], before))
-        for place, name in enumerate(("live_files", "live_bytes")):
-            found = found.append_column(name, pa.array([t[place] for t in totals], pa.int64()))
-        self._insert(versions, found)
-
-    def _wider_slots(self, new_files: pa.Table) -> str | None:
-        """`dl_tables.skipping` if it changes."""
-        for number, slot in enumerate(self._described):
-            low = new_files.column(f"lo{number}").to_pylist()
-            high = new_files.column(f"hi{number}").to_pylist()
-            for lo, hi in zip(low, high, strict=True):
-                if lo is None or lo <= NEG_INF or hi >= POS_INF or lo > hi:
-                    # Whether there are any is enough; a count would change with every commit.
-                    slot["missing"] = max(slot["missing"], 1)
-                    continue
-                slot["least"] = min(slot["least"], lo)
-                slot["greatest"] = max(slot["greatest"], hi)
-                slot["width"] = max(slot["width"], hi - lo)
-        widened = self._described != json.loads(self._table.skipping)
-        return json.dumps(self._described) if widened else None
+    )
+    found = rows.change_rows(table.table_key, state.files, ended)
+    insert_rows(catalog, connection, changes, found)
 
 
-def _as_changes(changes: Iterable[Any]) -> list[Any]:
-    from deltalakedb.log.commit import StateChange
-
-    return [
-        StateChange(c.added_version, c.action, c.key, c.body) if isinstance(c, StateInterval) else c
-        for c in changes
+def _record_tokens(
+    catalog: Catalog, connection: sa.Connection, table: TableRow, state: RangeState
+) -> None:
+    """Of commits of ours that only the log has held: a retry is to find them."""
+    said = zip(*[state.versions.column(n).to_pylist() for n in ("version", "txn_id")], strict=True)
+    known = [
+        {
+            "table_key": table.table_key,
+            "token": token,
+            "version": version,
+            "epoch": table.epoch,
+            "committed_at": now_ms(),
+        }
+        for version, token in said
+        if token and len(token) <= _TOKEN_LENGTH
     ]
+    if known:
+        connection.execute(catalog.dialect.insert_ignoring(commits), known)
 
 
-def _columns(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    return zip(*[table.column(n).to_pylist() for n in names], strict=True)
-
-
-def _chunks(keys: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(keys), _CHUNK):
-        yield keys[start : start + _CHUNK]
+def _move_head(
+    connection: sa.Connection, table: TableRow, state: RangeState, extended: Extended
+) -> None:
+    connection.execute(
+        heads.update()
+        .where(heads.c.table_key == table.table_key)
+        .values(
+            head_version=state.last,
+            num_files=extended.num_files,
+            total_bytes=extended.total_bytes,
+            updated_at=now_ms(),
+        )
+    )
+    if table.authority == "log":
+        connection.execute(
+            mirror.update()
+            .where(mirror.c.table_key == table.table_key)
+            .values(published_version=state.last, durable_version=state.last)
+        )

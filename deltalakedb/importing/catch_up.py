@@ -9,43 +9,15 @@ from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.reading import queries
 from deltalakedb.commit.apply import apply_state
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, MissingCommitError
+from deltalakedb.error import MissingCommitError
 from deltalakedb.executor.executor import Executor
 from deltalakedb.importing import tasks
 from deltalakedb.importing.abandon import abandon
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import CommitEntry, LogListing, Run, Segment
-from deltalakedb.mirror.fingerprints import differing_commits
 from deltalakedb.replay.state import RangeState
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.storage.store import ObjectStore
-
-
-def check_agreement(
-    catalog: Catalog, table: queries.TableRow, listing: LogListing, store: ObjectStore
-) -> None:
-    """The log must still hold what was imported from it.
-
-    Sizes and times come from the listing; only commits whose size or time differs are read and
-    compared by content. Raises LOG_DISAGREES with the first version that differs.
-    """
-    first = next(differing_commits(catalog, table, listing, store), None)
-    if first is not None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.LOG_DISAGREES,
-            f"commit {first} in the log of {table.full_name} is not the one that was imported; "
-            "find out who rewrote it, then import anew with --rebuild",
-            version=first,
-        )
-    if listing.head < table.head_version:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.LOG_DISAGREES,
-            f"the log of {table.full_name} ends at version {listing.head}, the catalog has "
-            f"{table.head_version}: commit {listing.head + 1} is gone; restore it, or accept the "
-            "older log with --rebuild",
-            version=listing.head + 1,
-        )
 
 
 def new_commits(table: queries.TableRow, listing: LogListing) -> tuple[CommitEntry, ...]:
@@ -74,8 +46,8 @@ def catch_up(
     executor: Executor,
     lease: Lease,
 ) -> ImportResult:
-    """Add the commits after the catalog's head in one transaction."""
-    commits = new_commits(table, listing)
+    """Add the commits after the catalog's head in one transaction; none where SQL ratifies."""
+    commits = new_commits(table, listing) if table.authority == "log" else ()
     run = ledger.start_run(
         catalog,
         table_id=table.table_id,

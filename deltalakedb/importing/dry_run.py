@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.importing.catch_up import check_agreement, new_commits
+from deltalakedb.importing.agreement import agreed_listing, ratified_by_sql
+from deltalakedb.importing.catch_up import new_commits
 from deltalakedb.importing.request import (
     ImportRequest,
     existing_table,
@@ -32,10 +31,10 @@ def dry_run_of(
     if catalog is not None:
         with catalog:
             existing = existing_table(catalog, request)
-            if existing is not None and not request.rebuild:
-                check_agreement(catalog, existing, listing, store)
+            if existing is not None:
+                listing = agreed_listing(catalog, request, existing, listing)
             if existing is not None and not makes_new_load(request, existing):
-                return _planned_update(request, existing, new_commits(existing, listing))
+                return _planned_update(request, existing, listing)
     table = identified(request, existing)
     segment, ranges, warnings = with_readable(
         table.chosen_mode, listing, lambda found: plan_ranges(store, found)
@@ -64,8 +63,14 @@ def dry_run_of(
 
 
 def _planned_update(
-    request: ImportRequest, table: queries.TableRow, commits: Sequence[CommitEntry]
+    request: ImportRequest, table: queries.TableRow, listing: LogListing
 ) -> ImportResult:
+    warnings = kept_mode(request, table)
+    commits: tuple[CommitEntry, ...] = ()
+    if table.authority == "log":
+        commits = new_commits(table, listing)
+    else:
+        warnings = (ratified_by_sql(table, listing), *warnings)
     return ImportResult(
         table_id=table.table_id,
         table_name=table.full_name,
@@ -85,7 +90,7 @@ def _planned_update(
         seconds=0.0,
         log_bytes=sum(c.size for c in commits),
         parts=1,
-        warnings=kept_mode(request, table),
+        warnings=warnings,
     )
 
 

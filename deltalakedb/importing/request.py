@@ -146,7 +146,7 @@ def makes_new_load(request: ImportRequest, table: queries.TableRow) -> bool:
 
     That is when it is asked for, and when its history is: a fast import doesn't have it.
     """
-    return request.rebuild or (request.mode == "full-history" and table.mode != request.mode)
+    return request.rebuild or (request.mode == "full-history" and table.mode == "fast")
 
 
 def kept_mode(request: ImportRequest, table: queries.TableRow) -> tuple[str, ...]:

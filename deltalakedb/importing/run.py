@@ -11,7 +11,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.loads import ledger
-from deltalakedb.catalog.loads.swap import TableFacts, location_lease, swap
+from deltalakedb.catalog.loads.swap import Swapped, TableFacts, location_lease, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.retry import retried
 from deltalakedb.config import SqlConfig, database_url
@@ -19,7 +19,9 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.importing import tasks
 from deltalakedb.importing.abandon import abandon
-from deltalakedb.importing.catch_up import catch_up, check_agreement
+from deltalakedb.importing.agreement import agreed_listing, ratified_by_sql
+from deltalakedb.importing.carry_over import CarryOver, LeftBehindError
+from deltalakedb.importing.catch_up import catch_up
 from deltalakedb.importing.context import Importing, Progress, no_progress
 from deltalakedb.importing.dry_run import dry_run_of
 from deltalakedb.importing.load import LoadResult, load
@@ -41,6 +43,8 @@ CONNECTIONS = 16
 """To the database by default: more than that only queue for its log."""
 _OWN_CONNECTIONS = 4
 """Of the process that imports: its lease, its questions, its statements, the last part."""
+_CARRYING_OVER = 5
+"""Attempts to make a new load live while writers go on."""
 _AGAIN = "repeat the import: nothing of this run is visible"
 
 
@@ -139,17 +143,22 @@ class _Import:
     def run(self) -> ImportResult:
         existing = existing_table(self.catalog, self.request)
         ledger.clean_up(self.catalog, self.request.location)
-        if existing is not None and not self.request.rebuild:
-            check_agreement(self.catalog, existing, self.listing, self.request.store.open())
-        if existing is not None and not makes_new_load(self.request, existing):
-            return self._caught_up(existing)
-        return self._imported(identified(self.request, existing), existing)
+        if existing is None:
+            return self._imported(identified(self.request, existing), existing)
+        listing = agreed_listing(self.catalog, self.request, existing, self.listing)
+        agreed = replace(self, listing=listing)
+        if not makes_new_load(self.request, existing):
+            return agreed._caught_up(existing)
+        return agreed._imported(identified(self.request, existing), existing)
 
     def _caught_up(self, table: queries.TableRow) -> ImportResult:
         """Catch up with a log that has moved on."""
         store = self.request.store
         outcome = catch_up(self.catalog, table, self.listing, store, self.executor, self.lease)
-        return replace(outcome, warnings=kept_mode(self.request, table))
+        warnings = kept_mode(self.request, table)
+        if table.authority != "log":
+            warnings = (ratified_by_sql(table, self.listing), *warnings)
+        return replace(outcome, warnings=warnings)
 
     def _imported(self, request: ImportRequest, existing: queries.TableRow | None) -> ImportResult:
         table_id = str(request.table_id)
@@ -208,14 +217,21 @@ class _Import:
                 warnings=(*warnings, *_marks(result)),
                 stage_seconds=result.stage_seconds,
             )
-            swap_ms = self._swapped(run, result.load_id, facts, existing, outcome)
+            swapped = self._swapped(run, result.load_id, facts, existing, outcome)
         except BaseException as error:
             abandon(self.catalog, run, error, self.executor, request.spill_root)
             raise
         _forget(self.executor, run, request)
         if existing is not None:
             _remove_superseded(self.catalog, existing.live_load)
-        return replace(outcome, swap_ms=swap_ms)
+        carried = swapped.facts.head_version - facts.head_version
+        return replace(
+            outcome,
+            swap_ms=swapped.ms,
+            to_version=swapped.facts.head_version,
+            versions=outcome.versions + carried,
+            live_files=swapped.facts.num_files,
+        )
 
     def _loaded(self, importing: Importing, mode: str) -> tuple[Segment, LoadResult, list[str]]:
         """Load from the best checkpoint that can be read, and say which could not."""
@@ -240,7 +256,7 @@ class _Import:
         facts: TableFacts,
         existing: queries.TableRow | None,
         outcome: ImportResult,
-    ) -> float:
+    ) -> Swapped:
         checkpoints = self.listing.checkpoints
         summary = {
             "from_version": outcome.from_version,
@@ -254,17 +270,36 @@ class _Import:
             "seconds": outcome.seconds,
         }
 
-        def attempt(number: int) -> float:
+        carry = None
+        if existing is not None:
+            store = self.request.store.open()
+            carry = CarryOver(self.catalog, existing, load_id, store)
+
+        def attempt(number: int) -> Swapped:
             if number:
                 # The connection may have died after the commit: then it is done.
                 row = queries.table_at(self.catalog, facts.location)
                 if row is not None and row.live_load == load_id:
-                    return 0.0
+                    return Swapped(0.0, replace(facts, head_version=row.head_version))
             return swap(
-                self.catalog, run, facts, load_id=load_id, expected=existing, summary=summary
+                self.catalog,
+                run,
+                facts,
+                load_id=load_id,
+                expected=existing,
+                summary=summary,
+                carry=carry,
             )
 
-        return retried(attempt)
+        for left in reversed(range(_CARRYING_OVER)):
+            try:
+                if carry is not None:
+                    facts = carry.near(facts)
+                return retried(attempt)
+            except LeftBehindError:
+                if not left:
+                    raise
+        raise AssertionError("unreachable")
 
 
 def _marks(result: LoadResult) -> tuple[str, ...]:

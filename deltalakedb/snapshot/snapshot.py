@@ -297,6 +297,20 @@ class Snapshot:
             replace(self.scan_spec(parsed), rows=rows), None if columns is None else tuple(columns)
         )
 
+    def paths_of_partitions(self, predicate: Predicate) -> frozenset[str]:
+        """Raw paths of the files of some partitions.
+
+        INVALID_PREDICATE for a condition that isn't on partition columns alone.
+        """
+        parsed = self._parsed(predicate)
+        if not self._is_of_partitions(parsed):
+            listed = ", ".join(self.metadata.partition_columns) or "none"
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_PREDICATE,
+                f"{predicate} isn't on partition columns alone; those of {self.name} are {listed}",
+            )
+        return frozenset(self.plan(parsed, ("path",)).column("path").to_pylist())
+
     def _is_of_partitions(self, predicate: Expr) -> bool:
         names = {(name,) for name in self.metadata.partition_columns}
         return is_exact(predicate) and all(c.path in names for c in columns_of(predicate))

@@ -19,6 +19,7 @@ from deltalakedb.log.protocol import Protocol
 from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.history import History
 from deltalakedb.table.moment import Timestamp, iso_text, milliseconds, whole_version
+from deltalakedb.table.upkeep import Upkeep
 from deltalakedb.uri import TableUri
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class _Head:
     snapshot: Snapshot | None = field(default=None, compare=False)
 
 
-class Table(RowChanges):
+class Table(RowChanges, Upkeep):
     """A catalogued Delta table.
 
     `version`, `metadata`, `protocol` and the delta-rs names are those of the newest version that

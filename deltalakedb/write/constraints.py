@@ -169,6 +169,14 @@ def check_constraints(configuration: Mapping[str, str | None]) -> dict[str, str]
     }
 
 
+def has_expression(field: StructField) -> bool:
+    """Whether a column is generated, an identity, or has a default."""
+    return any(
+        key in (GENERATION, CURRENT_DEFAULT) or key.startswith(IDENTITY_PREFIX)
+        for key in field.metadata
+    )
+
+
 def refuse_if_append_only(
     configuration: Mapping[str, str | None], operation: str, table: str
 ) -> None:

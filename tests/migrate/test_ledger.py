@@ -128,7 +128,8 @@ def facts(**changed: Any) -> TableFacts:
 
 
 def swap_in(catalog: Catalog, run: Run, expected: TableRow | None) -> float:
-    return swap(catalog, run, facts(), load_id=run.run_key, expected=expected, summary={})
+    done = swap(catalog, run, facts(), load_id=run.run_key, expected=expected, summary={})
+    return done.ms
 
 
 def test_a_swap_wants_all_parts(catalog: Catalog) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -41,6 +41,24 @@ class TableFacts:
     @property
     def full_name(self) -> str:
         return full_name(self.namespace, self.name)
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What is live now. `ms`: how long the transaction took."""
+
+    ms: float
+    facts: TableFacts
+
+
+class Carry(Protocol):
+    """How a load that isn't seen yet is brought up to a head that has moved on."""
+
+    def __call__(
+        self, connection: sa.Connection, facts: TableFacts, head: sa.Row[Any]
+    ) -> TableFacts:
+        """In the swap's transaction, `head` (of `dl_heads`) locked; the facts at the head."""
+        ...
 
 
 def lease_name(location: str) -> str:
@@ -93,13 +111,15 @@ def swap(
     summary: dict[str, Any],
     authority: str = "log",
     within: Callable[[sa.Connection, int], None] | None = None,
-) -> float:
-    """Make a load of the run the live one; returns how long the transaction took, in ms.
+    carry: Carry | None = None,
+) -> Swapped:
+    """Make a load of the run the live one.
 
-    `expected`: the table as it was when the run began, None for a new one. Raises
-    CONCURRENCY_ERROR when head, load or epoch are others by now, or commits wait to be published:
-    the new load lacks what came since. Nothing is changed then. A new table gets `authority`;
-    `within` is called in its transaction, with the table's key.
+    `expected`: the table as it was when the run began, None for a new one. `carry` brings the
+    load up to a head that has moved on since. Raises CONCURRENCY_ERROR when there is none, when
+    load or epoch are others by now, or when the load ends below the head, unless the log ratifies
+    and has been set back. Nothing is changed then. A new table gets `authority`; `within` is
+    called in its transaction, with the table's key.
     """
     if not in_heap(load_id):
         with catalog.dialect.errors():
@@ -113,20 +133,23 @@ def swap(
                 f"parts {missing[:5]} of import run {run.run_id} aren't loaded; run it again",
                 run_id=run.run_id,
             )
-        finish_run(connection, run, load_id=load_id, **summary)
         of_table = sa.select(tables.c.table_key).where(tables.c.table_id == facts.table_id)
         current = connection.execute(
             catalog.dialect.for_update(
                 sa.select(heads).where(heads.c.table_key == connection.scalar(of_table))
             )
         ).first()
-        if _place(current) != _place(expected):
+        if carry is not None and current is not None and _has_moved_on(expected, current, facts):
+            facts = carry(connection, facts, current)
+            summary = summary | {"to_version": facts.head_version, "live_files": facts.num_files}
+        elif _place(current) != _place(expected):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
                 f"table {facts.full_name} was changed by another import or commit meanwhile; "
                 "run this one again",
                 table_id=facts.table_id,
             )
+        finish_run(connection, run, load_id=load_id, **summary)
         if not in_heap(load_id):
             catalog.dialect.attach_load(connection, load_id)
         head = _head(facts) | {"live_load": load_id}
@@ -144,13 +167,26 @@ def swap(
                 "give another with --table-name",
                 table=facts.full_name,
             ) from None
-    return (time.perf_counter() - started) * 1000
+    return Swapped((time.perf_counter() - started) * 1000, facts)
 
 
-def refuse_unpublished(connection: sa.Connection, table_key: int, name: str) -> None:
-    """Raises CONCURRENCY_ERROR while commits of a table wait to be published: a log lacks them."""
-    waiting = sa.select(sa.func.count(), sa.func.min(outbox.c.version))
-    count, first = connection.execute(waiting.where(outbox.c.table_key == table_key)).one()
+def _has_moved_on(expected: TableRow | None, current: sa.Row[Any], facts: TableFacts) -> bool:
+    """Whether the head of the load that was live at the beginning is beyond the new load's."""
+    if expected is None or _place(current)[1:] != _place(expected)[1:]:
+        return False
+    if current.authority == "log" and current.head_version == expected.head_version:
+        # The log is read to its end: where it ends below the head, it has been set back.
+        return False
+    return bool(current.head_version > facts.head_version)
+
+
+def _refuse_unpublished(connection: sa.Connection, table_key: int, facts: TableFacts) -> None:
+    """Raises CONCURRENCY_ERROR for commits that the new load lacks, and that go to the log yet."""
+    name = facts.full_name
+    waiting = sa.select(sa.func.count(), sa.func.min(outbox.c.version)).where(
+        outbox.c.table_key == table_key, outbox.c.version > facts.head_version
+    )
+    count, first = connection.execute(waiting).one()
     if count:
         raise DeltaLakeError(
             DeltaLakeErrorKind.CONCURRENCY_ERROR,
@@ -161,8 +197,8 @@ def refuse_unpublished(connection: sa.Connection, table_key: int, name: str) -> 
         )
 
 
-def _place(row: TableRow | sa.Row[Any] | None) -> tuple[int, int, int] | None:
-    return None if row is None else (row.head_version, row.live_load, row.epoch)
+def _place(row: TableRow | sa.Row[Any] | None) -> tuple[int, ...]:
+    return () if row is None else (row.head_version, row.live_load, row.epoch)
 
 
 def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> int:
@@ -184,8 +220,15 @@ def _update(
     connection: sa.Connection, facts: TableFacts, head: dict[str, Any], current: sa.Row[Any]
 ) -> None:
     table_key, values = current.table_key, _values(facts)
-    refuse_unpublished(connection, table_key, facts.full_name)
+    _refuse_unpublished(connection, table_key, facts)
     if facts.head_version < current.head_version:
+        if current.authority != "log":
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"the new load of {facts.full_name} ends at version {facts.head_version}, and the "
+                f"SQL catalog has ratified {current.head_version}; run the import again",
+                table_id=facts.table_id,
+            )
         # The log was set back. Its versions will be others than those that were known before.
         head["epoch"] = current.epoch + 1
     if facts.head_version != current.head_version:

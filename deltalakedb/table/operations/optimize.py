@@ -1,0 +1,418 @@
+"""OPTIMIZE: fewer, larger files, or rows in the order of several columns; no row changes.
+
+PROTOCOL.md, "Add File and Remove File" (`dataChange` false), "Deletion Vectors". A bin is a set of
+files of one partition that are written anew together, and committed alone: who loses against
+another writer does that bin again. What is finished is told by size and tags, so that it isn't
+read again.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.commit.staged import StagedTable
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.deletion_vector import cardinality
+from deltalakedb.scan.scan import scan_batches
+from deltalakedb.table.operations.alter import scan_spec
+from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.operation import Staged, run
+from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.write import commit_info, now_ms
+from deltalakedb.write.files import BUFFERED_BYTES, FileWriter, WrittenFiles
+from deltalakedb.write.properties import WriterProperties
+from deltalakedb.write.schema import RowConverter
+from deltalakedb.write.target import FileTarget
+from deltalakedb.write.z_order import ZOrder
+
+TARGET_TAG = "OPTIMIZE_TARGET_SIZE"
+CUBE_TAG = "ZCUBE_ID"
+ORDER_TAG = "ZCUBE_ZORDER_BY"
+_MOST_DELETED = 0.05
+"""Share of a file's rows that may be deleted before it is written anew, as Spark has it."""
+_GROWTH = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizeOptions:
+    """How bins are made and written.
+
+    `target_size`: bytes of a file, else the table's. `paths`: raw paths of the files to look at,
+    None for all. `workers`: files read at a time. `memory`: bytes of rows that may wait in
+    memory. `commit_interval`: seconds between commits at least, so that bins share one.
+    """
+
+    target_size: int | None = None
+    paths: Collection[str] | None = None
+    workers: int | None = None
+    memory: int | None = None
+    commit_interval: float = 0.0
+    writer_properties: Any = None
+    commit: CommitOptions = field(default_factory=CommitOptions)
+
+
+class Layout(Protocol):
+    """Which files are to be written anew together, and in what order their rows go."""
+
+    def bins(self, base: Base, files: pa.Table, target: int) -> list[Bin]: ...
+
+    def parameters(self) -> Mapping[str, Any]: ...
+
+    def write(
+        self, base: Base, files: pa.Table, writer: FileWriter, options: OptimizeOptions
+    ) -> None: ...
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows of FILE_SCHEMA, of one partition, and tags for the files that replace them."""
+
+    files: pa.Table
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class _Done:
+    considered: int = 0
+    bins: int = 0
+    partitions: set[str] = field(default_factory=set)
+    added: list[int] = field(default_factory=list)
+    removed: list[int] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
+    lost: int = 0
+    planned_at: int = -1
+    """The version at which the bins' files are as planned: the base's, or that of our last
+    commit if nobody else's lies between."""
+
+    def metrics(self) -> dict[str, Any]:
+        """By delta-rs's names; `versions` and `numBinsLost` are ours."""
+        return {
+            "numFilesAdded": len(self.added),
+            "numFilesRemoved": len(self.removed),
+            "filesAdded": _sizes(self.added),
+            "filesRemoved": _sizes(self.removed),
+            "partitionsOptimized": len(self.partitions),
+            "numBatches": self.bins,
+            "totalConsideredFiles": self.considered,
+            "totalFilesSkipped": self.considered - len(self.removed),
+            "preserveInsertionOrder": True,
+            "numBinsLost": self.lost,
+            "versions": self.versions,
+        }
+
+
+def _sizes(sizes: Sequence[int]) -> dict[str, Any]:
+    total = sum(sizes)
+    return {
+        "avg": total / len(sizes) if sizes else 0.0,
+        "max": max(sizes, default=None),
+        "min": min(sizes, default=None),
+        "totalFiles": len(sizes),
+        "totalSize": total,
+    }
+
+
+def optimize(
+    catalog: LightCatalog, base: Base, layout: Layout, options: OptimizeOptions
+) -> dict[str, Any]:
+    """Write bins anew until all files are as the layout wants them; metrics.
+
+    A bin whose files others go on changing is left for the next time and counted. Raises
+    UNSUPPORTED_FEATURE before a file is read, and what reading and writing raise.
+    """
+    base.check_may_write(removes=False)
+    target = FileTarget.of(base.metadata, base.protocol)
+    size = options.target_size or target.target_file_size
+    files = base.live_files(catalog)
+    if options.paths is not None:
+        files = _of_paths(files, options.paths)
+    done = _Done(considered=files.num_rows, planned_at=base.row.head_version)
+    waiting: list[Bin] = []
+    last = time.monotonic()
+    for each in layout.bins(base, files, size):
+        waiting.append(each)
+        if time.monotonic() - last >= options.commit_interval:
+            _commit(catalog, base, layout, waiting, options, done)
+            waiting, last = [], time.monotonic()
+    if waiting:
+        _commit(catalog, base, layout, waiting, options, done)
+    return done.metrics()
+
+
+def _of_paths(files: pa.Table, paths: Collection[str]) -> pa.Table:
+    return files.filter(pc.is_in(files.column("path"), pa.array(list(paths), pa.string())))
+
+
+def _commit(
+    catalog: LightCatalog,
+    base: Base,
+    layout: Layout,
+    bins: Sequence[Bin],
+    options: OptimizeOptions,
+    done: _Done,
+) -> None:
+    newest = Base.read(catalog, None, base.row.table_id, base.storage_options)
+    if newest is None or newest.metadata != base.metadata:
+        # Another schema or other properties: what was planned may be wrong by now.
+        done.lost += len(bins)
+        return
+    job = _Job(layout, bins, options, done.planned_at)
+    # Each commit has a token of its own: one given twice would find the first.
+    commit = CommitOptions(
+        properties=options.commit.properties,
+        mirror=options.commit.mirror,
+        wait=options.commit.wait,
+        publish_wait=options.commit.publish_wait,
+        hooks=options.commit.hooks,
+    )
+    try:
+        result = run(catalog, newest, job.stage, commit)
+    except DeltaLakeError as error:
+        if error.facts.get("rule") is None:
+            raise
+        done.lost += len(bins)
+        return
+    if result.version == done.planned_at + 1:
+        done.planned_at = result.version
+    if job.removed.num_rows:
+        done.versions.append(result.version)
+        done.bins += len(bins)
+        done.partitions.update(job.removed.column("partition_values").to_pylist())
+        done.added += [int(add["size"]) for add in job.added]
+        done.removed += job.removed.column("size").to_pylist()
+
+
+class _Job:
+    """Bins that are committed together, and again on a newer version where others won."""
+
+    def __init__(
+        self, layout: Layout, bins: Sequence[Bin], options: OptimizeOptions, planned_at: int
+    ) -> None:
+        self._layout = layout
+        self._bins = bins
+        self._options = options
+        self._planned_at = planned_at
+        self._kept: dict[int, tuple[pa.Table, WrittenFiles]] = {}
+        self.added: list[dict[str, Any]] = []
+        self.removed = pa.table({})
+
+    def stage(self, catalog: LightCatalog, base: Base) -> Staged:
+        """Read and write what isn't written yet of the files as they are now."""
+        known = base.row.head_version == self._planned_at
+        live = None if known else base.live_files(catalog)
+        names: list[str] = []
+        adds, removes = [], []
+        self.added = []
+        for number, each in enumerate(self._bins):
+            files = each.files
+            if live is not None:
+                files = _of_paths(live, files.column("path").to_pylist())
+            kept = self._kept.get(number)
+            if kept is None or not kept[0].equals(files):
+                written = self._written(base, files, each) if files.num_rows else WrittenFiles()
+                kept = self._kept[number] = (files, written)
+            removes.append(kept[0])
+            adds.append(kept[1].rows())
+            self.added += kept[1].adds
+            names += kept[1].names
+        self.removed = pa.concat_tables(removes)
+        return Staged(
+            self._staged(base, pa.concat_tables(adds)),
+            tuple(names),
+            lambda newer: self.stage(catalog, newer),
+        )
+
+    def _written(self, base: Base, files: pa.Table, each: Bin) -> WrittenFiles:
+        options = self._options
+        writer = FileWriter(
+            base.data,
+            FileTarget.of(base.metadata, base.protocol),
+            str(uuid.uuid4()),
+            target_file_size=options.target_size,
+            properties=WriterProperties.of(options.writer_properties),
+            data_change=False,
+            tags=each.tags or None,
+            buffered_bytes=options.memory or BUFFERED_BYTES,
+        )
+        with writer:
+            self._layout.write(base, files, writer, options)
+            return writer.finish()
+
+    def _staged(self, base: Base, adds: pa.Table) -> StagedTable:
+        removed = self.removed
+        sizes = adds.column("size")
+        metrics: dict[str, int | str] = {
+            "numAddedFiles": adds.num_rows,
+            "numRemovedFiles": removed.num_rows,
+            "numAddedBytes": pc.sum(sizes).as_py() or 0,
+            "numRemovedBytes": pc.sum(removed.column("size")).as_py() or 0,
+            "numDeletionVectorsRemoved": removed.num_rows - removed.column("dv").null_count,
+        }
+        if adds.num_rows:
+            metrics |= {
+                "minFileSize": pc.min(sizes).as_py(),
+                "maxFileSize": pc.max(sizes).as_py(),
+            }
+        return StagedTable(
+            table=base.row,
+            read_version=base.row.head_version,
+            info=commit_info(
+                "OPTIMIZE",
+                {**self._layout.parameters(), "auto": False},
+                metrics,
+                self._options.commit,
+                blind=False,
+            ),
+            adds=adds,
+            removes=removed,
+            removes_change_data=False,
+            in_commit_timestamps=base.in_commit_timestamps,
+            deletion_time=now_ms(),
+        )
+
+
+class Compaction:
+    """Small files of a partition into files of the target size, rows in the files' order."""
+
+    def __init__(self, predicate: Sequence[str] = ()) -> None:
+        self._predicate = list(predicate)
+
+    def parameters(self) -> Mapping[str, Any]:
+        """As Spark names them."""
+        return {"predicate": self._predicate, "zOrderBy": []}
+
+    def bins(self, base: Base, files: pa.Table, target: int) -> list[Bin]:
+        """Files in the order they came, as many as fit; a file that is fine alone is in none."""
+        found = []
+        for group in _by_partition(files):
+            order = pc.sort_indices(group, [("added_version", "ascending"), ("path", "ascending")])
+            found += list(_packed(group.take(order), target))
+        return found
+
+    def write(
+        self, base: Base, files: pa.Table, writer: FileWriter, options: OptimizeOptions
+    ) -> None:
+        """Rows as they are read."""
+        for rows in read_rows(base, files, options.workers):
+            writer.write(rows)
+
+
+def _packed(files: pa.Table, target: int) -> Iterator[Bin]:
+    tags = {TARGET_TAG: str(target)}
+    places: list[int] = []
+    size = 0
+    purge = False
+    rows = zip(
+        *(files.column(name).to_pylist() for name in ("size", "tags", "dv", "num_records")),
+        strict=True,
+    )
+    for place, (own, noted, vector, records) in enumerate(rows):
+        purged = needs_purge(vector, records)
+        full = own >= target or _tag(noted, TARGET_TAG) == str(target)
+        if full and not purged:
+            continue
+        if places and size + own > target:
+            if len(places) > 1 or purge:
+                yield Bin(files.take(places), tags)
+            places, size, purge = [], 0, False
+        places.append(place)
+        size += own
+        purge = purge or purged
+    if len(places) > 1 or purge:
+        # The last one may grow: only what is as large as it gets is finished.
+        yield Bin(files.take(places), tags if size >= target else {})
+
+
+def needs_purge(vector: str | None, records: int | None) -> bool:
+    """Whether so many of a file's rows are deleted that it is worth writing anew."""
+    if vector is None:
+        return False
+    deleted = cardinality(orjson.loads(vector))
+    return records is None or deleted > records * _MOST_DELETED
+
+
+def _tag(tags: str | None, name: str) -> str | None:
+    return None if tags is None else orjson.loads(tags).get(name)
+
+
+def _by_partition(files: pa.Table) -> Iterator[pa.Table]:
+    ids = files.column("partition_values")
+    for text in pc.unique(ids).to_pylist():
+        yield files.filter(pc.equal(ids, text))
+
+
+class ZOrdering:
+    """All rows of a partition by a curve through several columns, in files of the target size.
+
+    Files that were ordered together are a cube; new files become one, with cubes that aren't
+    much larger, so that each row is written anew a few times only.
+    """
+
+    def __init__(self, base: Base, columns: Sequence[str], predicate: Sequence[str] = ()) -> None:
+        self._order = ZOrder(base.struct, base.metadata.partition_columns, columns)
+        self._columns = orjson.dumps(list(columns)).decode()
+        self._predicate = list(predicate)
+        self._names = list(columns)
+
+    def parameters(self) -> Mapping[str, Any]:
+        """As Spark names them."""
+        return {"predicate": self._predicate, "zOrderBy": self._names}
+
+    def bins(self, base: Base, files: pa.Table, target: int) -> list[Bin]:
+        """One for each partition that has files outside of cubes."""
+        return [each for group in _by_partition(files) for each in self._bins(group)]
+
+    def _bins(self, files: pa.Table) -> list[Bin]:
+        fresh: list[int] = []
+        cubes: dict[str, list[int]] = {}
+        sizes = files.column("size").to_pylist()
+        rows = zip(
+            *(files.column(name).to_pylist() for name in ("tags", "dv", "num_records")), strict=True
+        )
+        for place, (tags, vector, records) in enumerate(rows):
+            cube = _tag(tags, CUBE_TAG)
+            ordered = cube is not None and _tag(tags, ORDER_TAG) == self._columns
+            if cube is None or not ordered or needs_purge(vector, records):
+                fresh.append(place)
+            else:
+                cubes.setdefault(cube, []).append(place)
+        if not fresh:
+            return []
+        size = sum(sizes[place] for place in fresh)
+        for places in sorted(cubes.values(), key=lambda cube: sum(sizes[p] for p in cube)):
+            more = sum(sizes[place] for place in places)
+            if more > size * _GROWTH:
+                break
+            fresh += places
+            size += more
+        marks = {CUBE_TAG: str(uuid.uuid4()), ORDER_TAG: self._columns}
+        return [Bin(files.take(sorted(fresh)), marks)]
+
+    def write(
+        self, base: Base, files: pa.Table, writer: FileWriter, options: OptimizeOptions
+    ) -> None:
+        """Two reads: a sample of the ordered columns, and all rows, put aside by ranges."""
+        spec = scan_spec(base, files)
+        names = self._order.columns
+        ranges = self._order.sampled(scan_batches(spec, names, workers=options.workers))
+        memory = options.memory or BUFFERED_BYTES
+        for rows in ranges.sorted(read_rows(base, files, options.workers), memory):
+            writer.write(rows)
+
+
+def read_rows(base: Base, files: pa.Table, workers: int | None) -> Iterator[pa.RecordBatch]:
+    """The live rows of files, of the table's types, as `FileWriter` takes them."""
+    converter: RowConverter | None = None
+    for rows in scan_batches(scan_spec(base, files), workers=workers):
+        if converter is None:
+            converter = RowConverter(rows.schema, base.struct)
+        yield converter.convert(rows)

@@ -1,0 +1,272 @@
+"""What properties and features of a table make of its metadata and protocol: pure.
+
+PROTOCOL.md, "Table Features", "Column Mapping". Operations and parameters are named as Spark
+names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.features import (
+    CONSTRAINT_PREFIX,
+    FEATURE_PREFIX,
+    enabled,
+    features_of,
+    implied_features,
+    logged_configuration,
+    protocol_for,
+    protocol_with,
+)
+from deltalakedb.log.metadata import TableSchema
+from deltalakedb.log.protocol import (
+    KNOWN_READER_FEATURES,
+    WRITABLE_FEATURES,
+    WRITER_FEATURES_VERSION,
+    Protocol,
+)
+from deltalakedb.log.schema import StructType, column_mapping_mode
+from deltalakedb.log.schema_writer import schema_string
+from deltalakedb.log.table_properties import interval_ms
+from deltalakedb.table.operations import columns
+from deltalakedb.table.operations.alter import Altered
+from deltalakedb.table.operations.base import Base
+from deltalakedb.write.schema import MAX_COLUMN_ID, with_column_mapping
+from deltalakedb.write.target import parse_size
+
+_DROPPABLE = frozenset(
+    {
+        "allowColumnDefaults",
+        "appendOnly",
+        "changeDataFeed",
+        "checkConstraints",
+        "generatedColumns",
+        "invariants",
+    }
+)
+"""Writers' features that leave nothing behind in the log once no metadata uses them."""
+
+
+def _is_switch(text: str) -> bool:
+    return text.strip().lower() in ("true", "false")
+
+
+def _is_number(text: str) -> bool:
+    return text.strip().lstrip("+-").isdigit()
+
+
+def _is_interval(text: str) -> bool:
+    return (interval_ms(text) or -1) >= 0
+
+
+def _is_size(text: str) -> bool:
+    return parse_size(text) is not None
+
+
+def _is_any(text: str) -> bool:
+    return True
+
+
+_PROPERTIES: Mapping[str, Callable[[str], bool]] = {
+    "delta.appendOnly": _is_switch,
+    "delta.autoOptimize.autoCompact": _is_any,
+    "delta.autoOptimize.optimizeWrite": _is_any,
+    "delta.checkpoint.writeStatsAsJson": _is_switch,
+    "delta.checkpoint.writeStatsAsStruct": _is_switch,
+    "delta.checkpointInterval": _is_number,
+    "delta.checkpointPolicy": lambda text: text in ("classic", "v2"),
+    "delta.checkpointRetentionDuration": _is_interval,
+    "delta.columnMapping.mode": lambda text: text in ("none", "name", "id"),
+    "delta.compatibility.symlinkFormatManifest.enabled": _is_switch,
+    "delta.dataSkippingNumIndexedCols": _is_number,
+    "delta.dataSkippingStatsColumns": _is_any,
+    "delta.dataSkippingStringPrefixLength": _is_number,
+    "delta.deletedFileRetentionDuration": _is_interval,
+    "delta.enableChangeDataFeed": _is_switch,
+    "delta.enableDeletionVectors": _is_switch,
+    "delta.enableExpiredLogCleanup": _is_switch,
+    "delta.enableInCommitTimestamps": _is_switch,
+    "delta.enableRowTracking": _is_switch,
+    "delta.enableTypeWidening": _is_switch,
+    "delta.enableVariantShredding": _is_switch,
+    "delta.isolationLevel": lambda text: (
+        text in ("Serializable", "WriteSerializable", "SnapshotIsolation")
+    ),
+    "delta.logRetentionDuration": _is_interval,
+    "delta.minReaderVersion": _is_number,
+    "delta.minWriterVersion": _is_number,
+    "delta.parquet.compression.codec": _is_any,
+    "delta.randomizeFilePrefixes": _is_switch,
+    "delta.randomPrefixLength": _is_number,
+    "delta.setTransactionRetentionDuration": _is_interval,
+    "delta.targetFileSize": _is_size,
+    "delta.tuneFileSizesForRewrites": _is_switch,
+    "delta.universalFormat.enabledFormats": _is_any,
+}
+
+
+def support(base: Base, features: Sequence[Any], *, may_raise: bool) -> Altered:
+    """With more table features. UNSUPPORTED_FEATURE for those that can't be honoured here."""
+    names = [feature_name(feature) for feature in features]
+    unknown = sorted(set(names) - WRITABLE_FEATURES)
+    if unknown:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+            f"features that can't be honoured here: {', '.join(unknown)}; use some of "
+            f"{', '.join(sorted(WRITABLE_FEATURES))}",
+            features=unknown,
+        )
+    protocol = protocol_with(base.protocol, names)
+    before = (base.protocol.min_reader_version, base.protocol.min_writer_version)
+    raised = (protocol.min_reader_version, protocol.min_writer_version)
+    if raised != before and not may_raise:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+            f"{', '.join(names)} takes protocol {raised[0]}/{raised[1]}, which shuts older "
+            "readers and writers out; allow it with allow_protocol_versions_increase=True",
+            features=names,
+        )
+    return Altered(
+        metadata=base.metadata,
+        protocol=protocol,
+        operation="ADD FEATURE",
+        parameters={"name": names},
+    )
+
+
+def feature_name(feature: Any) -> str:
+    """A feature's name as the protocol has it, from that or delta-rs's enumeration."""
+    text = feature if isinstance(feature, str) else str(feature).rpartition(".")[2]
+    known = {name.lower(): name for name in WRITABLE_FEATURES | KNOWN_READER_FEATURES}
+    return known.get(text.replace("_", "").lower(), text)
+
+
+def unsupport(base: Base, feature: Any) -> Altered:
+    """Without a feature. INVALID_ARGUMENT while something uses it, UNSUPPORTED_FEATURE for those
+    that the log's history needs."""
+    name = feature_name(feature)
+    listed = implied_features(base.protocol)
+    if name not in listed:
+        raise _invalid(
+            f"{base.row.full_name} doesn't have the feature {name}; it has "
+            f"{', '.join(sorted(listed)) or 'none'}"
+        )
+    if name not in _DROPPABLE:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+            f"the feature {name} of {base.row.full_name} can't be dropped here, since readers of "
+            f"older versions need it; {', '.join(sorted(_DROPPABLE))} can",
+            features=[name],
+        )
+    if name in features_of(base.struct, base.metadata.configuration):
+        raise _invalid(
+            f"{base.row.full_name} uses {name}; take away the constraints, columns or properties "
+            "that need it first"
+        )
+    rest = tuple(sorted(listed - {name}))
+    protocol = Protocol(
+        base.protocol.min_reader_version,
+        WRITER_FEATURES_VERSION,
+        base.protocol.reader_features,
+        rest,
+    )
+    return Altered(
+        metadata=base.metadata,
+        protocol=protocol,
+        operation="DROP FEATURE",
+        parameters={"featureName": name},
+    )
+
+
+def configure(base: Base, properties: Mapping[str, str], *, known: bool) -> Altered:
+    """With other properties, and the features that these need."""
+    for key, text in properties.items():
+        check_property(key, text, known=known)
+    return configured(base, properties, "SET TBLPROPERTIES", {"properties": dict(properties)})
+
+
+def check_property(key: str, text: str, *, known: bool) -> None:
+    """INVALID_ARGUMENT for a property that can't be set so."""
+    if key.startswith(CONSTRAINT_PREFIX):
+        raise _invalid(f"{key} is a constraint; use add_constraint, which looks at the rows")
+    if key == MAX_COLUMN_ID:
+        raise _invalid(f"{key} counts the columns by itself; leave it out")
+    if not key.startswith("delta.") or key.startswith(FEATURE_PREFIX):
+        return
+    valid = _PROPERTIES.get(key)
+    if valid is None:
+        if known:
+            raise _invalid(
+                f"there is no table property {key}; check its spelling, or give "
+                "raise_if_not_exists=False"
+            )
+    elif not valid(text):
+        raise _invalid(f"the property {key} can't be {text!r}; see Delta's table properties")
+
+
+def configured(
+    base: Base, given: Mapping[str, str], operation: str, parameters: Mapping[str, Any]
+) -> Altered:
+    """With these properties besides the others; column mapping may go from none to name."""
+    before = base.metadata.configuration
+    wanted = {**before, **given}
+    struct = base.struct
+    had, has = column_mapping_mode(before), column_mapping_mode(wanted)
+    if had != has:
+        if (had, has) != ("none", "name"):
+            raise _invalid(
+                f"column mapping can't go from {had} to {has} in a table that has files; only from "
+                "none to name"
+            )
+        named = columns.with_physical_names(struct)
+        assert isinstance(named, StructType)
+        struct = named
+    _check_switched(base, wanted)
+    mapped, configuration = with_column_mapping(struct, logged_configuration(wanted))
+    schema = base.metadata.schema if mapped == base.struct else TableSchema(schema_string(mapped))
+    return Altered(
+        metadata=replace(base.metadata, schema=schema, configuration=configuration),
+        protocol=protocol_for(mapped, wanted, base.protocol),
+        operation=operation,
+        parameters=parameters,
+    )
+
+
+def _check_switched(base: Base, wanted: Mapping[str, str]) -> None:
+    name = "delta.enableInCommitTimestamps"
+    if enabled(wanted, name) != enabled(base.metadata.configuration, name):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+            f"{name} can't be switched in a table that is there, since its commits say from which "
+            "version on they are timed so; give it when the table is made",
+            feature="inCommitTimestamp",
+        )
+
+
+def unconfigure(base: Base, names: Sequence[str], *, must_exist: bool) -> Altered:
+    """Without some properties."""
+    configuration = base.metadata.configuration
+    missing = [name for name in names if name not in configuration]
+    if missing and must_exist:
+        raise _invalid(f"{base.row.full_name} has no property {', '.join(missing)}")
+    kept = [n for n in names if n.startswith("delta.columnMapping.")]
+    if kept and column_mapping_mode(configuration) != "none":
+        raise _invalid(f"{kept[0]} says how the table's files are read; it can't be unset")
+    for name in names:
+        if name.startswith(CONSTRAINT_PREFIX):
+            raise _invalid(f"{name} is a constraint; use drop_constraint")
+    rest = {k: v for k, v in configuration.items() if k not in names}
+    _check_switched(base, rest)
+    return Altered(
+        metadata=replace(base.metadata, configuration=rest),
+        protocol=base.protocol,
+        operation="UNSET TBLPROPERTIES",
+        parameters={"properties": list(names), "ifExists": not must_exist},
+    )
+
+
+def _invalid(what: str) -> DeltaLakeError:
+    return DeltaLakeError(DeltaLakeErrorKind.INVALID_ARGUMENT, what)

@@ -1,0 +1,44 @@
+"""Commands that change and maintain tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import deltalakedb as dl
+from tests.cli.commands import dl as run
+from tests.cli.commands import error_of
+
+
+@pytest.fixture
+def table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dl.Table:
+    """A table of two small files, in the catalog of commands that name none."""
+    path = tmp_path / "catalog.sqlite"
+    monkeypatch.setenv("DL_DATABASE", str(path))
+    uri = f"deltasql://sqlite:///{path}?table=t"
+    dl.write_deltalake(uri, pa.table({"id": [1, 2]}), location=str(tmp_path / "t"))
+    dl.write_deltalake(uri, pa.table({"id": [3]}), mode="append")
+    return dl.connect_to_table(uri)
+
+
+def test_alter(table: dl.Table) -> None:
+    done = run(
+        "alter", "t", "--set", "delta.columnMapping.mode=name", "--add-columns", "n int, d double",
+        "--rename-column", "id=key", "--add-constraint", "positive=key > 0", "--description", "d",
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "describe: version 6"
+    assert table.refresh().schema.names == ["key", "n", "d"]
+    assert table.metadata.description == "d"
+    message = error_of("alter", "t", "--add-constraint", "small=key < 3")
+    assert "break the constraint small" in message
+
+
+def test_optimize(table: dl.Table) -> None:
+    done = run("optimize", "t")
+    assert done.stdout.startswith("2 files of")
+    assert "became 1 of" in done.stdout
+    assert "; 1 were fine" in run("optimize", "t").stdout
+    run("optimize", "t", "--z-order", "id")
+    assert table.refresh().version == 3

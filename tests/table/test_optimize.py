@@ -1,0 +1,135 @@
+"""Compaction and z-order, beside delta-rs and beside writers who are in the way."""
+
+from __future__ import annotations
+
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import deltalakedb as dl
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.table.operations import optimize as operation
+
+
+def uri_of(database: str) -> str:
+    return f"deltasql://{database}?table=t"
+
+
+def rows_of(table: dl.Table) -> list[dict[str, Any]]:
+    return sorted(table.to_pyarrow_table().to_pylist(), key=str)
+
+
+def test_compaction_is_incremental(any_catalog_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(any_catalog_url), tmp_path / "t"
+    data = pa.table({"id": list(range(8)), "p": ["a", "b"] * 4, "s": ["x", None] * 4})
+    for start in range(0, 8, 2):
+        dl.write_deltalake(
+            uri, data.slice(start, 2), mode="append", partition_by="p", location=str(place)
+        )
+    table = dl.connect_to_table(uri)
+    before = rows_of(table)
+    first = table.optimize.compact("p = 'a'")
+    assert (first["numFilesAdded"], first["numFilesRemoved"]) == (1, 4)
+    second = table.optimize.compact()
+    assert (second["numFilesAdded"], second["numFilesRemoved"]) == (1, 4)
+    assert len(table.files()) == 2
+    assert table.optimize.compact()["numFilesRemoved"] == 0
+    assert table.version == second["versions"][-1]
+    assert rows_of(table) == before
+    theirs = deltalake.DeltaTable(str(place))
+    assert sorted(theirs.to_pyarrow_table().to_pylist(), key=str) == before
+    entry = theirs.history(1)[0]
+    assert entry["operation"] == "OPTIMIZE"
+    assert entry["operationMetrics"]["numRemovedFiles"] in ("4", 4)
+    assert theirs.optimize.compact()["numFilesRemoved"] == 0
+    assert dl.diff_table("t", database=any_catalog_url).parity
+    with pytest.raises(DeltaLakeError, match="partition columns alone"):
+        table.optimize.compact("id = 1")
+
+
+def test_deleted_rows_are_purged(catalog_url: str, tmp_path: Path) -> None:
+    uri = uri_of(catalog_url)
+    on = {"delta.enableDeletionVectors": "true"}
+    data = pa.table({"id": list(range(100))})
+    dl.write_deltalake(uri, data, location=str(tmp_path / "t"), configuration=on)
+    table = dl.connect_to_table(uri)
+    table.delete("id < 3")
+    assert table.optimize.compact()["numFilesRemoved"] == 0
+    table.delete("id < 50")
+    assert table.optimize.compact()["numFilesRemoved"] == 1
+    assert table.get_add_actions().column("num_records").to_pylist() == [50]
+    assert table.count() == 50
+
+
+def test_z_order_keeps_near_what_is_near(catalog_url: str, tmp_path: Path) -> None:
+    uri = uri_of(catalog_url)
+    chance = random.Random(7)
+    count = 20_000
+    data = pa.table(
+        {
+            "x": [chance.randrange(1_000) for _ in range(count)],
+            "y": [chance.choice([None, *"abcdefghijklmnopqrstuvwxyz"]) for _ in range(count)],
+            "z": [chance.random() for _ in range(count)],
+        }
+    )
+    dl.write_deltalake(uri, data, location=str(tmp_path / "t"))
+    table = dl.connect_to_table(uri)
+    before = data.sort_by([("x", "ascending"), ("z", "ascending")])
+    found = table.optimize.z_order(["x", "y"], target_size=20_000, max_spill_size=100_000)
+    assert found["numFilesAdded"] >= 6
+    after = table.to_pyarrow_table().sort_by([("x", "ascending"), ("z", "ascending")])
+    assert after.equals(before.cast(after.schema))
+    planned = len(table.snapshot().plan("x < 100 AND y = 'b'"))
+    assert planned <= found["numFilesAdded"] / 3
+    assert table.optimize.z_order(["x", "y"])["numFilesRemoved"] == 0
+    table.append(data.slice(0, 10))
+    # The new rows are a cube of their own beside one that is much larger.
+    assert table.optimize.z_order(["x", "y"])["numFilesRemoved"] == 1
+    with pytest.raises(DeltaLakeError, match="no column w"):
+        table.optimize.z_order(["w"])
+
+
+def test_only_the_bin_that_lost_is_done_again(
+    catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = uri_of(catalog_url)
+    on = {"delta.enableDeletionVectors": "true"}
+    for part in ("a", "b"):
+        for start in (0, 10):
+            data = pa.table({"id": list(range(start, start + 10)), "p": [part] * 10})
+            dl.write_deltalake(
+                uri, data, mode="append", partition_by="p", location=str(tmp_path / "t"),
+                configuration=on,
+            )  # fmt: skip
+    table = dl.connect_to_table(uri)
+    written: list[int] = []
+    plain = operation._Job._written
+
+    def hindered(job: Any, base: Any, files: pa.Table, each: Any) -> Any:
+        found = plain(job, base, files, each)
+        written.append(files.num_rows)
+        if len(written) == 1:
+            other = threading.Thread(
+                target=lambda: dl.connect_to_table(uri).delete("id = 3 AND p = 'a'")
+            )
+            other.start()
+            other.join()
+        return found
+
+    monkeypatch.setattr(operation._Job, "_written", hindered)
+    found = table.optimize.compact()
+    assert (found["numFilesAdded"], found["numFilesRemoved"], found["numBinsLost"]) == (2, 4, 0)
+    assert len(written) == 3
+    assert table.count() == 39
+    ids = {(row["id"], row["p"]) for row in table.to_pyarrow_table().to_pylist()}
+    assert (3, "a") not in ids
+    # What lost has left no file behind.
+    live = {place.name for place in (tmp_path / "t").rglob("*.parquet")}
+    assert len(live) == 6
+    assert all(pq.read_metadata(p).num_rows for p in (tmp_path / "t").rglob("*.parquet"))
