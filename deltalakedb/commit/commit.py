@@ -7,7 +7,6 @@ was read, write rows, history and outbox, move the heads. docs/architecture.md, 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -22,6 +21,7 @@ from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
 from deltalakedb.commit.matching import Matching
+from deltalakedb.commit.resolve import resolve
 from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
 from deltalakedb.commit.version import Committed, Version, group_row
 from deltalakedb.database_url import DatabaseUrl
@@ -30,7 +30,6 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 LOCK_SECONDS = 30.0
 """How long a commit waits for the heads of its tables."""
 _RESTARTS = 20
-_RESOLVE_SECONDS = 30.0
 
 _checked: dict[tuple[int, DatabaseUrl, int], str] = {}
 """By process, database and table: the incarnation of the server at whose word the log was held
@@ -72,7 +71,7 @@ def commit(
             else:
                 raise AssertionError("unreachable")
         if attempt.sent:
-            found = _resolve(database, staged, ratifier, attempt, lost)
+            found = resolve(database, staged, ratifier, attempt.own, lost)
             if found is not None:
                 return found
         staged = attempt.again()
@@ -226,6 +225,10 @@ class _Attempt:
             self._ratifier.relieve(table.table)
         for table in self._behind:
             self._ratifier.adopt(table.table)
+
+    def own(self, locked: Locked) -> list[Committed] | None:
+        """What this call has committed, whose answer was lost."""
+        return self.repeated(locked, own=True)
 
     def repeated(self, locked: Locked, *, own: bool = False) -> list[Committed] | None:
         """What a call with this token, or with these app versions, has committed.
@@ -393,40 +396,3 @@ def _catalog_behind(table: StagedTable, head: LockedHead, newest: int) -> DeltaL
         head=head.head_version,
         version=newest,
     )
-
-
-def _resolve(
-    database: DatabaseUrl,
-    staged: StagedCommit,
-    ratifier: Ratifier,
-    attempt: _Attempt,
-    lost: LostConnectionError,
-) -> list[Committed] | None:
-    """After a COMMIT whose answer was lost: what became of it, told by its token under the lock.
-
-    The old session holds the lock until its transaction has ended, so once we have it, either the
-    token is there or nothing is (None: it may be tried again). COMMIT_UNKNOWN when the database
-    can't be asked.
-    """
-    for table in staged.tables:
-        if table.table.authority == "log":
-            ratifier.adopt(table.table)
-    deadline = time.monotonic() + _RESOLVE_SECONDS
-    while True:
-        try:
-            with writing(database) as writer:
-                locked = lock(writer, staged, _RESOLVE_SECONDS)
-                found = attempt.repeated(locked, own=True)
-                writer.rollback()
-                return found
-        except DeltaLakeError as error:
-            if time.monotonic() < deadline and error.retryable:
-                time.sleep(0.2)
-                continue
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.COMMIT_UNKNOWN,
-                f"the connection broke while a commit of {staged.tables[0].table.full_name} was "
-                f"under way ({lost}), and the database can't be asked ({error}); run the same "
-                f"write with token={staged.token!r} when it answers: it finds what became of it",
-                token=staged.token,
-            ) from error

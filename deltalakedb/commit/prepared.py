@@ -98,14 +98,11 @@ def prepare(
     )
 
 
-def wider_slots(described: Sequence[Mapping[str, Any]], prepared: PreparedRows) -> str | None:
-    """`dl_tables.skipping` for the files of a table with these too; None if it holds as it is."""
+def wider_slots(described: Sequence[Mapping[str, Any]], files: pa.Table) -> str | None:
+    """`dl_tables.skipping` for the files of a table with these keys too; None if it holds."""
     slots = [dict(slot) for slot in described]
     for number, slot in enumerate(slots):
-        if prepared.values is None:
-            low, high = (prepared.files.column(f"{e}{number}").to_pylist() for e in ("lo", "hi"))
-        else:
-            low, high = prepared.values[f"lo{number}"], prepared.values[f"hi{number}"]
+        low, high = (files.column(f"{end}{number}").to_pylist() for end in ("lo", "hi"))
         for lo, hi in zip(low, high, strict=True):
             if lo is None or lo <= NEG_INF or hi >= POS_INF or lo > hi:
                 # Whether there are any is enough; a count would change with every commit.
