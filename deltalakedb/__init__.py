@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from deltalakedb.table.begin import Transaction as Transaction
     from deltalakedb.table.begin import begin as begin
     from deltalakedb.table.connect import connect_to_table as connect_to_table
+    from deltalakedb.table.connect import snapshots as snapshots
+    from deltalakedb.table.consistent import ConsistentVersions as ConsistentVersions
+    from deltalakedb.table.consistent import consistent_versions as consistent_versions
     from deltalakedb.table.lifetime import drop_table as drop_table
     from deltalakedb.table.lifetime import relocate_table as relocate_table
     from deltalakedb.table.lifetime import rename_table as rename_table
@@ -63,7 +66,10 @@ _HOMES = {
     "begin": "deltalakedb.table.begin",
     "create_table": "deltalakedb.table.writing",
     "write_deltalake": "deltalakedb.table.writing",
+    "ConsistentVersions": "deltalakedb.table.consistent",
     "connect_to_table": "deltalakedb.table.connect",
+    "consistent_versions": "deltalakedb.table.consistent",
+    "snapshots": "deltalakedb.table.connect",
     "drop_table": "deltalakedb.table.lifetime",
     "relocate_table": "deltalakedb.table.lifetime",
     "rename_table": "deltalakedb.table.lifetime",

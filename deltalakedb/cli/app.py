@@ -28,6 +28,7 @@ _MODULES = {
     "history": "history",
     "files": "files",
     "plan": "plan",
+    "consistent": "consistent",
     "mirror": "mirror",
     "authority": "authority",
     "locks": "locks",

@@ -67,15 +67,17 @@ class StagedTable:
 
     `table` is the row that was read; its location, load, epoch and authority have to hold under
     the lock. `read_version` is the version that the commit is based on, -1 for a table that it
-    makes. `adds` and `removes` are FILE_SCHEMA tables: files that begin, and lives that end, as
-    the catalog has them. `metadata` and `protocol` are bodies of actions. `rebase` makes the same
-    commit again where vectors clash, with the lives at the head; without it they are a conflict.
-    `authority` hands the table over with this commit; `ratified` has the log ratify it in any case.
+    makes. `metadata_id` is the table's own id, by which logs know it. `adds` and `removes` are
+    FILE_SCHEMA tables: files that begin, and lives that end, as the catalog has them. `metadata`
+    and `protocol` are bodies of actions. `rebase` makes the same commit again where vectors clash,
+    with the lives at the head; without it they are a conflict. `authority` hands the table over
+    with this commit; `ratified` has the log ratify it in any case.
     """
 
     table: TableRow
     read_version: int
     info: CommitInfo
+    metadata_id: str | None = None
     reads: Reads = Reads()
     adds: pa.Table = field(default_factory=no_files)
     removes: pa.Table = field(default_factory=no_files)

@@ -81,7 +81,7 @@ class Version:
         )
         first = action_line("commitInfo", info)
         if self._staged.group_id is not None:
-            group = group_body(self._staged.group_id, self._versions, self._staged.catalog_id)
+            group = group_body(self._staged.group_id, self._members(), self._staged.catalog_id)
             first += action_line("transactionGroup", group)
         staged_name = None
         if len(table.body) > outbox.INLINE_BYTES:
@@ -98,6 +98,11 @@ class Version:
             False,
             head.published_version,
         )
+
+    def _members(self) -> list[tuple[str, int]]:
+        """By what the logs themselves call their tables."""
+        known = {each.table.table_id: each.metadata_id for each in self._staged.tables}
+        return [(known[table_id] or table_id, version) for table_id, version in self._versions]
 
     def _rows(
         self, load: LiveLoad, info: dict[str, Any], row: outbox.OutboxRow, timestamp: int

@@ -202,10 +202,13 @@ class OpenCommit:
         self._info: dict[str, Any] | None = None
         self._actions = self._adds = self._removes = self._added_bytes = 0
         self._lines = self._size = 0
+        self._previous = b""
         self._hash = xxhash.xxh3_128()
 
     def read(self, data: bytes, reader: ActionReader, *, history_only: bool = False) -> None:
         """Give a piece's actions to a reader. Raises CORRUPT_COMMIT as `ActionReader.commit`."""
+        # Lines are counted for messages: not those of the many commits of one piece.
+        self._lines += self._previous.count(b"\n")
         marks = reader._marks()
         try:
             info, actions = reader._lines(self._version, data, self._actions)
@@ -228,7 +231,7 @@ class OpenCommit:
         else:
             reader._add_versions.extend(repeat(self._version, counts[0]))
             reader._remove_versions.extend(repeat(self._version, counts[1]))
-        self._lines += data.count(b"\n")
+        self._previous = data
         if len(data) >= PIECE_BYTES:
             reader.settle()
 

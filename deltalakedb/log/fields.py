@@ -161,10 +161,11 @@ def check_all(values: Sequence[Any], kind: Kind) -> None:
 
     In C, for the many: 64 bits and what an object holds are left to whoever makes columns of them.
     """
-    if not _TYPES[kind].issuperset(map(type, values)):
+    types = set(map(type, values))
+    if not types <= _TYPES[kind]:
         raise TypeError(f"not {kind.value}")
     if kind is Kind.COUNT:
-        numbers = [v for v in values if v is not None]
+        numbers = [v for v in values if v is not None] if _NO_VALUE in types else values
         if numbers and (min(numbers) < 0 or max(numbers) >= 1 << 63):
             raise OverflowError(f"not {kind.value}")
 

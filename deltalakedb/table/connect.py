@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from deltalakedb import fork
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.queries import no_table
 from deltalakedb.config import CacheConfig, SqlConfig
 from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.table.table import Table
-from deltalakedb.uri import TableUri, parse_table_uri
+from deltalakedb.uri import TableUri, parse_database, parse_table_uri
+
+if TYPE_CHECKING:
+    from deltalakedb.planning.cache import FileCache
+    from deltalakedb.snapshot.snapshot import Snapshot
 
 _catalogs: dict[str, LightCatalog] = {}
 _lock = fork.Lock()
@@ -42,6 +48,61 @@ def connect_to_table(
         cache=CacheConfig() if cache is True else cache or None,
         storage_options=storage_options,
     )
+
+
+def snapshots(
+    tables: Sequence[str | Table],
+    sql_config: SqlConfig | None = None,
+    *,
+    cache: CacheConfig | bool | None = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> list[Snapshot]:
+    """The newest versions of several tables of one catalog, as they were at one moment.
+
+    One statement finds them all: what a transaction has done to several tables is in all of these
+    snapshots or in none. `tables`: URIs, or opened tables. Raises INVALID_ARGUMENT for tables of
+    several catalogs, else what `connect_to_table` raises.
+    """
+    from deltalakedb.catalog.reading.opening import open_heads
+    from deltalakedb.snapshot.snapshot import Snapshot
+
+    found = [_place(table, sql_config) for table in tables]
+    if not found:
+        return []
+    catalog = found[0][0]
+    for other, _, name in found[1:]:
+        if other is not catalog and other.catalog_id != catalog.catalog_id:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"{name} is in {other.reader.dialect.described}, others are in "
+                f"{catalog.reader.dialect.described}; two catalogs have no common moment",
+            )
+    files = _file_cache(cache)
+    opened = open_heads(catalog, [(namespace, name) for _, namespace, name in found])
+    snapshots = []
+    for head, (_, _, name) in zip(opened, found, strict=True):
+        if head is None:
+            raise no_table(catalog, name)
+        snapshots.append(Snapshot(catalog, *head, cache=files, storage_options=storage_options))
+    return snapshots
+
+
+def _file_cache(cache: CacheConfig | bool | None) -> FileCache | None:
+    if not cache:
+        return None
+    from deltalakedb.planning.cache import FileCache
+
+    return FileCache(CacheConfig() if cache is True else cache)
+
+
+def _place(
+    table: str | Table, sql_config: SqlConfig | None
+) -> tuple[LightCatalog, str | None, str]:
+    if isinstance(table, Table):
+        return table.catalog, None, table.table_id
+    parsed = parse_table_uri(table)
+    database = parsed.database if sql_config is None else parse_database(sql_config.secret)
+    return open_catalog(database), parsed.namespace, parsed.table
 
 
 def open_catalog(database: DatabaseUrl) -> LightCatalog:

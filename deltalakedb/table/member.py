@@ -70,6 +70,7 @@ class Member:
             return StagedTable(
                 table=row, read_version=row.head_version, info=info, reads=self._reads
             )
+        staged = replace(staged, metadata_id=self._base.metadata.id)
         if not self._reads:
             return staged
         rebase = staged.rebase

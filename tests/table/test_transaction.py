@@ -12,6 +12,7 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from tests.cli.commands import dl_lines
 
 LEVELS = ("WriteSerializable", "Serializable", "SnapshotIsolation")
 ROWS = pa.schema([("id", pa.int64()), ("p", pa.string())])
@@ -220,3 +221,32 @@ def test_a_token_commits_once(sqlite_url: str, tmp_path: Path) -> None:
         assert tx.result.repeated is repeated
         assert tx.result.versions == {"a": 1, "b": 1}
     assert len(data_files(tmp_path)) == 2
+
+
+def test_versions_that_belong_together(sqlite_url: str, tmp_path: Path) -> None:
+    opened = tables(sqlite_url, tmp_path, "a", "b", "c")
+    places = [str(tmp_path / name) for name in ("a", "b", "c")]
+    for first, second in (("a", "b"), ("b", "c")):
+        with dl.begin(sqlite_url) as tx:
+            tx.append(first, rows(1))
+            tx.append(second, rows(1))
+    opened[0].append(rows(2))
+    whole = dl.consistent_versions(places)
+    assert whole == {places[0]: 2, places[1]: 2, places[2]: 1}
+    assert (whole.newest, whole.unknown) == (whole, [])
+    assert all(whole.timestamps.values())
+    moment = dl.snapshots([uri_of(sqlite_url, "a"), opened[1], uri_of(sqlite_url, "c")])
+    assert [snapshot.version for snapshot in moment] == [2, 2, 1]
+    # As when the last member isn't published yet: what depends on it is left out, no more.
+    log = tmp_path / "c" / "_delta_log"
+    for path in log.glob("*1.json"):
+        path.unlink()
+    split = dl.consistent_versions(places)
+    assert split == {places[0]: 2, places[1]: 1, places[2]: 0}
+    told = dl_lines("consistent", *places)
+    assert [(each["version"], each["newest"]) for each in told] == [(2, 2), (1, 2), (0, 0)]
+    # Where commits are gone that might tell, that is said.
+    (tmp_path / "a" / "_delta_log" / f"{0:020d}.json").unlink()
+    with pytest.raises(DeltaLakeError, match="no table nobody"):
+        dl.snapshots([opened[0], uri_of(sqlite_url, "nobody")])
+    assert dl.consistent_versions(places).unknown == [places[0]]

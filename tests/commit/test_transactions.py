@@ -1,0 +1,106 @@
+"""Processes that change several tables at once: the sum of all accounts never changes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import deltalake
+import pyarrow as pa
+import pytest
+
+import deltalakedb as dl
+from tests.commit.transfers import ACCOUNTS, amount, balance
+
+OPENING = 1000
+
+
+def accounts(database: str, folder: Path) -> list[str]:
+    """Their URIs; all hold the same at first."""
+    uris = [f"deltasql://{database}?table=account{number}" for number in range(ACCOUNTS)]
+    for number, uri in enumerate(uris):
+        schema = pa.schema([("amount", pa.int64())])
+        place = str(folder / f"account{number}")
+        dl.create_table(uri, schema, location=place, authority="sql").append(amount(OPENING))
+    return uris
+
+
+def start(
+    database: str, folder: Path, processes: int, seconds: float, isolation: str
+) -> list[subprocess.Popen[str]]:
+    folder.mkdir()
+    command = [sys.executable, "-m", "tests.commit.transfers", database, str(folder)]
+    found = [
+        subprocess.Popen(
+            [*command, f"w{number}", str(seconds), isolation], stdout=subprocess.PIPE, text=True
+        )
+        for number in range(processes)
+    ]
+    deadline = time.monotonic() + 90
+    while len(list(folder.glob("*.ready"))) < processes:
+        assert time.monotonic() < deadline
+        assert all(each.poll() is None for each in found)
+        time.sleep(0.02)
+    (folder / "go").touch()
+    return found
+
+
+def by_logs(folder: Path) -> int:
+    """The sum of versions that belong together, by delta-rs."""
+    places = [str(folder / f"account{number}") for number in range(ACCOUNTS)]
+    versions = dl.consistent_versions(places)
+    assert versions.unknown == []
+    return sum(
+        sum(deltalake.DeltaTable(path, version=version).to_pyarrow_table()["amount"].to_pylist())
+        for path, version in versions.items()
+    )
+
+
+def money_is_kept(
+    database: str, folder: Path, processes: int, seconds: float, isolation: str
+) -> int:
+    """How many transfers there were; the sum was always the same, whoever looked."""
+    uris = accounts(database, folder)
+    running = start(database, folder / "ready", processes, seconds, isolation)
+    held: list[tuple[list[dl.Snapshot], list[int]]] = []
+    looked = 0
+    while any(each.poll() is None for each in running):
+        snapshots = dl.snapshots(uris, cache=False)
+        found = [balance(snapshot) for snapshot in snapshots]
+        assert sum(found) == OPENING * ACCOUNTS
+        held.append((snapshots, found))
+        assert by_logs(folder) == OPENING * ACCOUNTS
+        looked += 1
+    assert looked > 1
+    for snapshots, found in (held[0], held[len(held) // 2]):
+        assert [balance(snapshot) for snapshot in snapshots] == found
+    told = [each.communicate()[0].split() for each in running]
+    assert all(each.returncode == 0 for each in running)
+    assert all(int(committed) > 0 for committed, _ in told)
+    tables = [dl.connect_to_table(uri, cache=False) for uri in uris]
+    deadline = time.monotonic() + 20
+    while not all(
+        deltalake.DeltaTable(table.location).version() == table.version for table in tables
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    versions = dl.consistent_versions([table.location for table in tables])
+    assert list(versions.values()) == [table.version for table in tables]
+    return sum(int(committed) for committed, _ in told)
+
+
+@pytest.mark.parametrize(
+    ("catalog_url", "isolation"),
+    [("sqlite", "WriteSerializable"), ("postgresql", "Serializable")],
+    indirect=["catalog_url"],
+)
+def test_transfers_of_several_processes(catalog_url: str, isolation: str, tmp_path: Path) -> None:
+    assert money_is_kept(catalog_url, tmp_path, 2, 1.5, isolation) > 3
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("isolation", ["WriteSerializable", "Serializable", "SnapshotIsolation"])
+def test_many_transfers(any_catalog_url: str, isolation: str, tmp_path: Path) -> None:
+    assert money_is_kept(any_catalog_url, tmp_path, 8, 15.0, isolation) > 50
