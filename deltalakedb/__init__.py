@@ -17,9 +17,18 @@ if TYPE_CHECKING:
     from deltalakedb.config import SqlConfig as SqlConfig
     from deltalakedb.error import DeltaLakeError as DeltaLakeError
     from deltalakedb.error import DeltaLakeErrorKind as DeltaLakeErrorKind
+    from deltalakedb.facade.asynchronous import AsyncDeltaLakeOperations as AsyncDeltaLakeOperations
+    from deltalakedb.facade.asynchronous import AsyncIOExecutor as AsyncIOExecutor
+    from deltalakedb.facade.asynchronous import AsyncTaskConfig as AsyncTaskConfig
+    from deltalakedb.facade.asynchronous import WriteMode as WriteMode
     from deltalakedb.facade.bridge import DeltaLakeBridge as DeltaLakeBridge
     from deltalakedb.facade.connection import SqlConnection as SqlConnection
     from deltalakedb.facade.lazy import LazyLoadingManager as LazyLoadingManager
+    from deltalakedb.facade.transactions import CrossTableOperationType as CrossTableOperationType
+    from deltalakedb.facade.transactions import MultiTableIsolationLevel as MultiTableIsolationLevel
+    from deltalakedb.facade.transactions import (
+        MultiTableTransactionManager as MultiTableTransactionManager,
+    )
     from deltalakedb.importing.result import ImportResult as ImportResult
     from deltalakedb.importing.run import import_table as import_table
     from deltalakedb.parity.report import DiffReport as DiffReport
@@ -83,6 +92,13 @@ _HOMES = {
     "DeltaLakeBridge": "deltalakedb.facade.bridge",
     "SqlConnection": "deltalakedb.facade.connection",
     "LazyLoadingManager": "deltalakedb.facade.lazy",
+    "AsyncDeltaLakeOperations": "deltalakedb.facade.asynchronous",
+    "AsyncIOExecutor": "deltalakedb.facade.asynchronous",
+    "AsyncTaskConfig": "deltalakedb.facade.asynchronous",
+    "WriteMode": "deltalakedb.facade.asynchronous",
+    "CrossTableOperationType": "deltalakedb.facade.transactions",
+    "MultiTableIsolationLevel": "deltalakedb.facade.transactions",
+    "MultiTableTransactionManager": "deltalakedb.facade.transactions",
 }
 
 __all__ = sorted(_HOMES)

@@ -51,7 +51,7 @@ class Expression:
 
         from deltalakedb.engine.session import connection
 
-        arrays = {f"c{n}": _input(rows, *taken) for n, taken in enumerate(self.inputs)}
+        arrays = {f"c{n}": input_of(rows, *taken) for n, taken in enumerate(self.inputs)}
         # DuckDB counts rows by columns.
         arrays = arrays or {"c0": pa.nulls(rows.num_rows, pa.int8())}
         values = f"CAST({self.compiled} AS {duckdb_type(self.type_name)}) AS value"
@@ -109,7 +109,14 @@ def compile_tree(
     )
 
 
-def _input(rows: pa.RecordBatch | pa.Table, path: tuple[str, ...], type: str | None) -> pa.Array:
+def input_type(type: str | None) -> pa.DataType:
+    """The Arrow type of what `input_of` gives."""
+    if type is None:
+        return pa.bool_()
+    return pa.timestamp("us") if type == "timestamp" else arrow_type(PrimitiveType(type))
+
+
+def input_of(rows: pa.RecordBatch | pa.Table, path: tuple[str, ...], type: str | None) -> pa.Array:
     """A column or a field of one, as the engine takes it."""
     names = rows.schema.names
     name = path[0]

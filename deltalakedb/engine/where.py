@@ -52,17 +52,18 @@ def _parse(sql: str, columns: Columns, error: DeltaLakeError) -> Expr:
     except DeltaLakeError as other:
         # The own grammar's messages show the place.
         raise (other if other.kind is DeltaLakeErrorKind.UNSUPPORTED_FEATURE else error) from None
-    return conjunction([_conjunct(node, columns, error) for node in _conjuncts(tree)])
+    return conjunction([_conjunct(node, columns, error) for node in conjuncts(tree)])
 
 
-def _conjuncts(node: exp.Expression) -> Iterator[exp.Expression]:
+def conjuncts(node: exp.Expression) -> Iterator[exp.Expression]:
+    """What a condition joins by AND, parentheses around that taken away."""
     from sqlglot import exp
 
     if isinstance(node, exp.Paren) and isinstance(node.this, exp.And | exp.Paren):
-        yield from _conjuncts(node.this)
+        yield from conjuncts(node.this)
     elif isinstance(node, exp.And):
-        yield from _conjuncts(node.this)
-        yield from _conjuncts(node.expression)
+        yield from conjuncts(node.this)
+        yield from conjuncts(node.expression)
     else:
         yield node
 

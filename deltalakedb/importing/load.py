@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from deltalakedb.catalog.loads.heap import HEAP_ROWS
 from deltalakedb.catalog.loads.ledger import Part, begin_load, plan_parts
 from deltalakedb.catalog.loads.swap import index_load
 from deltalakedb.catalog.loads.totals import CHANGE_SCHEMA, sum_changes, write_totals
@@ -28,8 +29,6 @@ from deltalakedb.log.segment import Segment
 from deltalakedb.replay.intervals import commit_times, state_intervals
 
 _BUCKET_BYTES = 2 << 30
-HEAP_ROWS = 5_000
-"""Files and removes up to which a load shares the heap."""
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from deltalakedb.catalog.loads.heap import INDEXES
 from deltalakedb.importing.tasks import SlotRange
 
 _CLUSTERED_SHARE = 0.02
@@ -38,4 +39,4 @@ def clustered(slots: Sequence[SlotRange], adds: int) -> tuple[int, ...]:
 
 def indexes(slots: Iterable[int]) -> list[tuple[str, ...]]:
     """The columns of a load's indexes; `slots`: those that are indexed."""
-    return [("path_key",), ("partition_id", "removed_version"), *((f"lo{s}",) for s in slots)]
+    return [*INDEXES, *((f"lo{s}",) for s in slots)]

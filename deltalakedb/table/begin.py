@@ -12,16 +12,15 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.live import ask_live
 from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
-from deltalakedb.commit.staged import Isolation
+from deltalakedb.commit.staged import Isolation, StagedTable
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table.connect import open_catalog
 from deltalakedb.table.member import Member
 from deltalakedb.table.operations.base import Base
-from deltalakedb.table.operations.operation import Operation
-from deltalakedb.table.operations.properties import CommitOptions, CommitProperties
-from deltalakedb.table.operations.write import WriteOptions, writing_of
+from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.write import WriteOptions
 from deltalakedb.table.table import Table
 from deltalakedb.table.transaction import (
     TransactionResult,
@@ -99,22 +98,32 @@ class Transaction:
                 f"a write in a transaction has no option {', '.join(unknown)}; it has "
                 f"{', '.join(sorted(allowed))}, and what is said of commits is said to `begin`"
             )
-        commit = self.commit_options(commit_properties)
-        self.stage(table, writing_of(data, WriteOptions(mode=mode, commit=commit, **options)))
+        commit = CommitOptions.of(commit_properties)
+        self.table(table).write(data, WriteOptions(mode=mode, commit=commit, **options))
 
-    def commit_options(self, properties: Any = None) -> CommitOptions:
-        """Those of the transaction, with an operation's own properties."""
-        if properties is None:
-            return self._options
-        return replace(self._options, properties=CommitProperties.of(properties))
+    def delete(self, table: str | Table, predicate: Any = None, **options: Any) -> dict[str, Any]:
+        """Delete rows, as `Table.delete`; the metrics."""
+        return _metrics(self.table(table).delete(predicate, **_of_operation(options)))
 
-    def stage(self, table: str | Table, operation: Operation) -> None:
-        """Let an operation see the table as the transaction has it, and keep what it stages."""
-        self._member(table).stage(self._catalog, operation)
+    def update(
+        self,
+        table: str | Table,
+        updates: Mapping[str, str] | None = None,
+        new_values: Mapping[str, Any] | None = None,
+        predicate: Any = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Set columns where a predicate is TRUE, as `Table.update`; the metrics."""
+        changed = self.table(table)
+        return _metrics(changed.update(updates, new_values, predicate, **_of_operation(options)))
+
+    def table(self, table: str | Table) -> Member:
+        """The table as the transaction has it, for whatever can be done to one."""
+        return self._member(table)
 
     def snapshot(self, table: str | Table) -> Snapshot:
         """The table as this transaction sees it; what is planned on it counts as read."""
-        return self._member(table).snapshot(self._catalog)
+        return self._member(table).snapshot()
 
     def conflicts(self) -> list[DeltaLakeError]:
         """What would keep the transaction from committing now, found out under the lock."""
@@ -156,7 +165,7 @@ class Transaction:
         for member in self._members.values():
             member.discard(all_of_it=True)
 
-    def _staged(self) -> list[Any]:
+    def _staged(self) -> list[StagedTable]:
         serializable = self._options.isolation == "Serializable"
         found = [member.committing(serializable=serializable) for member in self._members.values()]
         return [each for each in found if each is not None]
@@ -167,7 +176,7 @@ class Transaction:
         member = self._members.get(row.table_id)
         if member is None:
             base = self._at_beginning(row, state)
-            member = self._members[row.table_id] = Member(base)
+            member = self._members[row.table_id] = Member(self._catalog, base, self._options)
         return member
 
     def _open(self, table: str | Table) -> tuple[TableRow, TableState]:
@@ -255,6 +264,18 @@ class Transaction:
         names: Sequence[str] = [member.name for member in self._members.values()]
         described = self._catalog.reader.dialect.described
         return f"Transaction({described!r}, {self._state}, tables={list(names)})"
+
+
+def _of_operation(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    said = sorted(options.keys() & {"isolation", "if_version", "mirror", "token"})
+    if said:
+        raise _invalid(f"{', '.join(said)} can't be said of one operation; say it to `begin`")
+    return options
+
+
+def _metrics(found: dict[str, Any]) -> dict[str, Any]:
+    """Without the version, which nobody knows before the transaction commits."""
+    return {name: value for name, value in found.items() if name != "version"}
 
 
 def _invalid(what: str) -> DeltaLakeError:

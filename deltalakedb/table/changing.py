@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.predicate.parse import Predicate
+    from deltalakedb.table.merging import TableMerger
     from deltalakedb.table.operations.base import Base
     from deltalakedb.table.operations.rewrite import RewriteOptions
 
@@ -83,6 +84,58 @@ class RowChanges:
         )
         return self._changed(
             lambda catalog, base: update(catalog, base, updates, new_values, predicate, options)
+        )
+
+    def merge(
+        self,
+        source: Any,
+        predicate: str,
+        source_alias: str | None = None,
+        target_alias: str | None = None,
+        *,
+        merge_schema: bool = False,
+        max_spill_size: int | None = None,
+        max_temp_directory_size: int | None = None,
+        writer_properties: Any = None,
+        commit_properties: Any = None,
+        isolation: str | None = None,
+        if_version: int | None = None,
+        mirror: str | None = None,
+        token: str | None = None,
+    ) -> TableMerger:
+        """A MERGE of `source` (whatever `append` takes) by a condition over both: see `execute`.
+
+        Aliases are `source` and `target` unless given. The source is read once, and kept on disk;
+        its keys choose the files that are opened. `merge_schema` adds its columns to the table.
+        `max_spill_size`: bytes of memory that the join takes before it goes to disk (default 256
+        MiB), `max_temp_directory_size` the most that it takes there.
+        """
+        from deltalakedb.table.merging import TableMerger
+        from deltalakedb.table.operations.merge import MergeOptions, merge
+
+        rewrite = _options(
+            writer_properties,
+            commit_properties,
+            token,
+            isolation=isolation,
+            if_version=if_version,
+            mirror=mirror,
+        )
+        options = MergeOptions(
+            rewrite=rewrite,
+            source_alias=source_alias or "source",
+            target_alias=target_alias or "target",
+            merge_schema=merge_schema,
+            max_spill_size=max_spill_size,
+            max_temp_directory_size=max_temp_directory_size,
+        )
+        return TableMerger(
+            lambda data, condition, clauses, options: self._changed(
+                lambda catalog, base: merge(catalog, base, data, condition, clauses, options)
+            ),
+            source,
+            predicate,
+            options,
         )
 
 

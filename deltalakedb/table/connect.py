@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from deltalakedb.snapshot.snapshot import Snapshot
 
 _catalogs: dict[str, LightCatalog] = {}
+_own = threading.local()
 _lock = fork.Lock()
 
 
@@ -105,11 +107,17 @@ def _place(
     return open_catalog(database), parsed.namespace, parsed.table
 
 
+def own_connections() -> None:
+    """Let this thread have connections of its own, where all others share one a database."""
+    _own.catalogs = {}
+
+
 def open_catalog(database: DatabaseUrl) -> LightCatalog:
     """The light side of a database's catalog, shared by this process's tables."""
     key = database.secret.reference
     with _lock:
-        catalog = _catalogs.get(key)
+        catalogs: dict[str, LightCatalog] = getattr(_own, "catalogs", _catalogs)
+        catalog = catalogs.get(key)
         if catalog is None or not catalog.reader.is_current():
-            catalog = _catalogs[key] = LightCatalog(database)
+            catalog = catalogs[key] = LightCatalog(database)
     return catalog

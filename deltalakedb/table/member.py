@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, TypeVar
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import Reads, StagedTable
@@ -12,17 +14,28 @@ from deltalakedb.log.paths import decode_path
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.predicate.tree import Expr
 from deltalakedb.snapshot.snapshot import Snapshot
+from deltalakedb.table.alter import TableAlterer
+from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.compose import composed, joined
-from deltalakedb.table.operations.operation import Operation
-from deltalakedb.table.operations.write import engine_info
+from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.write import WriteOptions, engine_info, write
+from deltalakedb.table.transaction import WriteResult
+
+T = TypeVar("T")
 
 
-class Member:
-    """`base` is the table as the transaction began, later with what is staged of it."""
+class Member(RowChanges):
+    """A table as a transaction has it; what is done to it becomes part of the transaction.
 
-    def __init__(self, base: Base) -> None:
+    Deletes, updates and merges rows, and alters the table, as `Table` does; results tell metrics,
+    and as version the one that the transaction reads.
+    """
+
+    def __init__(self, catalog: LightCatalog, base: Base, options: CommitOptions) -> None:
+        self._catalog = catalog
         self._base = base
+        self._options = options
         self._reads = Reads()
         self._written: list[str] = []
 
@@ -31,26 +44,37 @@ class Member:
         """The table's name in its catalog."""
         return self._base.row.full_name
 
-    def stage(self, catalog: LightCatalog, operation: Operation) -> None:
-        """Do an operation after those before; one that fails leaves nothing behind."""
+    @property
+    def alter(self) -> TableAlterer:
+        """Columns, constraints, features and properties."""
+        return TableAlterer(self._changed)
+
+    def write(self, data: Any, options: WriteOptions) -> WriteResult:
+        """Append rows, or replace rows by them."""
+        return self._changed(lambda catalog, base: write(catalog, base, data, options))
+
+    def _changed(self, change: Callable[[LightCatalog, Base], T]) -> T:
+        return change(self._catalog, replace(self._base, enlist=self._enlist))
+
+    def _enlist(self, table: StagedTable, written: Sequence[str]) -> None:
+        """Take what an operation does, after those before it."""
+        said = replace(
+            table.info, txn_id=self._options.token, isolation_level=self._options.isolation
+        )
+        table = replace(table, info=said, metadata_id=self._base.metadata.id)
         before = self._base.staged
-        staged = operation(catalog, self._base)
-        try:
-            whole = staged.table if before is None else composed(before, staged.table)
-        except BaseException:
-            self._base.data.delete(staged.written)
-            raise
-        self._written += staged.written
+        whole = table if before is None else composed(before, table)
+        self._written += written
         metadata, protocol = self._base.metadata, self._base.protocol
-        if staged.table.metadata is not None:
-            metadata = Metadata.from_action(staged.table.metadata)
-        if staged.table.protocol is not None:
-            protocol = Protocol.from_action(dict(staged.table.protocol))
+        if table.metadata is not None:
+            metadata = Metadata.from_action(table.metadata)
+        if table.protocol is not None:
+            protocol = Protocol.from_action(dict(table.protocol))
         self._base = replace(self._base, staged=whole, metadata=metadata, protocol=protocol)
 
-    def snapshot(self, catalog: LightCatalog) -> Snapshot:
+    def snapshot(self) -> Snapshot:
         """As the transaction sees the table; what is planned is taken down as read."""
-        return self._base.snapshot(catalog, self._note)
+        return self._base.snapshot(self._catalog, self._note)
 
     def _note(self, predicate: Expr | None, paths: frozenset[str]) -> None:
         if predicate is None:
@@ -70,7 +94,6 @@ class Member:
             return StagedTable(
                 table=row, read_version=row.head_version, info=info, reads=self._reads
             )
-        staged = replace(staged, metadata_id=self._base.metadata.id)
         if not self._reads:
             return staged
         rebase = staged.rebase

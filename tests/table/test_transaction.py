@@ -250,3 +250,73 @@ def test_versions_that_belong_together(sqlite_url: str, tmp_path: Path) -> None:
     with pytest.raises(DeltaLakeError, match="no table nobody"):
         dl.snapshots([opened[0], uri_of(sqlite_url, "nobody")])
     assert dl.consistent_versions(places).unknown == [places[0]]
+
+
+@pytest.mark.parametrize("vectors", ["true", "false"])
+def test_rows_and_columns_change_together(sqlite_url: str, tmp_path: Path, vectors: str) -> None:
+    properties = {"delta.enableDeletionVectors": vectors}
+    [a, b] = tables(sqlite_url, tmp_path, "a", "b", properties=properties)
+    a.append(rows(1, 2, 3, 4))
+    b.append(rows(1, 2))
+    with dl.begin(sqlite_url) as tx:
+        tx.append("a", rows(5, 6))
+        assert tx.delete("a", "id in (1, 5)")["num_deleted_rows"] == 2
+        tx.table("a").alter.add_columns([pa.field("note", pa.string())])
+        assert "version" not in tx.update("a", {"note": "'seen'"}, predicate="id = 2 or id = 6")
+        assert tx.delete("a", "note = 'seen' and id = 6")["num_deleted_rows"] == 1
+        assert tx.delete("a", "id = 77")["num_deleted_rows"] == 0
+        tx.update("b", new_values={"p": "z"}, predicate="id = 2")
+        with pytest.raises(DeltaLakeError, match="say it to `begin`"):
+            tx.delete("b", "id = 1", token="mine")
+        seen = tx.snapshot("a").to_pyarrow_table("id >= 2").sort_by("id").to_pylist()
+    assert tx.result is not None
+    assert tx.result.versions == {"a": 2, "b": 2}
+    expected = [(2, "seen"), (3, None), (4, None)]
+    committed = dl.connect_to_table(uri_of(sqlite_url, "a"), cache=False).to_pyarrow_table()
+    for found in (seen, committed.sort_by("id").to_pylist()):
+        assert [(row["id"], row["note"]) for row in found] == expected
+    lines = commit_of(tmp_path / "a", 2)
+    assert lines[0]["commitInfo"]["txnId"] == commit_of(tmp_path / "b", 2)[0]["commitInfo"]["txnId"]
+    paths = [line["add"]["path"] for line in lines if "add" in line]
+    assert len(set(paths)) == len(paths)
+    for name in ("a", "b"):
+        assert dl.diff_table(name, database=sqlite_url).parity
+    if vectors == "false":
+        seen_there = deltalake.DeltaTable(str(tmp_path / "a")).to_pyarrow_table().sort_by("id")
+        assert [(row["id"], row["note"]) for row in seen_there.to_pylist()] == expected
+
+
+def test_disjoint_rows_of_one_file_by_several_transactions(sqlite_url: str, tmp_path: Path) -> None:
+    properties = {"delta.enableDeletionVectors": "true"}
+    opened = tables(sqlite_url, tmp_path, "a", "b", properties=properties)
+    for table in opened:
+        table.append(rows(*range(10)))
+    one, two, three = (dl.begin(sqlite_url) for _ in range(3))
+    for tx, number in ((one, 1), (two, 2), (three, 2)):
+        for name in ("a", "b"):
+            tx.delete(name, f"id = {number}")
+            tx.append(name, rows(100 + number))
+    one.commit()
+    assert two.conflicts() == []
+    assert two.commit().versions == {"a": 3, "b": 3}
+    with pytest.raises(DeltaLakeError) as caught:
+        three.commit()
+    assert caught.value.facts["rule"] == "concurrent_rows"
+    for name in ("a", "b"):
+        assert ids(sqlite_url, name) == [0, *range(3, 10), 101, 102]
+        assert dl.diff_table(name, database=sqlite_url).parity
+
+
+def test_change_data_of_several_operations_is_refused(sqlite_url: str, tmp_path: Path) -> None:
+    properties = {"delta.enableChangeDataFeed": "true"}
+    [a] = tables(sqlite_url, tmp_path, "a", properties=properties)
+    a.append(rows(1, 2))
+    tx = dl.begin(sqlite_url)
+    tx.append("a", rows(3))
+    tx.append("a", rows(4))
+    before = sorted((tmp_path / "a").rglob("*.parquet"))
+    with pytest.raises(DeltaLakeError, match="change data feed"):
+        tx.delete("a", "id = 1")
+    assert sorted((tmp_path / "a").rglob("*.parquet")) == before
+    tx.commit()
+    assert ids(sqlite_url, "a") == [1, 2, 3, 4]

@@ -52,12 +52,15 @@ class Swapped:
 
 
 class Carry(Protocol):
-    """How a load that isn't seen yet is brought up to a head that has moved on."""
+    """How a load that isn't seen yet is brought up to the head."""
 
     def __call__(
         self, connection: sa.Connection, facts: TableFacts, head: sa.Row[Any]
     ) -> TableFacts:
-        """In the swap's transaction, `head` (of `dl_heads`) locked; the facts at the head."""
+        """In the swap's transaction, `head` (of `dl_heads`) locked; the facts at the head.
+
+        Its load and its epoch are those of the beginning; its version may be.
+        """
         ...
 
 
@@ -116,7 +119,7 @@ def swap(
     """Make a load of the run the live one.
 
     `expected`: the table as it was when the run began, None for a new one. `carry` brings the
-    load up to a head that has moved on since. Raises CONCURRENCY_ERROR when there is none, when
+    load up to where the head has moved since. Raises CONCURRENCY_ERROR when there is none, when
     load or epoch are others by now, or when the load ends below the head, unless the log ratifies
     and has been set back. Nothing is changed then. A new table gets `authority`; `within` is
     called in its transaction, with the table's key.
@@ -139,7 +142,11 @@ def swap(
                 sa.select(heads).where(heads.c.table_key == connection.scalar(of_table))
             )
         ).first()
-        if carry is not None and current is not None and _has_moved_on(expected, current, facts):
+        if (
+            carry is not None
+            and current is not None
+            and _place(current)[1:] == _place(expected)[1:]
+        ):
             facts = carry(connection, facts, current)
             summary = summary | {"to_version": facts.head_version, "live_files": facts.num_files}
         elif _place(current) != _place(expected):
@@ -168,16 +175,6 @@ def swap(
                 table=facts.full_name,
             ) from None
     return Swapped((time.perf_counter() - started) * 1000, facts)
-
-
-def _has_moved_on(expected: TableRow | None, current: sa.Row[Any], facts: TableFacts) -> bool:
-    """Whether the head of the load that was live at the beginning is beyond the new load's."""
-    if expected is None or _place(current)[1:] != _place(expected)[1:]:
-        return False
-    if current.authority == "log" and current.head_version == expected.head_version:
-        # The log is read to its end: where it ends below the head, it has been set back.
-        return False
-    return bool(current.head_version > facts.head_version)
 
 
 def _refuse_unpublished(connection: sa.Connection, table_key: int, facts: TableFacts) -> None:

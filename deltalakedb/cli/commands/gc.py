@@ -1,4 +1,4 @@
-"""`dl gc`: what dead imports left."""
+"""`dl gc`: what dead imports left, and tables that have outgrown the heap."""
 
 from __future__ import annotations
 
@@ -18,15 +18,22 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Tell what would be removed, and remove nothing.")
 @options.debug
 def command(database: str, dry_run: bool) -> None:
-    """Remove what dead imports left.
+    """Remove what dead imports left, and give large tables a place of their own.
 
-    Running imports and everything that a table shows stay as they are.
+    Tables that have grown by commits leave what small ones share; their readers and writers go
+    on. Running imports and everything that a table shows stay as they are.
     """
     from deltalakedb.catalog.catalog import Catalog
+    from deltalakedb.catalog.loads import heap
     from deltalakedb.catalog.loads.garbage import collect_garbage
 
     with Catalog(database) as catalog:
         found = collect_garbage(catalog, dry_run=dry_run)
+        moved = [
+            each
+            for each in heap.outgrown(catalog)
+            if dry_run or heap.move_out(catalog, each.table.table_id)
+        ]
     would = "Would remove" if dry_run else "Removed"
     for run in found.runs:
         name, began = output.shown(run.table_name), time_text(run.started_at)
@@ -37,7 +44,10 @@ def command(database: str, dry_run: bool) -> None:
         output.say(f"Left {_described(load)}: somebody reads it; run `dl gc` again later")
     if found.alive:
         output.say(f"{found.alive} import{'s run' if found.alive > 1 else ' runs'} now, left alone")
-    if not (found.runs or found.loads or found.held):
+    for each in moved:
+        name, rows = output.shown(each.table.full_name), f"{each.file_rows:,} file rows"
+        output.say(f"{'Would move' if dry_run else 'Moved'} {name} ({rows}) to a table of its own")
+    if not (found.runs or found.loads or found.held or moved):
         output.say("Nothing to remove")
 
 

@@ -65,10 +65,12 @@ def alter(catalog: LightCatalog, base: Base, change: Change, options: CommitOpti
             return WriteResult(base.row.full_name, base.row.head_version)
         if found.constraints:
             verified.check(catalog, base, found.constraints)
+        staged = _staged(base, found, options)
+        if base.enlist is not None:
+            base.enlist(staged, ())
+            return WriteResult(base.row.full_name, base.row.head_version, published=False)
         try:
-            [result] = ratify(
-                catalog, [_staged(base, found, options)], options, base.storage_options
-            )
+            [result] = ratify(catalog, [staged], options, base.storage_options)
             return result
         except DeltaLakeError as error:
             again = error.facts.get("rule") in _DERIVED_ANEW and options.if_version is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -35,12 +35,17 @@ _FEW_FILES = 5_000
 _FROM_FILES = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
 
 
+Enlist = Callable[[StagedTable, Sequence[str]], None]
+"""Takes an operation's actions, and the names of the objects that it wrote."""
+
+
 @dataclass(frozen=True)
 class Base:
     """A table at the version on which an operation is based, `row.head_version`.
 
     `staged` is what a transaction has done to the table before, uncommitted: `metadata`,
-    `protocol` and `live_files` are those after it.
+    `protocol` and `live_files` are those after it. `enlist` takes what an operation does within a
+    transaction, instead of a commit.
     """
 
     row: TableRow
@@ -49,6 +54,7 @@ class Base:
     state: TableState
     storage_options: Mapping[str, Any]
     staged: StagedTable | None = None
+    enlist: Enlist | None = field(default=None, compare=False)
 
     @classmethod
     def read(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.base import Base, Enlist
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.transaction import WriteResult, ratify
 
@@ -44,7 +44,9 @@ def run(
 ) -> WriteResult:
     """Stage an operation and commit it alone; staged again where others were in its way.
 
-    Nothing is committed where it does nothing. Raises what the operation and `commit.commit` do.
+    Nothing is committed where it does nothing. On a transaction's base it is enlisted, and the
+    version of the result is the one it was based on. Raises what the operation and `commit.commit`
+    do.
     """
     retries = options.properties.max_commit_retries
     left = _RETRIES if retries is None else retries
@@ -52,6 +54,8 @@ def run(
     written = set(staged.written)
     if staged.table.is_empty:
         return WriteResult(base.row.full_name, base.row.head_version)
+    if base.enlist is not None:
+        return _enlisted(base, base.enlist, staged)
     try:
         while True:
             try:
@@ -73,6 +77,17 @@ def run(
     if unused:
         base.data.delete(sorted(unused))
     return result
+
+
+def _enlisted(base: Base, enlist: Enlist, staged: Staged) -> WriteResult:
+    try:
+        enlist(staged.table, staged.written)
+    except BaseException:
+        base.data.delete(staged.written)
+        raise
+    metrics = {name: int(value) for name, value in staged.table.info.metrics.items()}
+    row = base.row
+    return WriteResult(row.full_name, row.head_version, metrics=metrics, published=False)
 
 
 def _newer(

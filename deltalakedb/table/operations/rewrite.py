@@ -23,8 +23,11 @@ import pyarrow.parquet as pq
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import Reads, StagedTable, no_files
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.deletion_vector import cardinality
 from deltalakedb.log.features import enabled
+from deltalakedb.log.metadata import Metadata
+from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.rows import FILE_SCHEMA
 from deltalakedb.log.schema import GENERATION
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowFilter
@@ -133,6 +136,11 @@ class Rewrite:
         """Rows that decided something, without being changed: nobody else may change them."""
         if len(places):
             self._read.setdefault(path, []).append(places)
+
+    @property
+    def read_paths(self) -> list[str]:
+        """The files that `reads_rows` was told of."""
+        return list(self._read)
 
     def inserts(self, rows: pa.RecordBatch, given: frozenset[str] | None = None) -> pa.RecordBatch:
         """Write new rows; what was written, with all columns.
@@ -268,13 +276,21 @@ class Rewrite:
         parameters: Mapping[str, Any],
         reads: Reads,
         metrics: Callable[[Rewrite], Mapping[str, int]],
+        *,
+        names: Mapping[str, str] | None = None,
+        metadata: Metadata | None = None,
+        protocol: Protocol | None = None,
     ) -> StagedTable:
-        """The commit of what was gathered; `metrics` are asked for when all is written."""
+        """The commit of what was gathered; `metrics` are asked for when all is written.
+
+        `names`: what the operation calls numbers of files; `metadata` and `protocol`: new ones.
+        """
         base, commit = self.base, self._options.commit
         began = time.monotonic()
         adds, removes = self.finish()
         self.counts.rewrite_ms = round((time.monotonic() - began) * 1000)
-        said = dict(metrics(self)) | self.file_metrics(adds, removes)
+        files = self.file_metrics(adds, removes)
+        said = dict(metrics(self)) | {(names or {}).get(n, n): v for n, v in files.items()}
         staged = StagedTable(
             table=base.row,
             read_version=base.row.head_version,
@@ -282,6 +298,8 @@ class Rewrite:
             reads=reads,
             adds=adds,
             removes=removes,
+            metadata=None if metadata is None else metadata_body(metadata),
+            protocol=None if protocol is None else protocol.action(),
             txns=commit.txns,
             changes=tuple(self.cdc.adds),
             if_version=commit.if_version,

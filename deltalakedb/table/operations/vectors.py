@@ -31,6 +31,18 @@ NOWHERE: Places = np.empty(0, dtype=np.int64)
 _TIGHT = re.compile(r'(?<!\\)"tightBounds"\s*:\s*(true|false)')
 _RECORDS = re.compile(r'(?<!\\)"numRecords"\s*:')
 
+MERGE_NAMES = {
+    "numRemovedFiles": "numTargetFilesRemoved",
+    "numRemovedBytes": "numTargetBytesRemoved",
+    "numDeletionVectorsAdded": "numTargetDeletionVectorsAdded",
+    "numDeletionVectorsRemoved": "numTargetDeletionVectorsRemoved",
+    "numDeletionVectorsUpdated": "numTargetDeletionVectorsUpdated",
+    "numAddedFiles": "numTargetFilesAdded",
+    "numAddedBytes": "numTargetBytesAdded",
+    "numAddedChangeFiles": "numTargetChangeFilesAdded",
+}
+"""What MERGE calls the numbers of files."""
+
 
 class Vectors:
     """Reads vectors of a table and writes new ones; those of one call of `close` share a file.
@@ -123,8 +135,10 @@ class Vectors:
         adds = pa.Table.from_pylist(list(ours.values()), schema=FILE_SCHEMA)
         removes = pa.Table.from_pylist(list(ended.values()), schema=FILE_SCHEMA)
         metrics = dict(staged.info.metrics)
-        counted = vector_metrics(adds, removes)
-        metrics |= {name: counted[name] for name in counted if name in metrics}
+        for name, value in vector_metrics(adds, removes).items():
+            for known in (name, MERGE_NAMES[name]):
+                if known in metrics:
+                    metrics[known] = value
         return replace(
             staged,
             adds=adds,

@@ -1,0 +1,129 @@
+"""The guide's asyncio names: what blocks runs in threads that have their own connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from deltalakedb.snapshot.snapshot import Snapshot
+    from deltalakedb.table.transaction import WriteResult
+
+T = TypeVar("T")
+
+
+class WriteMode(Enum):
+    """As `write_deltalake`'s modes."""
+
+    APPEND = "append"
+    OVERWRITE = "overwrite"
+    ERROR = "error"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True)
+class AsyncTaskConfig:
+    """`max_concurrent_tasks`: how many calls may be under way at a time."""
+
+    max_concurrent_tasks: int = 10
+
+    def __post_init__(self) -> None:
+        if self.max_concurrent_tasks < 1:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT, "max_concurrent_tasks has to be at least 1"
+            )
+
+
+class AsyncIOExecutor:
+    """Threads for calls that wait; each has connections of its own, kept between calls."""
+
+    def __init__(self, config: AsyncTaskConfig | None = None) -> None:
+        from deltalakedb.table.connect import own_connections
+
+        self.config = config or AsyncTaskConfig()
+        self._threads = ThreadPoolExecutor(
+            self.config.max_concurrent_tasks, "deltalakedb", initializer=own_connections
+        )
+
+    async def run(self, call: Callable[..., T], *arguments: Any) -> T:
+        """The call's result; it runs in a thread once one is free."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *arguments)
+
+    def close(self) -> None:
+        """Let calls that have begun end, and the threads with them."""
+        self._threads.shutdown()
+
+    def __enter__(self) -> AsyncIOExecutor:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncDeltaLakeOperations:
+    """Reading and writing tables by their URIs without blocking the event loop."""
+
+    def __init__(self, executor: AsyncIOExecutor | None = None) -> None:
+        self._executor = executor or AsyncIOExecutor()
+
+    async def write_table_async(
+        self, uri: str, data: Any, mode: WriteMode = WriteMode.APPEND, **options: Any
+    ) -> WriteResult:
+        """`write_deltalake`."""
+        return await self._executor.run(_write, uri, data, mode, options)
+
+    async def read_table_async(
+        self,
+        uri: str,
+        predicate: Any = None,
+        columns: Sequence[str] | None = None,
+        version: int | None = None,
+    ) -> pa.Table:
+        """The rows of a version, by default the newest, that satisfy a predicate."""
+        return await self._executor.run(_read, uri, predicate, columns, version)
+
+    async def snapshot_async(self, uri: str, version: int | None = None) -> Snapshot:
+        """A version, by default the newest."""
+        return await self._executor.run(_snapshot, uri, version)
+
+    async def snapshots_async(self, uris: Sequence[str]) -> list[Snapshot]:
+        """The newest versions of tables of one catalog at one moment, by one question."""
+        return await self._executor.run(_snapshots, list(uris))
+
+
+def _write(uri: str, data: Any, mode: WriteMode, options: dict[str, Any]) -> WriteResult:
+    from deltalakedb.table.writing import write_deltalake
+
+    return write_deltalake(uri, data, mode=mode.value, **options)
+
+
+def _read(uri: str, predicate: Any, columns: Any, version: int | None) -> pa.Table:
+    return _snapshot(uri, version).to_pyarrow_table(predicate, columns)
+
+
+def _snapshot(uri: str, version: int | None) -> Snapshot:
+    if version is None:
+        return _snapshots([uri])[0]
+    from deltalakedb.table.connect import connect_to_table
+
+    return connect_to_table(uri).snapshot(version)
+
+
+def _snapshots(uris: list[str]) -> list[Snapshot]:
+    from deltalakedb.table.connect import snapshots
+
+    return snapshots(uris)

@@ -1,0 +1,140 @@
+"""The clauses of a MERGE: what happens to which rows, compiled for a source and a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from deltalakedb.engine.expression import Expression
+from deltalakedb.engine.joining import Side, compile_over
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.schema import StructType
+from deltalakedb.table.operations.assign import Assignments, Path, at_path
+
+Kind = Literal["update", "delete", "insert", "source_update", "source_delete"]
+_SPARK_NAME = {
+    "update": "update",
+    "delete": "delete",
+    "insert": "insert",
+    "source_update": "update",
+    "source_delete": "delete",
+}
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One WHEN. `updates` None: all columns of the source but `except_cols`, or a deletion.
+
+    `source_…` are those of target rows that no source row matches.
+    """
+
+    kind: Kind
+    predicate: str | None = None
+    updates: Mapping[str, str] | None = None
+    except_cols: tuple[str, ...] = ()
+
+    def told(self) -> dict[str, str]:
+        """As commitInfo has it."""
+        found = {"actionType": _SPARK_NAME[self.kind]}
+        return found if self.predicate is None else found | {"predicate": self.predicate}
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A clause that can be evaluated."""
+
+    kind: Kind
+    condition: Expression | Path | None
+    assignments: Assignments | None
+
+    def applies(self, rows: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        """For which rows its condition is TRUE."""
+        if self.condition is None:
+            return np.ones(rows.num_rows, dtype=bool)
+        if isinstance(self.condition, tuple):
+            found = at_path(rows, self.condition)
+        else:
+            found = self.condition.evaluate(rows)
+        return np.asarray(pc.fill_null(found, pa.scalar(False)).to_numpy(zero_copy_only=False))
+
+
+def compiled(
+    clauses: Sequence[Clause], source: Side, target: Side, written: StructType
+) -> list[Compiled]:
+    """The clauses, in order. `written` is the schema of new rows.
+
+    INVALID_PREDICATE and UNSUPPORTED_FEATURE as `compile_over`; INVALID_ARGUMENT for a column of
+    `except_cols` that the source hasn't.
+    """
+    now = datetime.now(UTC)
+    found = []
+    for clause in clauses:
+        if clause.kind == "insert":
+            sides: tuple[Side, ...] = (source,)
+        elif clause.kind in ("source_update", "source_delete"):
+            sides = (target,)
+        else:
+            sides = (source, target)
+
+        def over(sql: str, sides: tuple[Side, ...] = sides) -> Expression | Path:
+            return compile_over(sql, *sides, now=now)
+
+        condition = None if clause.predicate is None else over(clause.predicate)
+        if isinstance(condition, Expression) and condition.type_name not in ("boolean", "void"):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_PREDICATE,
+                f"{clause.predicate} is of type {condition.type_name}, no condition",
+                expression=clause.predicate,
+            )
+        found.append(Compiled(clause.kind, condition, _assignments(clause, source, written, over)))
+    return found
+
+
+def _assignments(
+    clause: Clause,
+    source: Side,
+    written: StructType,
+    over: Callable[[str], Expression | Path],
+) -> Assignments | None:
+    if clause.kind in ("delete", "source_delete"):
+        return None
+    if clause.updates is not None:
+        return Assignments.of_sql(clause.updates, written, over)
+    names = [field.name for field in source.schema.fields]
+    left = {name.lower() for name in clause.except_cols}
+    unknown = left - {name.lower() for name in names}
+    if unknown:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"except_cols names {', '.join(sorted(unknown))}, which the source hasn't; it has "
+            f"{', '.join(names)}",
+        )
+    chosen = [name for name in names if name.lower() not in left]
+    return Assignments.of_sql(
+        {name: name for name in chosen}, written, lambda name: (source.alias, name)
+    )
+
+
+def struct_of(rows: pa.RecordBatch) -> pa.StructArray:
+    """Rows as one column of structs."""
+    return pa.StructArray.from_arrays(rows.columns, fields=list(rows.schema))
+
+
+def predicates_told(clauses: Sequence[Clause]) -> dict[str, Any]:
+    """The clauses as Spark's operation parameters."""
+    groups = {
+        "matchedPredicates": ("update", "delete"),
+        "notMatchedPredicates": ("insert",),
+        "notMatchedBySourcePredicates": ("source_update", "source_delete"),
+    }
+    return {
+        name: [clause.told() for clause in clauses if clause.kind in kinds]
+        for name, kinds in groups.items()
+    }
