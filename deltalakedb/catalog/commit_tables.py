@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from deltalakedb.catalog import tables
+from deltalakedb.catalog.records import ADDED as ADDED
+from deltalakedb.catalog.records import REMOVED as REMOVED
 from deltalakedb.catalog.tables import KEY, LONG
 
 metadata = tables.metadata
@@ -72,9 +74,6 @@ changes = sa.Table(
     sa.Column("data_change", sa.Boolean),
 )
 """Files that a version added and removed, for those who read an older one."""
-
-ADDED, REMOVED = 0, 1
-"""`dl_changes.kind`."""
 
 outbox = sa.Table(
     "dl_outbox",

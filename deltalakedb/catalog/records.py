@@ -7,6 +7,12 @@ from typing import Any, NamedTuple
 
 from deltalakedb.catalog.table_name import full_name
 
+SLOTS = 8
+"""Pruning keys a file: lo0, hi0 … lo7, hi7."""
+
+ADDED, REMOVED = 0, 1
+"""`dl_changes.kind`."""
+
 HEAP = "dl_files_heap"
 """The table that small loads share."""
 

@@ -11,8 +11,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deltalakedb.catalog.commit_tables import ADDED, REMOVED
-from deltalakedb.catalog.tables import SLOTS
+from deltalakedb.catalog.records import ADDED, REMOVED, SLOTS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.keys import SkippingColumn, keys_from_stats
 from deltalakedb.log.protocol import Protocol

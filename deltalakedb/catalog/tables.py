@@ -15,11 +15,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.records import HEAP, load_files_name
+from deltalakedb.catalog.records import SLOTS as SLOTS
 
 metadata = sa.MetaData()
-
-SLOTS = 8
-"""Pruning keys a file: lo0, hi0 … lo7, hi7."""
 
 KEY = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 LONG = sa.Text().with_variant(sa.Text(length=2**32 - 1), "mysql", "mariadb")

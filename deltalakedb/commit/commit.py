@@ -7,20 +7,21 @@ was read, write rows, history and outbox, move the heads. docs/architecture.md, 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from deltalakedb.catalog.dialects.writer import (
     LostConnectionError,
     Statement,
     Writer,
+    WrongCountError,
     writing,
 )
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
 from deltalakedb.commit.matching import Matching
+from deltalakedb.commit.resolve import resolve
 from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
 from deltalakedb.commit.version import Committed, Version, group_row
 from deltalakedb.database_url import DatabaseUrl
@@ -29,7 +30,6 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 LOCK_SECONDS = 30.0
 """How long a commit waits for the heads of its tables."""
 _RESTARTS = 20
-_RESOLVE_SECONDS = 30.0
 
 _checked: dict[tuple[int, DatabaseUrl, int], str] = {}
 """By process, database and table: the incarnation of the server at whose word the log was held
@@ -55,6 +55,9 @@ def commit(
     has what the catalog doesn't know of. `outcome` of an error says whether the commit is there.
     """
     _check_authorities(staged)
+    for table in staged.tables:
+        # Made now, so that nothing of it is made under the lock.
+        _ = table.body, table.prepared
     for number in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)
         with writing(database) as writer:
@@ -68,7 +71,7 @@ def commit(
             else:
                 raise AssertionError("unreachable")
         if attempt.sent:
-            found = _resolve(database, staged, ratifier, attempt, lost)
+            found = resolve(database, staged, ratifier, attempt.own, lost)
             if found is not None:
                 return found
         staged = attempt.again()
@@ -154,6 +157,7 @@ class _Attempt:
         self._changed: dict[int, StagedTable] = {}
         self._crowded: list[StagedTable] = []
         self._behind: list[StagedTable] = []
+        self._put = False
         self.sent = False
 
     def run(self, wait: float) -> list[Committed]:
@@ -182,12 +186,31 @@ class _Attempt:
         for each in done:
             if each.table.ratified or locked.heads[each.key].authority == "log":
                 self._ratify(each)
-        self.sent = True
-        self._writer.commit(statements)
+        self._commit(statements)
         for table in self._staged.tables:
             key = (os.getpid(), self._writer.url, table.table.table_key)
             _checked[key] = locked.incarnation
         return done
+
+    def _commit(self, statements: Sequence[Statement]) -> None:
+        self.sent = True
+        try:
+            self._writer.commit(statements)
+        except WrongCountError:
+            name = self._staged.tables[0].table.full_name
+            error = DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"a file that this commit of {name} removes isn't live; look at the table again",
+                rule="not_live",
+            )
+        except DeltaLakeError as found:
+            error = found
+        else:
+            return
+        if self._put:
+            # The log has it, so it is committed whatever the database says: adopt it.
+            raise LostConnectionError(str(error)) from error
+        raise error
 
     def again(self) -> StagedCommit:
         """The commit for another attempt, with what was made anew."""
@@ -203,6 +226,10 @@ class _Attempt:
         for table in self._behind:
             self._ratifier.adopt(table.table)
 
+    def own(self, locked: Locked) -> list[Committed] | None:
+        """What this call has committed, whose answer was lost."""
+        return self.repeated(locked, own=True)
+
     def repeated(self, locked: Locked, *, own: bool = False) -> list[Committed] | None:
         """What a call with this token, or with these app versions, has committed.
 
@@ -217,7 +244,8 @@ class _Attempt:
                 if version is None and stored is not None and stored[0] >= int(txn["version"]):
                     version = stored[1]
             if version is not None:
-                found.append(Committed(table, version, 0, None, b"", True, head.published_version))
+                again = not own or head.committed is None
+                found.append(Committed(table, version, 0, None, b"", again, head.published_version))
         if not found:
             return None
         writes = [table for table in self._staged.tables if not table.is_empty]
@@ -335,7 +363,9 @@ class _Attempt:
 
     def _ratify(self, each: Committed) -> None:
         assert each.row is not None
+        self._put = True
         if not self._ratifier.ratify(each.table.table, each.row, each.body):
+            self._put = False
             self._behind.append(each.table)
             raise _RestartError
 
@@ -366,40 +396,3 @@ def _catalog_behind(table: StagedTable, head: LockedHead, newest: int) -> DeltaL
         head=head.head_version,
         version=newest,
     )
-
-
-def _resolve(
-    database: DatabaseUrl,
-    staged: StagedCommit,
-    ratifier: Ratifier,
-    attempt: _Attempt,
-    lost: LostConnectionError,
-) -> list[Committed] | None:
-    """After a COMMIT whose answer was lost: what became of it, told by its token under the lock.
-
-    The old session holds the lock until its transaction has ended, so once we have it, either the
-    token is there or nothing is (None: it may be tried again). COMMIT_UNKNOWN when the database
-    can't be asked.
-    """
-    for table in staged.tables:
-        if table.table.authority == "log":
-            ratifier.adopt(table.table)
-    deadline = time.monotonic() + _RESOLVE_SECONDS
-    while True:
-        try:
-            with writing(database) as writer:
-                locked = lock(writer, staged, _RESOLVE_SECONDS)
-                found = attempt.repeated(locked, own=True)
-                writer.rollback()
-                return found
-        except DeltaLakeError as error:
-            if time.monotonic() < deadline and error.retryable:
-                time.sleep(0.2)
-                continue
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.COMMIT_UNKNOWN,
-                f"the connection broke while a commit of {staged.tables[0].table.full_name} was "
-                f"under way ({lost}), and the database can't be asked ({error}); run the same "
-                f"write with token={staged.token!r} when it answers: it finds what became of it",
-                token=staged.token,
-            ) from error

@@ -16,6 +16,7 @@ from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import load_of
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.heads import Locked, LockedHead
+from deltalakedb.commit.refusal import table_exists
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.commit.version import Committed, Version
 from deltalakedb.database_url import DatabaseUrl
@@ -64,15 +65,6 @@ def _load(run: ledger.Run) -> int:
     return load_of(run.run_key, heap=True)
 
 
-def table_exists(name: str) -> DeltaLakeError:
-    """The error for a name that is taken."""
-    return DeltaLakeError(
-        DeltaLakeErrorKind.TABLE_EXISTS,
-        f"table {name} exists already; append to it, overwrite it, or choose another name",
-        table=name,
-    )
-
-
 def _register(
     catalog: Catalog,
     run: ledger.Run,
@@ -99,7 +91,13 @@ def _register(
             changes_since=-1,
         )
         writer = writer_of(url, connection.connection.dbapi_connection)
-        known = replace(row, table_key=table_key, live_load=_load(run), authority=authority)
+        known = replace(
+            row,
+            table_key=table_key,
+            live_load=_load(run),
+            authority=authority,
+            skipping=facts.skipping,
+        )
         mine = replace(table, table=known)
         locked = Locked({table_key: head}, ledger.now_ms(), "")
         version = Version(writer, staged, mine, locked, [(row.table_id, 0)])

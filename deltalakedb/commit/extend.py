@@ -31,7 +31,7 @@ from deltalakedb.catalog.tables import (
     partitions,
     versions,
 )
-from deltalakedb.commit.live import wider_slots
+from deltalakedb.commit.prepared import wider_slots
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features

@@ -140,7 +140,7 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
         if kind == _HEAD:
             heads[a] = LockedHead(a, b, c, d, e, f, s, t, json.loads(u), g)
         elif kind == _SERVER:
-            check_schema_version(s, writer.dialect.described)
+            check_schema_version(s, repr(writer.url))
             now, incarnation = int(a), t
         else:
             rest.append((kind, a, b, c, s))

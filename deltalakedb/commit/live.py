@@ -1,31 +1,25 @@
 """Rows of a live load: what a commit closes, inserts, counts and records, as statements.
 
-Nothing is executed here. A table of more rows than `BULK_ROWS` is to be loaded in bulk; the rest
-are INSERTs of some rows each.
+Nothing is executed here, but for rows that are many: those are loaded in bulk.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects.writer import Statement, Upsert, Writer, insert
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
+from deltalakedb.commit.prepared import BULK_ROWS, PreparedRows
 from deltalakedb.log.rows import LIVE
 from deltalakedb.replay.intervals import StateInterval
 
-BULK_ROWS = 2_000
-"""From here on rows are loaded in bulk."""
 _CHUNK = 200
 _KEY_COLUMN = {"txn": "app_id", "domainMetadata": "domain"}
-ADDED, REMOVED = 0, 1
 
 
 @dataclass(frozen=True)
@@ -41,31 +35,24 @@ class LiveLoad:
         """The physical table of the load's files."""
         return load_files_name(self.load_id)
 
-    def file_rows(self, adds: pa.Table, skipping: Sequence[SkippingColumn]) -> pa.Table:
-        """Rows of the files that begin (FILE_SCHEMA), with their pruning keys."""
-        count = adds.num_rows
-        begun = adds
-        for name, value in (("added_version", self.version), ("removed_version", LIVE)):
-            place = begun.schema.get_field_index(name)
-            filled = pa.array(np.full(count, value, dtype=np.int64))
-            begun = begun.set_column(place, begun.schema.field(place), filled)
-        return rows.keyed_files(begun, self.load_id, skipping)
-
-    def insert(self, writer: Writer, table: str, found: pa.Table) -> Iterator[Statement]:
-        """INSERTs of rows; many are loaded at once, here and now."""
-        if found.num_rows > BULK_ROWS:
-            writer.bulk(table, found)
+    def insert(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
+        """The files that begin; many are loaded at once, here and now."""
+        count = prepared.files.num_rows
+        if prepared.values is None:
+            found = prepared.files
+            for name, value in (("load_id", self.load_id), ("added_version", self.version)):
+                place = found.schema.get_field_index(name)
+                found = found.set_column(place, found.schema.field(place), pa.repeat(value, count))
+            writer.bulk(self.files, found)
             return
-        for batch in found.to_batches(_CHUNK):
-            if batch.num_rows:
-                columns = [column.to_pylist() for column in batch.columns]
-                yield insert(table, found.column_names, list(zip(*columns, strict=True)))
+        values = dict(prepared.values)
+        values |= {"load_id": [self.load_id] * count, "added_version": [self.version] * count}
+        yield from _inserts(self.files, tuple(values), list(zip(*values.values(), strict=True)))
 
-    def close(self, removes: pa.Table, removed_at: int) -> Iterator[Statement]:
+    def close(self, prepared: PreparedRows, removed_at: int) -> Iterator[Statement]:
         """End lives: each exactly one that is live."""
-        keys = _lists(removes, "path_key", "path", "dv_id")
-        for start in range(0, len(keys), _CHUNK):
-            some = keys[start : start + _CHUNK]
+        for start in range(0, len(prepared.ended), _CHUNK):
+            some = prepared.ended[start : start + _CHUNK]
             each = " OR ".join(
                 ["(path_key = ? AND path = ? AND coalesce(dv_id, '') = ?)"] * len(some)
             )
@@ -76,19 +63,13 @@ class LiveLoad:
                     self.version,
                     removed_at,
                     self.load_id,
-                    *(value for key, path, dv in some for value in (key, path, dv or "")),
+                    *(value for life in some for value in life),
                 ),
                 rows=len(some),
             )
 
-    def count(self, writer: Writer, adds: pa.Table, removes: pa.Table) -> Iterator[Statement]:
+    def count(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
         """Bring the counts of the partitions up to date."""
-        change: dict[int, list[Any]] = {}
-        for table, sign in ((adds, 1), (removes, -1)):
-            for ident, values, size in _lists(table, "partition_id", "partition_values", "size"):
-                entry = change.setdefault(ident, [values, 0, 0])
-                entry[1] += sign
-                entry[2] += sign * (size or 0)
         what = Upsert(
             table="dl_partitions",
             key=("load_id", "partition_id"),
@@ -96,7 +77,10 @@ class LiveLoad:
             added=("num_files", "total_bytes"),
             assigned=(("emptied_at", f"CASE WHEN {{num_files}} = 0 THEN {self.version} END"),),
         )
-        entries = [(self.load_id, ident, *entry) for ident, entry in sorted(change.items())]
+        entries = [
+            (self.load_id, c.partition_id, c.partition_values, c.files, c.size)
+            for c in prepared.partitions
+        ]
         for start in range(0, len(entries), _CHUNK):
             yield writer.upsert(what, entries[start : start + _CHUNK])
 
@@ -121,38 +105,23 @@ class LiveLoad:
         whole = {"load_id": self.load_id, "readable": True, **row}
         return insert("dl_versions", tuple(whole), [tuple(whole.values())])
 
-    def changes(
-        self, writer: Writer, adds: pa.Table, removes: pa.Table, removes_change_data: bool
-    ) -> Iterator[Statement]:
+    def changes(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
         """What later commits hold against what they have read."""
-        count = adds.num_rows + removes.num_rows
-        if not count:
+        names = ("table_key", "version", "position", "kind", "path_key", "partition_id")
+        found = [
+            (self.table_key, self.version, place, *change)
+            for place, change in enumerate(prepared.changes)
+        ]
+        if len(found) > BULK_ROWS:
+            columns = zip(*found, strict=True)
+            kinds = (pa.int64(), pa.int64(), pa.int32(), pa.int16(), pa.int64(), pa.int64())
+            arrays = [
+                pa.array(column, kind)
+                for column, kind in zip(columns, (*kinds, pa.bool_()), strict=True)
+            ]
+            writer.bulk("dl_changes", pa.table(arrays, names=[*names, "data_change"]))
             return
-        kinds = np.repeat(
-            np.array([ADDED, REMOVED], dtype=np.int16), [adds.num_rows, removes.num_rows]
-        )
-        said = pa.chunked_array(
-            [
-                *adds.column("data_change").chunks,
-                pa.array([removes_change_data] * removes.num_rows, pa.bool_()),
-            ],
-            pa.bool_(),
-        )
-        both = {
-            name: pa.chunked_array([*adds.column(name).chunks, *removes.column(name).chunks])
-            for name in ("path_key", "partition_id")
-        }
-        found = pa.table(
-            {
-                "table_key": pa.array(np.full(count, self.table_key, dtype=np.int64)),
-                "version": pa.array(np.full(count, self.version, dtype=np.int64)),
-                "position": pa.array(np.arange(count, dtype=np.int32)),
-                "kind": pa.array(kinds),
-                **both,
-                "data_change": said,
-            }
-        )
-        yield from self.insert(writer, "dl_changes", found)
+        yield from _inserts("dl_changes", (*names, "data_change"), found)
 
     def move_head(
         self, num_files: int, total_bytes: int, now: int, authority: str | None = None
@@ -171,24 +140,8 @@ class LiveLoad:
         )
 
 
-def wider_slots(described: Sequence[Mapping[str, Any]], found: pa.Table) -> str | None:
-    """`dl_tables.skipping` for the files of a table with these pruning keys; None if it holds."""
-    slots = [dict(slot) for slot in described]
-    for number, slot in enumerate(slots):
-        low = found.column(f"lo{number}").to_pylist()
-        high = found.column(f"hi{number}").to_pylist()
-        for lo, hi in zip(low, high, strict=True):
-            if lo is None or lo <= NEG_INF or hi >= POS_INF or lo > hi:
-                # Whether there are any is enough; a count would change with every commit.
-                slot["missing"] = max(slot["missing"], 1)
-                continue
-            if not (slot["least"] or slot["greatest"] or slot["width"]):
-                slot["least"], slot["greatest"] = lo, hi
-            slot["least"] = min(slot["least"], lo)
-            slot["greatest"] = max(slot["greatest"], hi)
-            slot["width"] = max(slot["width"], hi - lo)
-    return None if slots == list(described) else json.dumps(slots)
-
-
-def _lists(table: pa.Table, *names: str) -> list[tuple[Any, ...]]:
-    return list(zip(*[table.column(name).to_pylist() for name in names], strict=True))
+def _inserts(
+    table: str, columns: tuple[str, ...], found: Sequence[Sequence[Any]]
+) -> Iterator[Statement]:
+    for start in range(0, len(found), _CHUNK):
+        yield insert(table, columns, found[start : start + _CHUNK])

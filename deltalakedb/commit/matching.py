@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from deltalakedb.catalog.dialects.writer import Statement
-from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.records import ADDED, load_files_name
 from deltalakedb.commit.conflict import ChangedFile, Winner
 from deltalakedb.commit.heads import LockedHead
-from deltalakedb.commit.live import ADDED
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.log.rows import FILE_SCHEMA, LIVE, file_keys
 from deltalakedb.planning.pruning.partitions import PartitionTuples

@@ -10,13 +10,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit.prepared import PreparedRows, prepare
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, add_lines, commit_body, remove_lines
 from deltalakedb.log.rows import FILE_SCHEMA
@@ -26,6 +27,7 @@ Isolation = Literal["WriteSerializable", "Serializable", "SnapshotIsolation"]
 ISOLATIONS: tuple[Isolation, ...] = ("WriteSerializable", "Serializable", "SnapshotIsolation")
 
 
+@cache
 def no_files() -> pa.Table:
     """An empty table of files."""
     return FILE_SCHEMA.empty_table()
@@ -137,6 +139,11 @@ class StagedTable:
             or self.changes
             or self.others
         )
+
+    @cached_property
+    def prepared(self) -> PreparedRows:
+        """The rows of its files, with pruning keys by the columns that the table had when read."""
+        return prepare(self.adds, self.removes, self.removes_change_data, self.table.skipping)
 
     @cached_property
     def body(self) -> bytes:

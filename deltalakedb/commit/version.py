@@ -5,6 +5,7 @@ PROTOCOL.md, "Delta Log Entries". Made under the lock of the table's head, and b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,11 +16,11 @@ from deltalakedb.catalog.dialects.writer import Statement, Writer, insert
 from deltalakedb.commit import outbox
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.heads import Locked
-from deltalakedb.commit.live import LiveLoad, wider_slots
+from deltalakedb.commit.live import LiveLoad
+from deltalakedb.commit.prepared import prepare, skipping_columns, wider_slots
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.log.commit import version_row
 from deltalakedb.log.commit_writer import GROUP_TAG, action_line, group_body
-from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.partition import partition_values_text
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 
@@ -107,22 +108,23 @@ class Version:
         self, load: LiveLoad, info: dict[str, Any], row: outbox.OutboxRow, timestamp: int
     ) -> Iterator[Statement]:
         table, head, writer = self._table, self._head, self._writer
-        skipping = [SkippingColumn.from_json(slot) for slot in head.skipping]
-        yield from load.close(table.removes, table.deletion_time)
-        sizes = [table.adds.column("size").to_pylist(), table.removes.column("size").to_pylist()]
-        added, removed = (sum(size or 0 for size in each) for each in sizes)
+        prepared = table.prepared
+        if prepared.columns != skipping_columns(head.skipping):
+            # The table was imported anew, and prunes by other columns now.
+            now = json.dumps(head.skipping)
+            prepared = prepare(table.adds, table.removes, table.removes_change_data, now)
+        yield from load.close(prepared, table.deletion_time)
         num_files = head.num_files + table.adds.num_rows - table.removes.num_rows
-        total_bytes = head.total_bytes + added - removed
+        total_bytes = head.total_bytes + prepared.bytes_added - prepared.bytes_removed
         if table.adds.num_rows:
-            found = load.file_rows(table.adds, skipping)
-            yield from load.insert(writer, load.files, found)
-            wider = wider_slots(head.skipping, found)
+            yield from load.insert(writer, prepared)
+            wider = wider_slots(head.skipping, prepared.files)
             if wider is not None:
                 yield Statement(
                     "UPDATE dl_tables SET skipping = ? WHERE table_key = ?",
                     (wider, load.table_key),
                 )
-        yield from load.count(writer, table.adds, table.removes)
+        yield from load.count(writer, prepared)
         yield from load.state(_small_actions(table))
         yield from _extra_rows(load, table)
         if table.protocol is not None:
@@ -133,7 +135,7 @@ class Version:
                 (",".join(unreadable_features(protocol)), load.table_key),
             )
         counts = [table.adds.num_rows, table.removes.num_rows]
-        history = version_row(load.version, info, timestamp, counts, added)
+        history = version_row(load.version, info, timestamp, counts, prepared.bytes_added)
         yield load.record(
             history
             | {
@@ -144,7 +146,7 @@ class Version:
                 "live_bytes": total_bytes,
             }
         )
-        yield from load.changes(writer, table.adds, table.removes, table.removes_change_data)
+        yield from load.changes(writer, prepared)
         yield insert(
             "dl_commits",
             ("table_key", "token", "version", "epoch", "group_id", "committed_at"),

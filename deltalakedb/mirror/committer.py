@@ -15,7 +15,6 @@ from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
 from deltalakedb.mirror import publish, tend
-from deltalakedb.mirror.adopt import adopt
 
 
 class LogRatifier:
@@ -64,6 +63,8 @@ class LogRatifier:
         return True
 
     def adopt(self, table: TableRow) -> None:
+        from deltalakedb.mirror.adopt import adopt
+
         adopt(self._database, table, publish.log_of(table, self._options))
 
     def relieve(self, table: TableRow) -> None:

@@ -15,7 +15,13 @@ from dataclasses import dataclass
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, insert
 from deltalakedb.error import DeltaLakeError
 
-LEASE_SECONDS = 30
+LEASE_SECONDS = 10
+
+
+_TAKEN_OVER = (
+    "UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {now}, expires_at = {now} + ? "
+    "WHERE name = ? AND token = ?"
+)
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,21 @@ def acquire(writer: Writer, name: str) -> Lease | None:
         return lease
     except WrongCountError:
         pass
-    if writer.select(Statement("SELECT 1 FROM dl_leases WHERE name = ?", (name,))):
-        return None
+    held = writer.select(Statement("SELECT holder, token FROM dl_leases WHERE name = ?", (name,)))
+    if held:
+        if not _is_dead(held[0][0]):
+            return None
+        try:
+            writer.transact(
+                [
+                    taken._replace(
+                        sql=_TAKEN_OVER.format(now=writer.now), params=(*taken.params, held[0][1])
+                    )
+                ]
+            )
+            return lease
+        except WrongCountError:
+            return None
     new = insert(
         "dl_leases",
         ("name", "holder", "token", "acquired_at", "expires_at"),
@@ -62,6 +81,20 @@ def acquire(writer: Writer, name: str) -> Lease | None:
         # Another was faster, and its row is there; any other failure will show again.
         return None
     return lease
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether it was a process of this machine that is gone; others are waited for."""
+    host, _, pid = holder.rpartition(" ")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 def extended(writer: Writer, lease: Lease) -> Statement:

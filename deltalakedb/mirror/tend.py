@@ -16,9 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, writing
-from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.database_url import DatabaseUrl
@@ -26,8 +24,7 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.rows import LIVE
 from deltalakedb.log.table_properties import CHECKPOINT_INTERVAL
 from deltalakedb.mirror import publish
-from deltalakedb.mirror.checkpoint import checkpoint, clean_up
-from deltalakedb.mirror.lease import Lease, acquire, extended, release
+from deltalakedb.mirror.lease import LEASE_SECONDS, Lease, acquire, extended, release
 from deltalakedb.storage.store import ObjectStore
 
 PERIOD_SECONDS = 0.5
@@ -63,6 +60,7 @@ class _Tended:
     dirty: bool = False
     hooks: Hooks = Hooks()
     next_checkpoint: float = 0.0
+    renewed: float = 0.0
     untended: bool = False
     """Whether another had the lease when we last looked."""
     failures: int = 0
@@ -126,7 +124,7 @@ def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tendin
     if own is not None:
         with _lock:
             mine.lease = own.lease
-    for _ in range(100):
+    for _ in range(10 * LEASE_SECONDS + 20):
         found = _tend(mine)
         if found is not None:
             if own is not None:
@@ -223,6 +221,14 @@ def _tend(each: _Tended) -> Tending | None:
             each.lease = acquire(writer, f"mirror/{table.table_id}")
             if each.lease is None:
                 return None
+            each.renewed = time.monotonic()
+        elif time.monotonic() > each.renewed + LEASE_SECONDS / 3:
+            try:
+                writer.transact([extended(writer, each.lease)])
+            except WrongCountError:
+                each.lease = None
+                return None
+            each.renewed = time.monotonic()
         before = _state(writer, table)
     reached = publish.drain(each.database, table, log, after=before.durable_version)
     each.known = max(each.known, reached)
@@ -296,6 +302,11 @@ def checkpoint_now(
     cleanup: bool = True,
 ) -> str | None:
     """Make a checkpoint of a published version and record it; its name."""
+    # What a write doesn't need, and a process that writes once is not to import.
+    from deltalakedb.catalog.catalog import Catalog
+    from deltalakedb.catalog.reading import queries
+    from deltalakedb.mirror.checkpoint import checkpoint, clean_up
+
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table.table_id)
         written = checkpoint(catalog, row, log, version, still_ours)

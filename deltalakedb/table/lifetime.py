@@ -34,7 +34,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
 from deltalakedb.log.place import log_store, table_of_log
 from deltalakedb.log.reader import read_listing
-from deltalakedb.mirror import fingerprints
+from deltalakedb.mirror import fingerprints, publish, tend
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.uri import normalise_location
 
@@ -70,6 +70,7 @@ def drop_table(table: str, *, database: str | SqlConfig) -> DroppedTable:
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
         check_owner(catalog.dialect, catalog.engine)
+        _publish(catalog, row)
         with _leased(catalog, row.location):
             with catalog.write() as connection:
                 row = _locked(catalog, connection, row)
@@ -115,6 +116,7 @@ def relocate_table(
     """
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
+        _publish(catalog, row, storage_options)
         store, location = _places(row, log_dir, table_location, storage_options)
         at_location = queries.table_at(catalog, location)
         if at_location is not None and at_location.table_id != row.table_id:
@@ -184,6 +186,18 @@ def _read(catalog: Catalog, connection: sa.Connection, row: TableRow) -> TableRo
     if values is None:
         raise queries.no_table(catalog, row.full_name)
     return TableRow(*values)
+
+
+def _publish(
+    catalog: Catalog, row: TableRow, storage_options: Mapping[str, object] | None = None
+) -> None:
+    """Put what the catalog has acknowledged into the log first; no store is asked for nothing."""
+    waits = catalog.reader.rows(
+        "SELECT count(*) FROM dl_outbox WHERE table_key = ?", (row.table_key,)
+    )
+    if waits != [(0,)]:
+        tend.tend_now(catalog.reader.url, row, publish.log_of(row, storage_options))
+    tend.forget(catalog.reader.url, row)
 
 
 def _require_published(connection: sa.Connection, row: TableRow) -> None:

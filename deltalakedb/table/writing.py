@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.table.connect import connect_to_table, open_catalog
 from deltalakedb.table.operations.base import Base
-from deltalakedb.table.operations.create import (
-    NewTable,
-    create_with_rows,
-    read_base,
-)
-from deltalakedb.table.operations.create import (
-    create_table as make_table,
-)
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.write import Mode, SchemaMode, WriteOptions, write
 from deltalakedb.table.table import Table
 from deltalakedb.table.transaction import WriteResult
 from deltalakedb.uri import TableUri, parse_table_uri
+
+if TYPE_CHECKING:
+    from deltalakedb.table.operations.create import NewTable
 
 
 def create_table(
@@ -55,6 +50,8 @@ def create_table(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
             f"create_table has no mode {mode!r}; use error or ignore, or write_deltalake with data",
         )
+    from deltalakedb.table.operations.create import create_table as make_table
+
     if mode == "ignore" and _base(target, storage_options) is not None:
         return connect_to_table(uri, sql_config, storage_options=storage_options)
     new = _new(target, location, partition_by, name, description, properties, storage_options)
@@ -129,6 +126,8 @@ def write_deltalake(
             f"there is no table {target.name}, so it isn't at version {if_version}",
             table=target.name,
         )
+    from deltalakedb.table.operations.create import create_with_rows
+
     new = _new(target, location, partition_by, name, description, configuration, storage_options)
     try:
         return create_with_rows(target.database, new, data, options)
@@ -149,8 +148,14 @@ def _target(uri: str, sql_config: SqlConfig | None) -> TableUri:
 
 
 def _base(target: TableUri, storage_options: Mapping[str, Any] | None) -> Base | None:
+    """The table to write to; None where there is none, or no catalog yet."""
     catalog: LightCatalog = open_catalog(target.database)
-    return read_base(catalog, target.namespace, target.table, storage_options)
+    try:
+        return Base.read(catalog, target.namespace, target.table, storage_options)
+    except DeltaLakeError as error:
+        if error.kind is DeltaLakeErrorKind.NOT_FOUND:
+            return None
+        raise
 
 
 def _new(
@@ -162,6 +167,8 @@ def _new(
     configuration: Mapping[str, str | None] | None,
     storage_options: Mapping[str, Any] | None,
 ) -> NewTable:
+    from deltalakedb.table.operations.create import NewTable
+
     columns = [partition_by] if isinstance(partition_by, str) else list(partition_by or ())
     return NewTable(
         name=target.table,

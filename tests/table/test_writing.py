@@ -203,6 +203,22 @@ def test_constraints_on_columns(sqlite_url: str, tmp_path: Path) -> None:
     assert ours(uri) == [{"x": 1}]
 
 
+def test_dropping_publishes_first(sqlite_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(sqlite_url), tmp_path / "t"
+    dl.write_deltalake(uri, pa.table({"x": [0]}), location=str(place))
+    table = dl.connect_to_table(uri)
+    for number in range(3):
+        assert table.append(pa.table({"x": [number]}), mirror="async").version == number + 1
+    dl.drop_table("ns.t", database=sqlite_url)
+    assert deltalake.DeltaTable(str(place)).version() == 3
+    # The key of the dropped table is the next one's; its log is its own.
+    other = tmp_path / "other"
+    dl.write_deltalake(uri, pa.table({"x": [0]}), location=str(other))
+    dl.connect_to_table(uri).append(pa.table({"x": [1]}))
+    assert deltalake.DeltaTable(str(place)).version() == 3
+    assert deltalake.DeltaTable(str(other)).version() == 1
+
+
 def test_the_documentation_runs(sqlite_url: str, tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "writing.md").read_text()
     block = text.split("```python\n", 1)[1].split("```", 1)[0]

@@ -10,10 +10,10 @@ from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
-from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.catalog.settings import warehouse
-from deltalakedb.commit.create import create, table_exists
+from deltalakedb.commit.create import create
+from deltalakedb.commit.refusal import table_exists
 from deltalakedb.commit.staged import StagedCommit, StagedTable, no_files
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -219,18 +219,3 @@ def _staged(base: Base, new: NewTable, options: WriteOptions, written: Any) -> S
         txns=options.commit.txns,
         in_commit_timestamps=enabled(metadata.configuration, "delta.enableInCommitTimestamps"),
     )
-
-
-def read_base(
-    catalog: LightCatalog,
-    namespace: str | None,
-    name: str,
-    storage_options: Mapping[str, Any] | None,
-) -> Base | None:
-    """The table to write to; None where there is none, or no catalog yet."""
-    try:
-        return Base.read(catalog, namespace, name, storage_options)
-    except DeltaLakeError as error:
-        if error.kind is DeltaLakeErrorKind.NOT_FOUND:
-            return None
-        raise

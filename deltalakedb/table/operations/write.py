@@ -7,13 +7,13 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
-from deltalakedb.commit.create import table_exists
+from deltalakedb.commit.refusal import table_exists
 from deltalakedb.commit.staged import Reads, StagedTable, no_files
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, metadata_body
@@ -27,7 +27,6 @@ from deltalakedb.predicate.tree import Column, Comparison, Expr, IsNull, conjunc
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.operations.replace import Check, Replaced, only_within, replaced
 from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.files import WrittenFiles, write_files
@@ -35,6 +34,9 @@ from deltalakedb.write.input import batches_of
 from deltalakedb.write.properties import WriterProperties
 from deltalakedb.write.schema import merged_schema, schema_of, with_column_mapping
 from deltalakedb.write.target import FileTarget
+
+if TYPE_CHECKING:
+    from deltalakedb.table.operations.replace import Check, Replaced
 
 Mode = Literal["error", "append", "overwrite", "ignore"]
 MODES: tuple[Mode, ...] = ("error", "append", "overwrite", "ignore")
@@ -115,6 +117,9 @@ class _Write:
         metadata, protocol = self._evolved(reader.schema)
         changed = metadata is not base.metadata
         if options.predicate is not None:
+            # Reading rows takes what a write doesn't: half a second of imports.
+            from deltalakedb.table.operations.replace import replaced
+
             self._replacing = replaced(self._catalog, base, options.predicate)
         written = put_files(base, metadata, protocol, reader, options, self._replacing)
 
@@ -260,6 +265,8 @@ def put_files(
     checks = RowChecks(metadata.schema.struct, metadata.configuration)
     check: Check | None = None if checks.is_empty else checks
     if replacing is not None:
+        from deltalakedb.table.operations.replace import only_within
+
         check = only_within(replacing.predicate, options.predicate, check)
     return write_files(
         base.data,

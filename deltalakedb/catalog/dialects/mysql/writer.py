@@ -10,7 +10,6 @@ from pymysql.constants import CLIENT
 
 from deltalakedb.catalog.dialects.mysql.connection import connect
 from deltalakedb.catalog.dialects.mysql.error import LOCK_WAIT_TIMEOUT, LOST, number_and_text
-from deltalakedb.catalog.dialects.mysql.loader import MySqlLoader
 from deltalakedb.catalog.dialects.writer import (
     Statement,
     Upsert,
@@ -128,6 +127,8 @@ class MySqlWriter(Writer):
         return Statement(f"{base.sql} ON DUPLICATE KEY UPDATE {', '.join(changes)}", base.params)
 
     def bulk(self, table: str, rows: pa.Table) -> None:
+        from deltalakedb.catalog.dialects.mysql.loader import MySqlLoader
+
         with self._translated():
             MySqlLoader(self._connection, self.dialect.described).append(table, rows)
 
