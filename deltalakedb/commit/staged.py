@@ -11,17 +11,19 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit.prepared import PreparedRows, prepare
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, add_lines, commit_body, remove_lines
 from deltalakedb.log.rows import FILE_SCHEMA
 from deltalakedb.predicate.tree import Expr
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.dialects.writer import Statement
 
 Isolation = Literal["WriteSerializable", "Serializable", "SnapshotIsolation"]
 ISOLATIONS: tuple[Isolation, ...] = ("WriteSerializable", "Serializable", "SnapshotIsolation")

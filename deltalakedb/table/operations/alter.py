@@ -91,7 +91,6 @@ def _staged(base: Base, found: Altered, options: CommitOptions) -> StagedTable:
     return StagedTable(
         table=row,
         read_version=row.head_version,
-        metadata_id=base.metadata.id,
         info=commit_info(found.operation, found.parameters, {}, options, blind=False),
         metadata=metadata_body(found.metadata) if changed else None,
         protocol=found.protocol.action() if found.protocol != base.protocol else None,

@@ -265,7 +265,6 @@ class _Job:
         return StagedTable(
             table=base.row,
             read_version=base.row.head_version,
-            metadata_id=base.metadata.id,
             info=commit_info(
                 "OPTIMIZE",
                 {**self._layout.parameters(), "auto": False},

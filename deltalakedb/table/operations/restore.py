@@ -130,7 +130,6 @@ def _restored(
     return StagedTable(
         table=row,
         read_version=row.head_version,
-        metadata_id=base.metadata.id,
         info=commit_info("RESTORE", parameters, metrics, options, blind=False),
         reads=Reads(whole_table=True),
         adds=adds,
@@ -209,7 +208,6 @@ def repair(
         table = StagedTable(
             table=base.row,
             read_version=base.row.head_version,
-            metadata_id=base.metadata.id,
             info=commit_info(
                 "FSCK", {}, {"numRemovedFiles": missing.num_rows}, options, blind=False
             ),
