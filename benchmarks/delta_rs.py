@@ -5,6 +5,7 @@ They run in fresh processes (`run`), so time and memory are those of a cold star
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +14,10 @@ import pyarrow.compute as pc
 
 # Dataset's module is imported by to_pyarrow_dataset on use; imports are not part of the figures.
 import pyarrow.dataset
-from deltalake import DeltaTable
+from deltalake import DeltaTable, write_deltalake
 
 from benchmarks import measure
+from benchmarks.ours_write import bulk_rows, one_row
 
 Answer = dict[str, Any]
 
@@ -85,6 +87,32 @@ def as_of(path: str, timestamp_ms: str) -> Answer:
     table = DeltaTable(path)
     table.load_as_version(when)
     return {"version": table.version()}
+
+
+def append_one(path: str) -> Answer:
+    """Open and append a row."""
+    began = time.perf_counter()
+    table = DeltaTable(path)
+    rows = one_row(pa.schema(table.schema()), table.metadata().partition_columns)
+    write_deltalake(table, rows, mode="append")
+    return {"seconds": time.perf_counter() - began, "version": table.version()}
+
+
+def checkpoint(path: str) -> Answer:
+    """A checkpoint of an open table."""
+    table = DeltaTable(path)
+    began = time.perf_counter()
+    table.create_checkpoint()
+    return {"seconds": time.perf_counter() - began}
+
+
+def bulk(path: str, rows: str) -> Answer:
+    """Append generated rows from memory."""
+    data = bulk_rows(int(rows))
+    table = DeltaTable.create(path, data.schema)
+    began = time.perf_counter()
+    write_deltalake(table, data, mode="append")
+    return {"seconds": time.perf_counter() - began, "bytes": data.nbytes}
 
 
 def run(operation: str, *arguments: str, repeat: int = 1) -> measure.Probe:

@@ -14,6 +14,8 @@ import hypothesis
 import pytest
 
 from tests.servers.dask import DaskServer
+from tests.servers.duckdb import ADVICE as DUCKDB_ADVICE
+from tests.servers.duckdb import DuckDbServer, duckdb_installation
 from tests.servers.fetch import MARIADB, MYSQL
 from tests.servers.mariadb import MariaDbInstallation, MariaDbServer, mariadb_installation
 from tests.servers.mysql import MySqlServer, mysql_installation
@@ -180,6 +182,19 @@ def spark_server() -> Iterator[SparkServer]:
     may_start("spark", found, SPARK_ADVICE)
     assert found is not None
     server = SparkServer(found)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def duckdb_server() -> Iterator[DuckDbServer]:
+    """One DuckDB with its Delta extension for all tests marked `system` that ask it."""
+    found = duckdb_installation()
+    if found is None and not IN_CI:
+        pytest.skip(f"No duckdb for the tests: {DUCKDB_ADVICE}")
+    may_start("duckdb", found, DUCKDB_ADVICE)
+    assert found is not None
+    server = DuckDbServer(found)
     yield server
     server.close()
 

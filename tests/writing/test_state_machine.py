@@ -1,0 +1,76 @@
+"""Whatever is done to a table, in whatever order: all readers see the rows of the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.servers.duckdb import DuckDbServer
+from tests.servers.postgres import PostgresServer
+from tests.servers.process import ServerError
+from tests.servers.spark import SparkServer
+from tests.writing.columns import rows_of
+from tests.writing.machine import Kept, Run, TableMachine
+
+
+def run_machines(run: Run, examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        lambda: TableMachine(run),
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            # A shorter example isn't worth the minutes that looking for it takes.
+            phases=[Phase.explicit, Phase.reuse, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder / 'catalog.sqlite'}"
+
+
+def test_what_others_read_equals_the_model(tmp_path: Path) -> None:
+    run_machines(Run(tmp_path, sqlite), examples=8, steps=8)
+
+
+@pytest.mark.system
+def test_many_steps_on_postgresql(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    def database(folder: Path) -> str:
+        return postgres_server.url(postgres_server.create_database())
+
+    run_machines(Run(tmp_path, database), examples=60, steps=30)
+
+
+@pytest.mark.system
+def test_spark_and_duckdb_read_the_tables_of_the_machines(
+    spark_server: SparkServer, duckdb_server: DuckDbServer, tmp_path: Path
+) -> None:
+    """One pass of each over all tables that the machines have made."""
+    run = Run(tmp_path, sqlite, keep=True)
+    run_machines(run, examples=150, steps=15)
+    assert len(run.kept) > 50
+    read_by_duckdb = 0
+    for number, kept in enumerate(run.kept):
+        found = spark_server.rows(f"SELECT * FROM delta.`{kept.place}`")
+        assert rows_of(found.cast(kept.schema)) == kept.rows
+        half = sorted(row["n"] for row in kept.rows)[: len(kept.rows) // 2]
+        if half:
+            found = spark_server.rows(f"SELECT n FROM delta.`{kept.place}` WHERE n <= {half[-1]}")
+            assert sorted(found.column("n").to_pylist()) == half
+        read_by_duckdb += _duckdb_reads(duckdb_server, kept, tmp_path / f"rows-{number}.arrow")
+    assert read_by_duckdb > len(run.kept) // 2
+
+
+def _duckdb_reads(server: DuckDbServer, kept: Kept, to: Path) -> bool:
+    try:
+        found = server.rows(f"SELECT * FROM delta_scan('{kept.place}')", to)
+    except ServerError as error:
+        print(error)
+        return False
+    assert rows_of(pa.table(found).cast(kept.schema)) == kept.rows
+    return True
