@@ -21,6 +21,8 @@ _MODULES = {
     "write": "write",
     "alter": "alter",
     "optimize": "optimize",
+    "vacuum": "vacuum",
+    "restore": "restore",
     "import": "import_",
     "diff": "diff",
     "tables": "tables",

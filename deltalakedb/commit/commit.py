@@ -180,7 +180,7 @@ class _Attempt:
             if not table.is_empty:
                 version = Version(self._writer, self._staged, table, locked, versions)
                 done.append(version.committed(self._ratifier))
-                statements += version.statements
+                statements += [*version.statements, *table.guards]
         if self._staged.group_id is not None:
             statements.append(group_row(self._staged, versions, locked.now))
         for each in done:

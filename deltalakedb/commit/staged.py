@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, add_lines, commit_body, remove_lines
 from deltalakedb.log.rows import FILE_SCHEMA
 from deltalakedb.predicate.tree import Expr
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.dialects.writer import Statement
 
 Isolation = Literal["WriteSerializable", "Serializable", "SnapshotIsolation"]
 ISOLATIONS: tuple[Isolation, ...] = ("WriteSerializable", "Serializable", "SnapshotIsolation")
@@ -71,7 +74,9 @@ class StagedTable:
     FILE_SCHEMA tables: files that begin, and lives that end, as the catalog has them. `metadata`
     and `protocol` are bodies of actions. `rebase` makes the same commit again where vectors clash,
     with the lives at the head; without it they are a conflict. `authority` hands the table over
-    with this commit; `ratified` has the log ratify it in any case.
+    with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
+    transaction: where one touches another number of rows than it says, WrongCountError tells that
+    nothing was committed.
     """
 
     table: TableRow
@@ -93,6 +98,7 @@ class StagedTable:
     authority: str | None = None
     ratified: bool = False
     deletion_time: int = 0
+    guards: tuple[Statement, ...] = ()
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
     )

@@ -15,7 +15,6 @@ from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata, PartitionNames, protocol_of
-from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import column_mapping_mode
 from deltalakedb.planning.cache import FileCache
@@ -23,12 +22,12 @@ from deltalakedb.planning.explain import Explanation
 from deltalakedb.planning.plan import PLAN_COLUMNS, Plan, PlanRequest, plan
 from deltalakedb.planning.request import FILE_COLUMNS
 from deltalakedb.predicate.tree import TRUE, Expr, columns_of, conjunction, is_exact
+from deltalakedb.snapshot.delta_rs import DeltaRsNames
 from deltalakedb.snapshot.files import FileList
 from deltalakedb.snapshot.held import HeldVersion
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
     from deltalakedb.planning.paging import FilePages
     from deltalakedb.predicate.parse import Predicate
@@ -39,7 +38,7 @@ _SLICE = 65_536
 _SCAN_COLUMNS = ("path", "partition_values", "dv", "num_records", "size")
 
 
-class Snapshot:
+class Snapshot(DeltaRsNames):
     """One version of a table.
 
     `version`; `metadata` and `protocol` as of it; `files` lazily. `plan` gives the files that
@@ -248,16 +247,6 @@ class Snapshot:
         """The whole file list, all columns of a plan."""
         return self.plan()
 
-    def file_uris(self, predicate: Predicate = None) -> list[str]:
-        """Absolute paths of the files that may match."""
-        found = self.plan(predicate, ("path",))
-        root = self.location.rstrip("/")
-        return [
-            path if is_absolute(raw) else f"{root}/{path}"
-            for raw in found.column("path").to_pylist()
-            for path in (decode_path(raw),)
-        ]
-
     def partition_values(self, predicate: Predicate = None) -> list[dict[str, str | None]]:
         """The distinct partition tuples of the files that may match."""
         if not self.metadata.partition_columns:
@@ -347,10 +336,6 @@ class Snapshot:
     ) -> pa.Table:
         """The rows that satisfy `predicate`."""
         return self.scan(predicate, columns).to_pyarrow_table()
-
-    def to_pyarrow_dataset(self, predicate: Predicate = None) -> ds.Dataset:
-        """The rows as a dataset."""
-        return self.scan(predicate).to_pyarrow_dataset()
 
     def to_pandas(
         self, predicate: Predicate = None, columns: Sequence[str] | None = None, **options: Any

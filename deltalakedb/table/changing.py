@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.reading.catalog import LightCatalog
@@ -54,6 +54,13 @@ class RowChanges:
         )
         return self._changed(lambda catalog, base: delete(catalog, base, predicate, options))
 
+    def refresh(self) -> Self:
+        raise NotImplementedError
+
+    @overload
+    def update(self) -> Self: ...
+
+    @overload
     def update(
         self,
         updates: Mapping[str, str] | None = None,
@@ -66,14 +73,32 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any]: ...
+
+    def update(
+        self,
+        updates: Mapping[str, str] | None = None,
+        new_values: Mapping[str, Any] | None = None,
+        predicate: Predicate = None,
+        *,
+        writer_properties: Any = None,
+        commit_properties: Any = None,
+        isolation: str | None = None,
+        if_version: int | None = None,
+        mirror: str | None = None,
+        token: str | None = None,
+    ) -> dict[str, Any] | Self:
         """Set columns where `predicate` is TRUE, everywhere without one. Returns metrics.
+
+        `update()` alone is `refresh`, which once had this name.
 
         `updates` are Spark SQL expressions by column, over the old values; `new_values` Python
         values. New rows meet the table's constraints, else CONSTRAINT_VIOLATION and no commit.
         """
         from deltalakedb.table.operations.update import update
 
+        if updates is None and new_values is None and predicate is None:
+            return self.refresh()
         options = _options(
             writer_properties,
             commit_properties,

@@ -237,6 +237,9 @@ class Table(RowChanges, Upkeep):
             return self._newest()
         return self._snapshot(row, state_to_read(self._catalog, row, version, small=True))
 
+    def _version_of(self, version: Any, timestamp: Any) -> int:
+        return self.snapshot(version, timestamp).version
+
     def _version_at(self, row: TableRow, time_ms: int) -> int:
         version = queries.version_before(self._catalog, row, time_ms)
         if version is None:
@@ -324,12 +327,16 @@ class Table(RowChanges, Upkeep):
     def file_uris(
         self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> list[str]:
-        return self._newest().file_uris(_either(partition_filters, file_pruning_predicate))
+        return self._newest().file_uris(
+            partition_filters, file_pruning_predicate=file_pruning_predicate
+        )
 
     def partitions(
         self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> list[dict[str, str | None]]:
-        return self._newest().partition_values(_either(partition_filters, file_pruning_predicate))
+        return self._newest().partitions(
+            partition_filters, file_pruning_predicate=file_pruning_predicate
+        )
 
     def get_add_actions(self, flatten: bool = False) -> pa.Table:
         return self._newest().get_add_actions(flatten)
@@ -342,9 +349,9 @@ class Table(RowChanges, Upkeep):
         self, partitions: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> ds.Dataset:
         """All rows of the files that may match; `filter` of the dataset chooses among them."""
-        from deltalakedb.scan.dataset import scan_dataset
-
-        return scan_dataset(self._newest().scan_spec(_either(partitions, file_pruning_predicate)))
+        return self._newest().to_pyarrow_dataset(
+            partitions=partitions, file_pruning_predicate=file_pruning_predicate
+        )
 
     def to_pyarrow_table(
         self,
@@ -388,12 +395,3 @@ class Table(RowChanges, Upkeep):
             ("table id", code(self.table_id)),
         ]
         return table_html(self.name, facts, newest, history.changes())
-
-
-def _either(first: Predicate, second: Predicate) -> Predicate:
-    """The one that is given. Raises INVALID_ARGUMENT for both."""
-    if first is not None and second is not None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.INVALID_ARGUMENT, "two predicates are given; join them with AND"
-        )
-    return second if first is None else first

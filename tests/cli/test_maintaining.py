@@ -42,3 +42,13 @@ def test_optimize(table: dl.Table) -> None:
     assert "; 1 were fine" in run("optimize", "t").stdout
     run("optimize", "t", "--z-order", "id")
     assert table.refresh().version == 3
+
+
+def test_vacuum_and_restore(table: dl.Table) -> None:
+    run("optimize", "t")
+    assert "Version 3 of t: 2 files came back, 1 went" in run("restore", "t", "--to", "1").stdout
+    assert "below the retention" in error_of("vacuum", "t", "--retention-hours", "0")
+    now = ("--retention-hours", "0", "--force")
+    assert len(run("vacuum", "t", *now, "--dry-run").stdout.splitlines()) == 2
+    assert run("vacuum", "t", *now).stdout == "Deleted 1 files of t\n"
+    assert table.refresh().count() == 3

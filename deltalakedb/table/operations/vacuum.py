@@ -1,0 +1,237 @@
+"""VACUUM: files that no version within the retention needs, told by the catalog without a LIST.
+
+PROTOCOL.md, "Vacuum Protocol Check", "Add File and Remove File". A file goes once the version that
+removed it was committed before the retention began, and is in the log. Whoever reads any later
+version finds all its files. With `full` the table's folder is listed too, for what nobody knows of.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+import pyarrow as pa
+
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.deletion_vector import vector_path
+from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.protocol import check_writable
+from deltalakedb.log.rows import file_keys
+from deltalakedb.log.table_properties import DELETED_FILE_RETENTION, duration_ms
+from deltalakedb.mirror import publish, tend
+from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.lives import (
+    VACUUM_BEGUN,
+    VACUUM_DONE,
+    extend,
+    files_lease,
+    property_of,
+    rollback_versions,
+    set_property,
+)
+
+_HOUR_MS = 3_600_000
+_BATCH = 1_000
+_KEYS = 500
+_CHANGE_DATA = "_change_data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VacuumOptions:
+    """delta-rs's parameters of vacuum."""
+
+    retention_hours: float | None = None
+    dry_run: bool = True
+    enforce_retention_duration: bool = True
+    full: bool = False
+    keep_versions: Sequence[int] = ()
+
+
+def vacuum(catalog: LightCatalog, base: Base, options: VacuumOptions) -> list[str]:
+    """The names of the files that go, or would go; relative to the table, decoded.
+
+    INVALID_ARGUMENT for a retention below the table's unless that isn't enforced.
+    """
+    check_writable(base.protocol)
+    row = base.row
+    retention = _retention(base, options)
+    # What isn't in the log yet, file-based readers don't know to be gone.
+    tend.tend_now(catalog.reader.url, row, publish.log_of(row, base.storage_options))
+    before = time.time_ns() // 1_000_000 - retention
+    if options.dry_run:
+        return _doomed(catalog, base, _until(catalog, row, before, options), before, options)
+    with files_lease(catalog, row) as lease:
+        until = _until(catalog, row, before, options)
+        begun = max(until, property_of(catalog, row, VACUUM_BEGUN))
+        # From here on nobody brings them back.
+        extend(catalog, row, lease, set_property(row, VACUUM_BEGUN, begun))
+        names = _doomed(catalog, base, until, before, options)
+        for start in range(0, len(names), _BATCH):
+            extend(catalog, row, lease, ())
+            base.data.delete(names[start : start + _BATCH])
+        done = max(until, property_of(catalog, row, VACUUM_DONE))
+        extend(catalog, row, lease, set_property(row, VACUUM_DONE, done))
+    return names
+
+
+def _retention(base: Base, options: VacuumOptions) -> int:
+    own = duration_ms(base.metadata.configuration, DELETED_FILE_RETENTION) or 0
+    if options.retention_hours is None:
+        return own
+    wanted = int(options.retention_hours * _HOUR_MS)
+    if wanted < 0:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT, "retention_hours can't be below 0"
+        )
+    if wanted < own and options.enforce_retention_duration:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"{options.retention_hours:g} hours are below the retention of {base.row.full_name}, "
+            f"{own / _HOUR_MS:g} hours: readers and time travel within it would break; give more, "
+            "or enforce_retention_duration=False",
+            table=base.row.full_name,
+        )
+    return wanted
+
+
+def _until(catalog: LightCatalog, row: TableRow, before: int, options: VacuumOptions) -> int:
+    """The oldest version that is to stay readable."""
+    found = queries.version_before(catalog, row, before)
+    [(published,)] = catalog.reader.rows(
+        "SELECT published_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+    ) or [(-1,)]
+    kept = [*options.keep_versions, *rollback_versions(catalog, row)]
+    return min([-1 if found is None else found, int(published), *map(int, kept)])
+
+
+def _doomed(
+    catalog: LightCatalog, base: Base, until: int, before: int, options: VacuumOptions
+) -> list[str]:
+    row = base.row
+    since = property_of(catalog, row, VACUUM_DONE)
+    names: dict[str, None] = {}
+    if until > since:
+        kept_paths, kept_vectors = _kept_with_vectors(catalog, row, until)
+        paths, vectors = _ended(catalog, row, since, until)
+        for path in paths:
+            if path not in kept_paths and not is_absolute(path):
+                names[decode_path(path)] = None
+        for vector in vectors - kept_vectors:
+            names[vector] = None
+        changes = catalog.reader.rows(
+            "SELECT path FROM dl_change_files WHERE load_id = ? AND version > ? AND version <= ?",
+            (row.live_load, since, until),
+        )
+        for (path,) in changes:
+            if not is_absolute(path):
+                names[decode_path(path)] = None
+    if options.full:
+        known = _known(catalog, row, until)
+        for found in base.data.list(recursive=True):
+            old = found.modified_ms < before and not _is_hidden(found.name)
+            if old and found.name not in known:
+                names[found.name] = None
+    return list(names)
+
+
+def _rows(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:
+    schema = queries.file_schema(columns)
+    picked = ", ".join(f"f.{name}" for name in columns)
+    dialect = catalog.reader.dialect
+    with dialect.errors():
+        batches = dialect.stream(
+            f"SELECT {picked} FROM {load_files_name(row.live_load)} f "
+            f"WHERE {load_condition(row.live_load, 'f')}{where}",
+            schema,
+        )
+        return pa.Table.from_batches(list(batches), schema)
+
+
+def _ended(
+    catalog: LightCatalog, row: TableRow, since: int, until: int
+) -> tuple[list[str], set[str]]:
+    """Paths of lives that ended in (since, until], without those that live on under the same key
+    or without a vector; and the vectors' files of such lives."""
+    again = (
+        f"NOT EXISTS (SELECT 1 FROM {load_files_name(row.live_load)} g WHERE "
+        f"{load_condition(row.live_load, 'g')}g.path_key = f.path_key AND g.path = f.path "
+        f"AND g.removed_version > {until})"
+    )
+    found = _rows(
+        catalog,
+        row,
+        ("path", "dv"),
+        f"f.removed_version > {since} AND f.removed_version <= {until} AND {again}",
+    )
+    paths = found.column("path").to_pylist()
+    vectors = [
+        (path, dv) for path, dv in zip(paths, found.column("dv").to_pylist(), strict=True) if dv
+    ]
+    plain = _plain_lives(catalog, row, [path for path, _ in vectors], until)
+    names = {name for _, dv in vectors if (name := _vector_name(dv)) is not None}
+    return [path for path in paths if path not in plain], names
+
+
+def _plain_lives(
+    catalog: LightCatalog, row: TableRow, paths: Sequence[str], until: int
+) -> frozenset[str]:
+    """Those of the paths that have a life without a vector after `until`."""
+    keys = file_keys(list(paths), [None] * len(paths))[0].tolist() if paths else []
+    found: set[str] = set()
+    for start in range(0, len(keys), _KEYS):
+        listed = ", ".join(str(key) for key in keys[start : start + _KEYS])
+        rows = _rows(
+            catalog, row, ("path",), f"f.path_key IN ({listed}) AND f.removed_version > {until}"
+        )
+        found.update(rows.column("path").to_pylist())
+    return frozenset(found)
+
+
+def _kept_with_vectors(
+    catalog: LightCatalog, row: TableRow, until: int
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Paths of lives with vectors that later versions need, and the vectors' files."""
+    found = _rows(
+        catalog, row, ("path", "dv"), f"f.removed_version > {until} AND f.dv_id IS NOT NULL"
+    )
+    names = (_vector_name(dv) for dv in found.column("dv").to_pylist() if dv)
+    return (
+        frozenset(found.column("path").to_pylist()),
+        frozenset(name for name in names if name is not None),
+    )
+
+
+def _vector_name(text: str) -> str | None:
+    """A vector's file below the table; None inline and elsewhere."""
+    descriptor = orjson.loads(text)
+    return None if descriptor["storageType"] == "p" else vector_path(descriptor)
+
+
+def _known(catalog: LightCatalog, row: TableRow, until: int) -> frozenset[str]:
+    """Names of all files that versions after `until` need."""
+    found = _rows(catalog, row, ("path",), f"f.removed_version > {until}")
+    _, vectors = _kept_with_vectors(catalog, row, until)
+    changes = catalog.reader.rows(
+        "SELECT path FROM dl_change_files WHERE load_id = ? AND version > ?",
+        (row.live_load, until),
+    )
+    paths = [*found.column("path").to_pylist(), *(path for (path,) in changes)]
+    own = {decode_path(path) for path in paths if not is_absolute(path)}
+    prefix = row.location.rstrip("/") + "/"
+    absolute = {decode_path(path) for path in paths if is_absolute(path)}
+    own |= {path.removeprefix(prefix) for path in absolute if path.startswith(prefix)}
+    return frozenset(own | vectors)
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a name is none of the table's own: below a folder that begins with `_` or `.`, but
+    for change data and partitions (`_column=value`)."""
+    parts = name.split("/")
+    if parts[0] == _CHANGE_DATA:
+        return False
+    return any(part.startswith(("_", ".")) and "=" not in part for part in parts)

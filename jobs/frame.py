@@ -1,0 +1,239 @@
+"""What all jobs share: options, logs, signals, the deadline, and how they end."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from cluster.connect import connect
+from cluster.spec import ClusterSpec, load_cluster
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.redact import redact
+from deltalakedb.secret import Secret
+from deltalakedb.uri import parse_database
+from jobs import metrics
+from jobs.outcome import Summary, TableOutcome, code_of, of_error
+
+log = logging.getLogger("deltalakedb.jobs")
+_FIELDS = ("run_id", "table", "step", "duration_s", "error_kind", "version")
+
+
+class Stopped(BaseException):
+    """SIGTERM or Ctrl-C came; `code` is how the process ends."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass
+class Run:
+    """A job under way: where it works, until when, and what has become of its tables."""
+
+    summary: Summary
+    database: str
+    cluster: ClusterSpec | None
+    deadline: float | None
+    local_directory: str | None
+    storage_options: dict[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def client(self, imports: Iterable[str] = ()) -> Iterator[Any]:
+        """A client of the cluster that was asked for; None where this process does the work."""
+        if self.cluster is None:
+            with nullcontext() as nothing:
+                yield nothing
+            return
+        database = Secret(str(parse_database(self.database).secret.reveal()))
+        with connect(
+            self.cluster,
+            database=database,
+            imports=tuple(imports),
+            local_directory=self.local_directory,
+        ) as client:
+            yield client
+
+    def each(self, tables: Iterable[str], work: Callable[[str], TableOutcome]) -> None:
+        """`work` on one table after another; an error is that table's, and the next one follows.
+
+        What the deadline doesn't reach is noted as left.
+        """
+        for table in tables:
+            if self.deadline is not None and time.monotonic() >= self.deadline:
+                self.summary.left.append(table)
+                continue
+            began = time.monotonic()
+            try:
+                outcome = work(table)
+            except DeltaLakeError as error:
+                outcome = of_error(table, error, time.monotonic() - began)
+            self.summary.outcomes.append(outcome)
+            log.log(
+                logging.INFO if outcome.code == 0 else logging.ERROR,
+                outcome.error or outcome.status,
+                extra={
+                    "table": table,
+                    "step": outcome.status,
+                    "duration_s": round(time.monotonic() - began, 3),
+                    "error_kind": outcome.error_kind,
+                },
+            )
+
+
+def job(command: Callable[..., None]) -> click.Command:
+    """A command with the options that every job has; it is called with a `Run` and its own."""
+    name = command.__module__.rpartition(".")[2]
+    if name == "__main__":
+        name = Path(sys.argv[0]).stem
+
+    @click.option(
+        "--database",
+        envvar="DL_DATABASE",
+        required=True,
+        metavar="DATABASE",
+        help="SQLite path or database URL; DL_DATABASE, or a file by --database-file.",
+    )
+    @click.option(
+        "--cluster",
+        "cluster_file",
+        metavar="FILE",
+        envvar="DL_CLUSTER",
+        type=click.Path(exists=True, dir_okay=False),
+        help="YAML with a section cluster; without it this process does the work.",
+    )
+    @click.option("--local-directory", metavar="DIR", help="Where to spill.")
+    @click.option("--storage-option", "storage_options", multiple=True, metavar="KEY=VALUE")
+    @click.option(
+        "--deadline",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="SECONDS",
+        help="Begin no further table after so long.",
+    )
+    @click.option("--summary", "summary_file", metavar="FILE", help="JSON of what was done.")
+    @click.option("--junit-xml", metavar="FILE", help="A test case a table.")
+    @click.option("--metrics-textfile", metavar="FILE", help="For Prometheus' node_exporter.")
+    @click.option("--pushgateway", metavar="URL")
+    @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+    @functools.wraps(command)
+    def run(
+        database: str,
+        cluster_file: str | None,
+        local_directory: str | None,
+        storage_options: tuple[str, ...],
+        deadline: float | None,
+        summary_file: str | None,
+        junit_xml: str | None,
+        metrics_textfile: str | None,
+        pushgateway: str | None,
+        log_format: str,
+        **own: Any,
+    ) -> None:
+        _log_to_stderr(log_format)
+        summary = Summary(name)
+        code = 1
+        try:
+            with _signals():
+                log.info("%s begins", name)
+                context = Run(
+                    summary,
+                    database,
+                    load_cluster(cluster_file) if cluster_file else None,
+                    None if deadline is None else time.monotonic() + deadline,
+                    local_directory,
+                    _options(storage_options),
+                )
+                command(context, **own)
+            code = summary.code
+        except Stopped as stopped:
+            code = stopped.code
+            log.warning("stopped by a signal; run it again to go on")
+        except DeltaLakeError as error:
+            code = code_of(error)
+            log.error(error.message, extra={"error_kind": error.kind.value})
+        if summary_file:
+            Path(summary_file).write_text(summary.to_json() + "\n")
+        if junit_xml:
+            summary.write_junit(Path(junit_xml))
+        if metrics_textfile or pushgateway:
+            registry = metrics.registry_of(summary)
+            if metrics_textfile:
+                metrics.write_textfile(metrics_textfile, registry)
+            if pushgateway:
+                try:
+                    metrics.push(pushgateway, summary, registry)
+                except DeltaLakeError as error:
+                    log.error(error.message, extra={"error_kind": error.kind.value})
+                    code = code or code_of(error)
+        sys.exit(code)
+
+    return click.command(name, help=command.__doc__)(run)
+
+
+def _options(pairs: tuple[str, ...]) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.BadParameter("write --storage-option KEY=VALUE")
+        options[name] = value
+    return options
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the block; what was done is kept and told."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(128 + number)
+
+    before = {n: signal.signal(n, stop) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_to_stderr(log_format: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Json() if log_format == "json" else _Text())
+    logger = logging.getLogger("deltalakedb")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        table = getattr(record, "table", None)
+        where = f"{table}: " if table else ""
+        return redact(f"{record.levelname.lower()}: {where}{record.getMessage()}")
+
+
+class _Json(logging.Formatter):
+    """One object a line: ts (RFC 3339, UTC), level, event, and the fields that are known."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "event": redact(record.getMessage()),
+        }
+        for name in _FIELDS:
+            value = getattr(record, name, None)
+            if value is not None:
+                line[name] = redact(value) if isinstance(value, str) else value
+        return json.dumps(line, default=str)

@@ -1,0 +1,123 @@
+"""What became of each table of a job: exit code, JSON summary, JUnit XML, metrics."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+DONE, FAILED, DRIFT, LAG, TRY_AGAIN, CONFIGURATION = 0, 1, 2, 3, 75, 78
+
+_CONFIGURATION = frozenset(
+    {DeltaLakeErrorKind.CONFIGURATION_ERROR, DeltaLakeErrorKind.INVALID_ARGUMENT}
+)
+_TEMPORARY = frozenset(
+    {
+        DeltaLakeErrorKind.CLUSTER_ERROR,
+        DeltaLakeErrorKind.CONCURRENCY_ERROR,
+        DeltaLakeErrorKind.DATABASE_LOCKED,
+        DeltaLakeErrorKind.TIMEOUT_ERROR,
+    }
+)
+
+
+@dataclass(frozen=True)
+class TableOutcome:
+    """One table: `status` for people, its exit code, seconds, and what else the job says of it."""
+
+    table: str
+    status: str
+    code: int = DONE
+    seconds: float = 0.0
+    error: str | None = None
+    error_kind: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def of_error(table: str, error: DeltaLakeError, seconds: float) -> TableOutcome:
+    """The outcome of a table whose work raised `error`."""
+    return TableOutcome(table, "failed", code_of(error), seconds, error.message, error.kind.value)
+
+
+def code_of(error: DeltaLakeError) -> int:
+    """78 for what the caller has to correct, 75 for what may go better next time, else 1."""
+    if error.kind in _CONFIGURATION:
+        return CONFIGURATION
+    return TRY_AGAIN if error.retryable or error.kind in _TEMPORARY else FAILED
+
+
+@dataclass
+class Summary:
+    """A whole run. `left`: tables that the deadline left untouched; they are stale, not green."""
+
+    job: str
+    started: float = field(default_factory=time.time)
+    outcomes: list[TableOutcome] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def code(self) -> int:
+        """The worst that happened: failures before drift before lag before what was left."""
+        codes = {outcome.code for outcome in self.outcomes}
+        for code in (CONFIGURATION, FAILED, DRIFT, TRY_AGAIN, LAG):
+            if code in codes:
+                return code
+        return TRY_AGAIN if self.left else DONE
+
+    def to_json(self) -> str:
+        """One object: job, start and seconds, exit code, tables, and what was left."""
+        return json.dumps(
+            {
+                "job": self.job,
+                "started": self.started,
+                "seconds": round(time.time() - self.started, 3),
+                "exit_code": self.code,
+                "tables": [asdict(outcome) for outcome in self.outcomes],
+                "left": self.left,
+            },
+            indent=2,
+            default=str,
+        )
+
+    def write_junit(self, path: Path) -> None:
+        """A test case a table: what CI systems show."""
+        bad = [o for o in self.outcomes if o.code != DONE]
+        suite = ElementTree.Element(
+            "testsuite",
+            name=self.job,
+            tests=str(len(self.outcomes) + len(self.left)),
+            failures=str(len(bad)),
+            skipped=str(len(self.left)),
+            time=f"{time.time() - self.started:.3f}",
+        )
+        for outcome in self.outcomes:
+            case = _case(suite, self.job, outcome.table, outcome.seconds)
+            if outcome.code != DONE:
+                failure = ElementTree.SubElement(case, "failure", message=outcome.status)
+                failure.text = _printable(outcome.error or json.dumps(outcome.facts, default=str))
+        for table in self.left:
+            ElementTree.SubElement(
+                _case(suite, self.job, table, 0.0), "skipped", message="the deadline came first"
+            )
+        ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+
+    def failed(self) -> Iterable[TableOutcome]:
+        """What needs a person, worst first."""
+        return sorted((o for o in self.outcomes if o.code != DONE), key=lambda o: -o.code)
+
+
+def _case(suite: ElementTree.Element, job: str, table: str, seconds: float) -> ElementTree.Element:
+    return ElementTree.SubElement(
+        suite, "testcase", classname=job, name=_printable(table), time=f"{seconds:.3f}"
+    )
+
+
+def _printable(text: str) -> str:
+    """`text` without what XML 1.0 can't hold."""
+    return "".join(c if c in "\t\n" or (c >= " " and c < "\ufffe") else "\ufffd" for c in text)

@@ -1,0 +1,128 @@
+"""Vacuum from the catalog, restore, repair, and what the catalog forgets."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from pathlib import Path
+from typing import Any
+
+import deltalake
+import pyarrow as pa
+import pytest
+
+import deltalakedb as dl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+NOW = {
+    "delta.deletedFileRetentionDuration": "interval 0 seconds",
+    "delta.logRetentionDuration": "interval 0 seconds",
+    "delta.enableDeletionVectors": "true",
+    "delta.enableChangeDataFeed": "true",
+}
+
+
+def made(database: str, place: Path, configuration: dict[str, str] | None = None) -> dl.Table:
+    uri = f"deltasql://{database}?table=t"
+    rows = pa.table({"id": list(range(10))})
+    dl.write_deltalake(uri, rows, location=str(place), configuration=configuration)
+    return dl.connect_to_table(uri)
+
+
+def names(place: Path) -> set[str]:
+    found = {str(p.relative_to(place)) for p in place.rglob("*") if p.is_file()}
+    return {name for name in found if not name.startswith("_delta_log")}
+
+
+def ids(table: Any) -> list[int]:
+    return sorted(table.to_pyarrow_table().column("id").to_pylist())
+
+
+def their_ids(place: Path) -> list[int]:
+    """By delta-rs's own engine, which knows deletion vectors."""
+    query = deltalake.QueryBuilder().register("t", deltalake.DeltaTable(str(place)))
+    return sorted(pa.table(query.execute("SELECT id FROM t")).column("id").to_pylist())
+
+
+def test_what_no_version_needs_goes(any_catalog_url: str, tmp_path: Path) -> None:
+    place = tmp_path / "t"
+    table = made(any_catalog_url, place, NOW)
+    table.delete("id < 3")
+    table.delete("id = 5")
+    vectors = {name for name in names(place) if "deletion_vector" in name}
+    first = names(place) - vectors
+    table.optimize.compact()
+    assert ids(table) == [3, 4, 6, 7, 8, 9]
+    assert table.vacuum(retention_hours=1, enforce_retention_duration=False) == []
+    doomed = set(table.vacuum())
+    assert doomed == first | vectors
+    assert set(table.vacuum(dry_run=False)) == doomed
+    assert not doomed & names(place)
+    assert ids(table) == [3, 4, 6, 7, 8, 9]
+    assert table.vacuum() == []
+    theirs = deltalake.DeltaTable(str(place))
+    assert theirs.version() == table.version
+    with pytest.raises(DeltaLakeError) as caught:
+        table.restore(0)
+    assert caught.value.kind is DeltaLakeErrorKind.NOT_FOUND
+    # The catalog forgets, and says so.
+    head = table.version
+    assert table.forget() == head == table.refresh().known_since
+    with pytest.raises(DeltaLakeError, match="older than"):
+        table.snapshot(1)
+    assert ids(table) == [3, 4, 6, 7, 8, 9]
+    assert len(table.history()) == 1
+    table.append(pa.table({"id": [99]}))
+    assert table.count() == 7
+    assert dl.diff_table("t", database=any_catalog_url).parity
+
+
+def test_what_is_kept(catalog_url: str, tmp_path: Path) -> None:
+    place = tmp_path / "t"
+    table = made(catalog_url, place)
+    table.overwrite(pa.table({"id": [1]}))
+    with pytest.raises(DeltaLakeError, match="below the retention"):
+        table.vacuum(retention_hours=0)
+    unknown, young, hidden = place / "unknown.parquet", place / "young.parquet", place / "_x"
+    hidden.mkdir()
+    for name in (unknown, young, hidden / "f.parquet"):
+        name.write_bytes(b"x")
+    for name in (unknown, hidden / "f.parquet"):
+        os.utime(name, (1, 1))
+    now = {"retention_hours": 0, "enforce_retention_duration": False}
+    assert len(table.vacuum(**now)) == 1
+    assert len(table.vacuum(keep_versions=[0], **now)) == 0
+    day = {"retention_hours": 24, "enforce_retention_duration": False}
+    assert table.vacuum(full=True, dry_run=False, **day) == ["unknown.parquet"]
+    assert ids(table.snapshot(0)) == list(range(10))
+    table.vacuum(dry_run=False, **now)
+    assert young.exists()
+    assert ids(table) == [1]
+
+
+def test_restore_and_repair(catalog_url: str, tmp_path: Path) -> None:
+    place = tmp_path / "t"
+    on = {"delta.enableDeletionVectors": "true"}
+    table = made(catalog_url, place, on)
+    table.delete("id < 3")
+    table.alter.add_columns(pa.field("n", pa.int64()))
+    table.append(pa.table({"id": [20], "n": [1]}))
+    assert table.restore(1)["numRemovedFile"] == 1
+    assert ids(table) == list(range(3, 10)) == their_ids(place)
+    assert table.schema.names == ["id"]
+    found = table.restore(0)
+    assert (found["numRestoredFile"], found["numRemovedFile"]) == (1, 1)
+    assert ids(table) == list(range(10)) == their_ids(place)
+    before = table.version
+    second = dt.datetime.fromtimestamp(table.history()[-1]["commit_time"] / 1000, dt.UTC)
+    # What it is already makes no commit.
+    assert table.restore(second)["version"] == before
+    assert deltalake.DeltaTable(str(place)).history(1)[0]["operation"] == "RESTORE"
+    kept = set(table.files())
+    table.append(pa.table({"id": [30]}))
+    [added] = set(table.files()) - kept
+    (place / added).unlink()
+    assert table.repair(dry_run=True) == {"dry_run": True, "files_removed": [added]}
+    assert table.repair()["files_removed"] == [added]
+    assert ids(table) == list(range(10)) == their_ids(place)
+    assert dl.diff_table("t", database=catalog_url).parity
