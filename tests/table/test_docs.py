@@ -46,9 +46,24 @@ def test_the_page_is_right(uri: str) -> None:
         assert timeless(out.getvalue()) == timeless(printed)
 
 
+def test_the_page_of_transactions_is_right(tmp_path: Path) -> None:
+    blocks = BLOCK.findall((ROOT / "docs" / "transactions.md").read_text())
+    assert len(blocks) == 6
+    names: dict[str, Any] = {"database": f"sqlite:///{tmp_path / 'm.sqlite'}", "folder": tmp_path}
+    for code, printed in blocks:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, "transactions.md", "exec"), names)
+        assert out.getvalue() == printed
+
+
 def test_the_readmes_code_runs(tmp_path: Path, generated: Path) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    for printed, here in (("/tables/sales", generated), ("/var/lib/meta.sqlite", tmp_path / "m")):
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
+    for printed, here in (
+        ("/tables/sales", generated),
+        ("/tables/", f"{tmp_path}/"),
+        ("/var/lib/meta.sqlite", tmp_path / "m"),
+    ):
         assert printed in code
         code = code.replace(printed, str(here))
     names: dict[str, Any] = {}
@@ -57,3 +72,4 @@ def test_the_readmes_code_runs(tmp_path: Path, generated: Path) -> None:
         exec(compile(code, "README.md", "exec"), names)
     assert out.getvalue().startswith("Parity: catalog and log of sales agree at version 20")
     assert names["snapshot"].version == names["table"].version == 20
+    assert out.getvalue().endswith("{'orders': 1, 'payments': 1}\n")
