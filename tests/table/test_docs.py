@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 from benchmarks.data_files import ROWS
 from benchmarks.generate import Variant, generate
@@ -47,13 +48,29 @@ def test_the_page_is_right(uri: str) -> None:
 
 
 def test_the_readmes_code_runs(tmp_path: Path, generated: Path) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    for printed, here in (("/tables/sales", generated), ("/var/lib/meta.sqlite", tmp_path / "m")):
+    reading, writing = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    places = {"/tables/sales": generated, "/var/lib/meta.sqlite": tmp_path / "m"}
+    names, out = run(reading, places)
+    assert out.startswith("Parity: catalog and log of sales agree at version 20")
+    assert names["snapshot"].version == names["table"].version == 20
+    names, _ = run(
+        writing, {"/var/lib/meta.sqlite": tmp_path / "m", "/tables/visits": tmp_path / "visits"}
+    )
+    assert (names["done"].version, names["done"].published) == (1, True)
+    left = DeltaTable(str(tmp_path / "visits")).to_pyarrow_table()
+    assert sorted(zip(*left.to_pydict().values(), strict=True)) == [
+        *[(1, "OSLO")] * 2,
+        *[(3, "Lima")] * 2,
+    ]
+
+
+def run(code: str, places: dict[str, Path]) -> tuple[dict[str, Any], str]:
+    """The names that a block of code leaves and what it prints, with places put in."""
+    for printed, here in places.items():
         assert printed in code
         code = code.replace(printed, str(here))
     names: dict[str, Any] = {}
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(code, "README.md", "exec"), names)
-    assert out.getvalue().startswith("Parity: catalog and log of sales agree at version 20")
-    assert names["snapshot"].version == names["table"].version == 20
+    return names, out.getvalue()
