@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import deltalakedb as dl
+from tests.cli.commands import dl as cli
 from tests.commit.transfers import ACCOUNTS, amount, balance
 
 OPENING = 1000
@@ -98,6 +99,37 @@ def money_is_kept(
 )
 def test_transfers_of_several_processes(catalog_url: str, isolation: str, tmp_path: Path) -> None:
     assert money_is_kept(catalog_url, tmp_path, 2, 1.5, isolation) > 3
+
+
+def killed_between_any_two_steps(database: str, folder: Path, rounds: int) -> None:
+    """All or nothing for SQL readers at once, and in the logs when they are drained."""
+    uris = accounts(database, folder)
+    for number in range(rounds):
+        running = start(database, folder / f"ready{number}", 2, 60.0, "WriteSerializable")
+        time.sleep(0.5 + 0.2 * number)
+        for each in running:
+            each.kill()
+            each.communicate()
+        moment = dl.snapshots(uris, cache=False)
+        assert sum(map(balance, moment)) == OPENING * ACCOUNTS
+        assert by_logs(folder) == OPENING * ACCOUNTS
+        for snapshot in moment:
+            drained = cli("mirror", "drain", snapshot.name, "--database", database)
+            assert drained.exit_code == 0
+            assert deltalake.DeltaTable(snapshot.location).version() == snapshot.version
+        versions = dl.consistent_versions([snapshot.location for snapshot in moment])
+        assert list(versions.values()) == [snapshot.version for snapshot in moment]
+        assert any(snapshot.version > 1 for snapshot in moment)
+    assert all(dl.diff_table(each.name, database=database).parity for each in moment)
+
+
+def test_killed_between_any_two_steps(sqlite_url: str, tmp_path: Path) -> None:
+    killed_between_any_two_steps(sqlite_url, tmp_path, 1)
+
+
+@pytest.mark.system
+def test_killed_again_and_again(any_catalog_url: str, tmp_path: Path) -> None:
+    killed_between_any_two_steps(any_catalog_url, tmp_path, 5)
 
 
 @pytest.mark.system

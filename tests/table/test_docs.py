@@ -47,30 +47,36 @@ def test_the_page_is_right(uri: str) -> None:
         assert timeless(out.getvalue()) == timeless(printed)
 
 
+def test_the_page_of_transactions_is_right(tmp_path: Path) -> None:
+    blocks = BLOCK.findall((ROOT / "docs" / "transactions.md").read_text())
+    assert len(blocks) == 6
+    names: dict[str, Any] = {"database": f"sqlite:///{tmp_path / 'm.sqlite'}", "folder": tmp_path}
+    for code, printed in blocks:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, "transactions.md", "exec"), names)
+        assert out.getvalue() == printed
+
+
 def test_the_readmes_code_runs(tmp_path: Path, generated: Path) -> None:
-    reading, writing = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    places = {"/tables/sales": generated, "/var/lib/meta.sqlite": tmp_path / "m"}
-    names, out = run(reading, places)
-    assert out.startswith("Parity: catalog and log of sales agree at version 20")
-    assert names["snapshot"].version == names["table"].version == 20
-    names, _ = run(
-        writing, {"/var/lib/meta.sqlite": tmp_path / "m", "/tables/visits": tmp_path / "visits"}
-    )
-    assert (names["done"].version, names["done"].published) == (1, True)
-    left = DeltaTable(str(tmp_path / "visits")).to_pyarrow_table()
-    assert sorted(zip(*left.to_pydict().values(), strict=True)) == [
-        *[(1, "OSLO")] * 2,
-        *[(3, "Lima")] * 2,
-    ]
-
-
-def run(code: str, places: dict[str, Path]) -> tuple[dict[str, Any], str]:
-    """The names that a block of code leaves and what it prints, with places put in."""
-    for printed, here in places.items():
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S))
+    for printed, here in (
+        ("/tables/sales", generated),
+        ("/tables/", f"{tmp_path}/"),
+        ("/var/lib/meta.sqlite", tmp_path / "m"),
+    ):
         assert printed in code
         code = code.replace(printed, str(here))
     names: dict[str, Any] = {}
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         exec(compile(code, "README.md", "exec"), names)
-    return names, out.getvalue()
+    assert out.getvalue().startswith("Parity: catalog and log of sales agree at version 20")
+    assert names["snapshot"].version == names["table"].version == 20
+    assert out.getvalue().endswith("{'orders': 1, 'payments': 1}\n")
+    assert (names["done"].version, names["done"].published) == (1, True)
+    visits = DeltaTable(str(tmp_path / "visits")).to_pyarrow_table().to_pydict()
+    assert sorted(zip(visits["id"], visits["city"], strict=True)) == [
+        *[(1, "OSLO")] * 2,
+        *[(3, "Lima")] * 2,
+    ]
