@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.schema_version import check_schema_version
+from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version
 from deltalakedb.commit.conflict import ChangedFile, Winner
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.log.rows import LIVE
@@ -142,7 +142,8 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
         if kind == _HEAD:
             heads[a] = LockedHead(a, b, c, d, e, f, s, t, json.loads(u), g)
         elif kind == _SERVER:
-            check_schema_version(s, repr(writer.url))
+            if s != SCHEMA_VERSION:
+                check_schema_version(s, repr(writer.url))
             now, incarnation = int(a), t
         else:
             rest.append((kind, a, b, c, s))
