@@ -52,7 +52,7 @@ lock: venv ## renew constraints.txt: the newest versions that fit, for every sup
 	  --extra dev --no-annotate --custom-compile-command "make lock" \
 	  --output-file constraints.txt pyproject.toml
 
-servers: venv ## fetch MariaDB and MySQL for the tests when this machine has none
+servers: venv ## fetch MariaDB, MySQL and pgbouncer for the tests where they are missing
 	@$(BIN)/python -m tests.servers.fetch
 
 spark: venv ## fetch Spark with Delta for the tests marked `system`

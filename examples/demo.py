@@ -1,4 +1,4 @@
-"""Imports a real table on a Dask cluster of this machine, compares it with its log, shows it.
+"""Imports a real table on a Dask cluster of this machine, proves it, reads it, writes through SQL.
 
 `make demo`, or `.venv/bin/python examples/demo.py`. Everything it makes is in ./demo, anew each
 time. The table was written by Spark and comes from delta-rs (Apache License 2.0).
@@ -37,6 +37,27 @@ def say(text: str) -> None:
     print(f"\n# {text}", flush=True)
 
 
+def write() -> None:
+    """A table that is written through SQL, and read by delta-rs from its log."""
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+    import deltalakedb as dl
+
+    say("A table that is written through SQL: the database decides, the log follows")
+    rows = pa.table({"id": [1, 2, 3], "city": ["Oslo", "Rome", "Lima"]})
+    uri = f"deltasql://sqlite:///{DEMO / 'catalog.sqlite'}?table=visits"
+    dl.write_deltalake(uri, rows, mode="append", location=str(DEMO / "visits"))
+    done = dl.connect_to_table(uri).append(rows)
+    there = DeltaTable(str(DEMO / "visits"))
+    print(f"appended version {done.version}; delta-rs reads version {there.version()} of the log:")
+    print(there.to_pyarrow_table().group_by("city").aggregate([("id", "count")]).to_pylist())
+    if there.version() != done.version or there.to_pyarrow_table().num_rows != 6:
+        sys.exit("The demo stops: delta-rs does not read what was written")
+    run("history", "visits")
+    run("diff", "--table-id", "visits")
+
+
 def main() -> None:
     started = time.monotonic()
     shutil.rmtree(DEMO, ignore_errors=True)
@@ -69,6 +90,8 @@ def main() -> None:
     run("files", "people", "--version", "3")
     run("files", "people", "--where", "birthday = '2023-12-25'", "--format", "json")
     run("plan", "people", "--where", "birthday = '2023-12-25' and id > 3")
+
+    write()
 
     seconds = time.monotonic() - started
     print(f"\nDone in {seconds:.0f} s. The catalog is {DEMO / 'catalog.sqlite'}: have a look.")

@@ -16,9 +16,10 @@ import pytest
 from tests.servers.dask import DaskServer
 from tests.servers.duckdb import ADVICE as DUCKDB_ADVICE
 from tests.servers.duckdb import DuckDbServer, duckdb_installation
-from tests.servers.fetch import MARIADB, MYSQL
+from tests.servers.fetch import MARIADB, MYSQL, PGBOUNCER
 from tests.servers.mariadb import MariaDbInstallation, MariaDbServer, mariadb_installation
 from tests.servers.mysql import MySqlServer, mysql_installation
+from tests.servers.pgbouncer import PgBouncerInstallation, pgbouncer_installation
 from tests.servers.postgres import (
     PostgresInstallation,
     PostgresServer,
@@ -69,6 +70,16 @@ def mysql() -> MariaDbInstallation:
     if found is None and not IN_CI:
         pytest.skip(f"No mysql for the tests: run `make servers`, or {MYSQL.advice}")
     may_start("mysql", found, f"run `make servers`, or {MYSQL.advice}")
+    assert found is not None
+    return found
+
+
+def pgbouncer() -> PgBouncerInstallation:
+    found = pgbouncer_installation()
+    advice = f"run `make servers`, or {PGBOUNCER.advice}"
+    if found is None and not IN_CI:
+        pytest.skip(f"No pgbouncer for the tests: {advice}")
+    may_start("pgbouncer", found, advice)
     assert found is not None
     return found
 

@@ -248,6 +248,12 @@ class _Attempt:
                 found.append(Committed(table, version, 0, None, b"", again, head.published_version))
         if not found:
             return None
+        if self._staged.members and not own:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                "one of the appends that were gathered was committed before; commit each alone",
+                rule="repeated",
+            )
         writes = [table for table in self._staged.tables if not table.is_empty]
         if len(found) < len(writes):
             raise DeltaLakeError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.catalog.schema_version import check_schema_version
+from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version
 from deltalakedb.commit.conflict import ChangedFile, Winner
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.log.rows import LIVE
@@ -77,6 +77,7 @@ def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> s
 
 def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
     """One SELECT of rows that begin with their kind; seven numbers and three texts each."""
+    tokens = (staged.token, *staged.members)
     parts = [
         _row(
             _HEAD,
@@ -96,14 +97,15 @@ def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
         _row(_MIRROR, ["m.table_key", "m.published_version", "m.foreign_version"])
         + f" FROM dl_mirror m WHERE m.table_key IN ({listed})",
         _row(_TOKEN, ["c.table_key", "c.version"])
-        + f" FROM dl_commits c WHERE c.table_key IN ({listed}) AND c.token = ?",
+        + f" FROM dl_commits c WHERE c.table_key IN ({listed}) "
+        f"AND c.token IN ({', '.join('?' * len(tokens))})",
         _row(_TIME, ["h.table_key", "v.commit_time"])
         + " FROM dl_heads h JOIN dl_versions v ON v.load_id = h.live_load "
         f"AND v.version = h.head_version WHERE h.table_key IN ({listed})",
         _row(_SERVER, [writer.now], ["v.version_num", writer.incarnation])
         + " FROM dl_schema_version v",
     ]
-    params: list[Any] = [staged.token]
+    params: list[Any] = list(tokens)
     apps = sorted({str(txn["appId"]) for table in staged.tables for txn in table.txns})
     if apps:
         marks = ", ".join("?" * len(apps))
@@ -140,7 +142,8 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
         if kind == _HEAD:
             heads[a] = LockedHead(a, b, c, d, e, f, s, t, json.loads(u), g)
         elif kind == _SERVER:
-            check_schema_version(s, repr(writer.url))
+            if s != SCHEMA_VERSION:
+                check_schema_version(s, repr(writer.url))
             now, incarnation = int(a), t
         else:
             rest.append((kind, a, b, c, s))

@@ -174,12 +174,14 @@ class StagedCommit:
     """Commits of 1..n tables of one catalog, decided together.
 
     `token` names the commit: a retry with the same one finds what became of it. It is the
-    `txnId` of each commitInfo. A `group_id`, of the catalog `catalog_id`, is for several tables.
+    `txnId` of each commitInfo. `members` are tokens of further calls that this commit answers.
+    A `group_id`, of the catalog `catalog_id`, is for several tables.
     """
 
     tables: tuple[StagedTable, ...]
     isolation: Isolation = "WriteSerializable"
     token: str = field(default_factory=lambda: str(uuid.uuid4()))
+    members: tuple[str, ...] = ()
     group_id: str | None = None
     catalog_id: str = ""
 
@@ -191,10 +193,10 @@ class StagedCommit:
                 "a commit names each of its tables once, and at least one; put several operations "
                 "on a table into one commit of it",
             )
-        if len(self.token) > 64:
+        if any(len(token) > 64 for token in (self.token, *self.members)):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
-                f"a commit's token has {len(self.token)} characters; use at most 64",
+                "a commit's token has more than 64 characters; use at most 64",
             )
         if self.isolation not in ISOLATIONS:
             raise DeltaLakeError(

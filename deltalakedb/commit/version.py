@@ -153,12 +153,13 @@ class Version:
             [
                 (
                     load.table_key,
-                    self._staged.token,
+                    token,
                     load.version,
                     head.epoch,
                     self._staged.group_id,
                     self._now,
                 )
+                for token in (self._staged.token, *self._staged.members)
             ],
         )
         yield outbox.put(load.table_key, row)

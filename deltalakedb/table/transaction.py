@@ -43,14 +43,19 @@ def ratify(
     storage_options: Mapping[str, Any] | None,
     *,
     group_id: str | None = None,
+    members: Sequence[str] = (),
 ) -> list[WriteResult]:
-    """Commit to all tables or none, then publish. Errors are those of `commit.commit`."""
+    """Commit to all tables or none, then publish. Errors are those of `commit.commit`.
+
+    `members`: tokens of the calls whose appends are one commit here.
+    """
     database = catalog.reader.url
     ratifier = LogRatifier(database, storage_options)
     whole = StagedCommit(
         tables=tuple(staged),
         isolation=options.isolation,
         token=options.token,
+        members=tuple(members),
         group_id=group_id,
         catalog_id=catalog.catalog_id if group_id else "",
     )

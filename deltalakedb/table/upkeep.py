@@ -6,10 +6,15 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.snapshot.snapshot import Snapshot
     from deltalakedb.table.alter import TableAlterer
+    from deltalakedb.table.moment import Timestamp
     from deltalakedb.table.operations.base import Base
     from deltalakedb.table.optimize import TableOptimizer
 
@@ -119,3 +124,78 @@ class Upkeep:
         from deltalakedb.table.operations.forget import forget
 
         return self._changed(forget)
+
+    def load_cdf(
+        self,
+        starting_version: int | None = None,
+        ending_version: int | None = None,
+        starting_timestamp: Timestamp | None = None,
+        ending_timestamp: Timestamp | None = None,
+        columns: list[str] | None = None,
+        predicate: str | None = None,
+        allow_out_of_range: bool = False,
+    ) -> pa.RecordBatchReader:
+        """The change data feed of versions or times, both ends included, as a stream of batches.
+
+        From version 0 (or the oldest that can be read) to the newest by default. With
+        `allow_out_of_range` a range that begins after the newest version is empty.
+        """
+        from deltalakedb.table.operations.change_feed import change_feed
+
+        def read(catalog: LightCatalog, base: Base) -> pa.RecordBatchReader:
+            row = base.row
+            start = self._first_of(starting_version, starting_timestamp, row.known_since)
+            end = row.head_version if ending_version is None else ending_version
+            if ending_version is None and ending_timestamp is not None:
+                end = self._version_of(None, ending_timestamp)
+            end = min(end, row.head_version)
+            if start > end and not (allow_out_of_range and start > row.head_version):
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.INVALID_ARGUMENT,
+                    f"no changes of {row.full_name} from version {start} to {end}: its newest is "
+                    f"{row.head_version}; give a range that begins before it ends",
+                    head=row.head_version,
+                )
+            if start > end:
+                return change_feed(catalog, base, end, end, columns, "false")
+            return change_feed(catalog, base, start, end, columns, predicate)
+
+        return self._changed(read)
+
+    def _first_of(self, version: int | None, timestamp: Timestamp | None, oldest: int) -> int:
+        if version is not None:
+            return version
+        if timestamp is None:
+            return oldest
+        from deltalakedb.table.moment import milliseconds
+
+        try:
+            # The first version that isn't before the time.
+            return self._version_of(None, milliseconds(timestamp) - 1) + 1
+        except DeltaLakeError as error:
+            if error.kind is not DeltaLakeErrorKind.VERSION_NOT_FOUND:
+                raise
+            return oldest
+
+    def cleanup_metadata(self) -> list[str]:
+        """Remove log entries that `delta.logRetentionDuration` has expired; their names."""
+        from deltalakedb.table.operations.generate import clean_log
+
+        return self._changed(clean_log)
+
+    def generate(self) -> list[str]:
+        """Write symlink manifests of the newest version for Presto and the like; their names.
+
+        UNSUPPORTED_FEATURE where deleted rows are told by vectors.
+        """
+        from deltalakedb.table.operations.generate import generate
+
+        return self._changed(generate)
+
+    def compact_logs(self, starting_version: int, ending_version: int) -> str:
+        """Put a range of commits of the log into one file, for readers to take instead."""
+        from deltalakedb.table.operations.generate import compact_logs
+
+        return self._changed(
+            lambda catalog, base: compact_logs(catalog, base, starting_version, ending_version)
+        )

@@ -9,9 +9,9 @@ import psycopg2
 import pytest
 
 from deltalakedb.importing.run import import_table
-from tests.conftest import may_start
+from tests.conftest import pgbouncer
 from tests.log.made_logs import write_commit
-from tests.servers.pgbouncer import ADVICE, PgBouncer, pgbouncer_program
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.table.opening import add, first_actions, open_table
 
@@ -26,14 +26,12 @@ _SESSION = (
 def test_imports_and_reads_leave_nothing_on_a_pools_connections(
     tmp_path: Path, postgres_server: PostgresServer, mode: str
 ) -> None:
-    program = pgbouncer_program()
-    may_start("pgbouncer", program, ADVICE)
-    assert program is not None
+    installation = pgbouncer()
     name = postgres_server.create_database()
     log = tmp_path / "sales" / "_delta_log"
     log.mkdir(parents=True)
     write_commit(log, 0, [*first_actions(), add("a")])
-    with closing(PgBouncer(program, postgres_server, mode)) as pool:
+    with closing(PgBouncer(installation, postgres_server, mode)) as pool:
         url = pool.url(name)
         assert import_table(str(tmp_path / "sales"), database=url).status == "imported"
         table = open_table(url)

@@ -19,6 +19,7 @@ from deltalakedb.catalog.upgrade import upgrade_catalog
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import load
 from deltalakedb.importing.run import import_table
+from tests.catalog.revisions import filled
 from tests.cli.commands import dl
 from tests.migrate.catalogs import everything, write_log
 from tests.replay.generated import add, table_commit
@@ -51,7 +52,7 @@ class Server:
         name = f"{what}_{secrets.token_hex(4)}"
         self.users.append(name)
         if self.is_postgres:
-            self.server.sql(f"CREATE ROLE {name} LOGIN CREATEROLE PASSWORD 'of-them'")
+            self.server.sql(f"CREATE ROLE \"{name}\" LOGIN CREATEROLE PASSWORD 'of-them'")
         else:
             self.server.sql(f"CREATE USER '{name}'@'%' IDENTIFIED BY 'of-them'")
         return name
@@ -72,7 +73,7 @@ class Server:
             for what in ("owners", "writers"):
                 self.server.sql(f"DROP ROLE IF EXISTS dl_{what}_{self.database}_public")
         for user in self.users:
-            account = user if self.is_postgres else f"'{user}'@'%'"
+            account = f'"{user}"' if self.is_postgres else f"'{user}'@'%'"
             self.server.sql(f"DROP {'ROLE' if self.is_postgres else 'USER'} {account}")
 
 
@@ -186,6 +187,48 @@ def test_who_may_not_add_a_large_load_is_told_before_it_is_loaded(
     # Where large loads share the heap it needs no more than that.
     monkeypatch.undo()
     assert import_(tmp_path / "t", server.url(second), rebuild=True) == "imported"
+
+
+def test_grants_outlive_an_upgrade(postgres_server: PostgresServer) -> None:
+    server = Server(postgres_server, postgres_server.create_database())
+    try:
+        owner, other, reader, narrow = map(server.user, ("owner", "other", "reader", "narrow"))
+        server.run(deltalakedb.grants(server.url(), "owner", to=owner))
+        filled.make(server.url(owner), "0001")
+        server.run(f"GRANT {owner} TO {other}")
+        server.run(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}")
+        server.run(f"GRANT SELECT ON dl_tables, dl_files TO {narrow}")
+        upgrade_catalog(server.url(other))
+        for name in filled.TABLES:
+            assert reads(server.url(reader), name)
+        may = "SELECT relname FROM pg_class WHERE relname ~ '^dl_' AND relkind IN ('r', 'p', 'v')"
+        seen = f"{may} AND has_table_privilege('{{}}', oid, 'SELECT')"
+        every = {name for (name,) in postgres_server.sql(may, database=server.database)}
+        found = [
+            {name for (name,) in postgres_server.sql(seen.format(user), database=server.database)}
+            for user in (reader, narrow, owner)
+        ]
+        assert found == [every, {"dl_tables", "dl_files", "dl_files_large"}, every]
+    finally:
+        server.close()
+
+
+def test_where_public_is_closed_the_catalog_has_a_schema_of_its_own(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    server = Server(postgres_server, postgres_server.create_database())
+    write_log(tmp_path / "t", LOG)
+    try:
+        maker, reader = server.user("Maker"), server.user("reader")
+        server.run(f'GRANT ALL PRIVILEGES ON DATABASE {server.database} TO "{maker}"')
+        assert import_(tmp_path / "t", server.url(maker), mode="full-history") == "imported"
+        assert reads(server.url(maker), "t") == [0, 2, 3]
+        server.run(deltalakedb.grants(server.url(maker), "reader", to=reader))
+        assert reads(server.url(reader), "t") == [0, 2, 3]
+        schemas = "SELECT DISTINCT schemaname FROM pg_tables WHERE tablename ~ '^dl_'"
+        assert postgres_server.sql(schemas, database=server.database) == [(maker,)]
+    finally:
+        server.close()
 
 
 def test_what_sqlite_says(tmp_path: Path) -> None:

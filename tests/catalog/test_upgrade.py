@@ -67,8 +67,8 @@ def new_catalog_url(
     def make() -> str:
         if any_catalog_url.startswith("sqlite"):
             return f"sqlite:///{tmp_path / 'fresh.sqlite'}"
-        kind = "postgres" if any_catalog_url.startswith("postgresql") else "mariadb"
-        server = request.getfixturevalue(f"{kind}_server")
+        kind = request.node.callspec.params["any_catalog_url"]
+        server = request.getfixturevalue(f"{kind.replace('postgresql', 'postgres')}_server")
         name = server.create_database()
         request.addfinalizer(lambda: server.drop_database(name))
         url: str = server.url(name)

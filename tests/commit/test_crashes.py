@@ -101,6 +101,13 @@ def test_a_catalog_that_was_restored_refuses_to_ratify_again(
         again.append(pa.table({"x": [2]}))
     assert caught.value.kind is dl.DeltaLakeErrorKind.MIRROR_CONFLICT
     assert deltalake.DeltaTable(str(place)).to_pyarrow_table()["x"].to_pylist() == [1]
+    # The way out: the log wins, and is adopted.
+    again.set_authority("log")
+    assert again.append(pa.table({"x": [2]})).version == 2
+    again.set_authority("sql")
+    assert again.append(pa.table({"x": [3]})).version == 3
+    seen = deltalake.DeltaTable(str(place)).to_pyarrow_table()["x"].to_pylist()
+    assert sorted(seen) == [1, 2, 3]
 
 
 def test_who_waits_too_long_is_told_who_holds_the_lock(pg_database: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.servers import mariadb, mysql
+from tests.servers import mariadb, mysql, pgbouncer
 
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _SID = f"deb [signed-by={_KEYRING}] http://deb.debian.org/debian sid main\n"
@@ -53,12 +53,20 @@ MYSQL = Fetched(
     advice="install MySQL 8.4 or newer (mysqld on the PATH), or set DL_SKIP_SERVERS=mysql",
     release=_SID,
 )
+PGBOUNCER = Fetched(
+    name="pgbouncer",
+    title="pgbouncer",
+    package="pgbouncer",
+    folder=pgbouncer.UNPACKED,
+    is_there=lambda: pgbouncer.pgbouncer_installation() is not None,
+    advice="install pgbouncer, or set DL_SKIP_SERVERS=pgbouncer",
+)
 
 
 def main() -> int:
-    """1 when a server is missing that tests can't do without; MySQL only CI can't."""
+    """1 when a server is missing that tests can't do without; MySQL and pgbouncer only CI can't."""
     in_ci = os.environ.get("CI", "") not in ("", "0", "false")
-    failed = [server for server in (MARIADB, MYSQL) if not _made_available(server)]
+    failed = [server for server in (MARIADB, MYSQL, PGBOUNCER) if not _made_available(server)]
     return int(MARIADB in failed or (in_ci and bool(failed)))
 
 

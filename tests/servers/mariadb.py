@@ -87,6 +87,8 @@ class MariaDbServer:
         self._folder = ServerFolder(self.name)
         self._data = self._folder.path / "data"
         self._data.mkdir()
+        self._temporary = self._folder.path / "tmp"
+        self._temporary.mkdir()
         self._settings = {**self.settings, **({} if durable else _NOT_DURABLE), **(settings or {})}
         self.port = free_port()
         self._process = ServerProcess(self._folder, self.name, last_signal=signal.SIGKILL)
@@ -109,6 +111,8 @@ class MariaDbServer:
                 *self._command(),
                 *(f"--port={self.port}", f"--socket={self._folder.path}/socket"),
                 *("--skip-name-resolve", "--skip-log-bin", f"--init-file={accounts}"),
+                # Not the one of all: a server that starts removes there what looks like its own.
+                f"--tmpdir={self._temporary}",
                 *(f"--{name}={value}" for name, value in self._settings.items()),
             ],
             lambda: self.sql("SELECT 1"),

@@ -1,9 +1,10 @@
-"""pgbouncer before a test PostgreSQL: Debian's package, where it is installed."""
+"""pgbouncer before a test PostgreSQL: the system's own, or Debian's unpacked by `make servers`."""
 
 from __future__ import annotations
 
 import shutil
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
@@ -11,7 +12,7 @@ import psycopg2
 from tests.servers.postgres import PASSWORD, USER, PostgresServer
 from tests.servers.process import ServerFolder, ServerProcess, free_port, other_user
 
-ADVICE = "apt-get install pgbouncer, or set DL_SKIP_SERVERS=pgbouncer"
+UNPACKED = Path(__file__).parents[2] / ".servers" / "pgbouncer"
 
 _SETTINGS = """[databases]
 * = host=127.0.0.1 port={server}
@@ -26,16 +27,48 @@ unix_socket_dir=
 """
 
 
-def pgbouncer_program() -> Path | None:
-    """The installed program; /usr/sbin is on no ordinary user's path."""
+@dataclass(frozen=True)
+class PgBouncerInstallation:
+    """The program, and the folder of libraries that came with it."""
+
+    program: Path
+    libraries: Path | None = None
+
+    def copied(self, folder: Path) -> PgBouncerInstallation:
+        """Itself where it is installed, else a copy that the user it runs as can reach."""
+        if not self.program.is_relative_to(UNPACKED):
+            return self
+        program = folder / "pgbouncer"
+        shutil.copy(self.program, program)
+        if self.libraries is None:
+            return PgBouncerInstallation(program)
+        libraries = folder / "libraries"
+        shutil.copytree(self.libraries, libraries, symlinks=True)
+        return PgBouncerInstallation(program, libraries)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {} if self.libraries is None else {"LD_LIBRARY_PATH": str(self.libraries)}
+
+
+def pgbouncer_installation() -> PgBouncerInstallation | None:
+    """pgbouncer on this machine, else the one in `.servers`; None when there is neither."""
+    # /usr/sbin is on no ordinary user's path.
     found = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    return None if found is None else Path(found)
+    if found is not None:
+        return PgBouncerInstallation(Path(found))
+    program = UNPACKED / "usr/sbin/pgbouncer"
+    if program.exists():
+        return PgBouncerInstallation(program, next((UNPACKED / "usr/lib").glob("*-linux-*"), None))
+    return None
 
 
 class PgBouncer:
     """A pool in one mode (`transaction`, `session`). Starts on creation."""
 
-    def __init__(self, program: Path, server: PostgresServer, mode: str) -> None:
+    def __init__(
+        self, installation: PgBouncerInstallation, server: PostgresServer, mode: str
+    ) -> None:
         self._folder = ServerFolder("pgbouncer")
         folder = self._folder.path
         self.port = free_port()
@@ -48,9 +81,11 @@ class PgBouncer:
             )
         )
         self._process = ServerProcess(self._folder, "pgbouncer", last_signal=signal.SIGQUIT)
+        own = installation.copied(folder)
         self._process.start(
-            [program, folder / "ini"],
+            [own.program, folder / "ini"],
             lambda: psycopg2.connect(self.url("postgres")).close(),
+            env=own.env,
             **other_user(),
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import DeltaTable
 
 from benchmarks.data_files import ROWS
 from benchmarks.generate import Variant, generate
@@ -73,3 +74,9 @@ def test_the_readmes_code_runs(tmp_path: Path, generated: Path) -> None:
     assert out.getvalue().startswith("Parity: catalog and log of sales agree at version 20")
     assert names["snapshot"].version == names["table"].version == 20
     assert out.getvalue().endswith("{'orders': 1, 'payments': 1}\n")
+    assert (names["done"].version, names["done"].published) == (1, True)
+    visits = DeltaTable(str(tmp_path / "visits")).to_pyarrow_table().to_pydict()
+    assert sorted(zip(visits["id"], visits["city"], strict=True)) == [
+        *[(1, "OSLO")] * 2,
+        *[(3, "Lima")] * 2,
+    ]

@@ -129,8 +129,10 @@ class Dialect(ABC):
         """What the user lacks to import, perhaps to a table of files of its own; None: nothing."""
         return None
 
-    def become_owner(self, connection: sa.Connection) -> None:  # noqa: B027 - optional
-        """Within the transaction: let what is made belong to whom the catalog belongs."""
+    @contextmanager
+    def upgrading(self, connection: sa.Connection) -> Iterator[None]:
+        """Around what makes tables and views anew: the catalog's owner and roles keep theirs."""
+        yield
 
     @abstractmethod
     def loader(self) -> Loader: ...

@@ -38,13 +38,12 @@ def upgrade(dialect: Dialect, engine: sa.Engine, revision: str = "head") -> None
         before = at.get_current_revision()
         if before is None:
             dialect.clear_unfinished(connection)
-        else:
-            dialect.become_owner(connection)
-        command.upgrade(_config(dialect, connection), revision)
-        if revision != "head":
-            return
-        for statement in dialect.view_statements(connection):
-            connection.exec_driver_sql(statement)
+        with dialect.upgrading(connection):
+            command.upgrade(_config(dialect, connection), revision)
+            if revision != "head":
+                return
+            for statement in dialect.view_statements(connection):
+                connection.exec_driver_sql(statement)
         if before is not None and dialect.load_ids(connection):
             _note_pending(connection, before)
     alter_loads(dialect, engine)

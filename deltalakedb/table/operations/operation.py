@@ -13,6 +13,7 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.table.operations.base import Base, Enlist
+from deltalakedb.table.operations.gather import gathered, may_gather
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.transaction import WriteResult, ratify
 
@@ -59,7 +60,7 @@ def run(
     try:
         while True:
             try:
-                [result] = ratify(catalog, [staged.table], options, base.storage_options)
+                result = _ratified(catalog, base, staged.table, options)
                 break
             except DeltaLakeError as error:
                 newer = _newer(catalog, base, error, options) if left > 0 else None
@@ -76,6 +77,15 @@ def run(
     unused = written if result.repeated else written - set(staged.written)
     if unused:
         base.data.delete(sorted(unused))
+    return result
+
+
+def _ratified(
+    catalog: LightCatalog, base: Base, table: StagedTable, options: CommitOptions
+) -> WriteResult:
+    if may_gather(base, table, options):
+        return gathered(catalog, base, table, options)
+    [result] = ratify(catalog, [table], options, base.storage_options)
     return result
 
 

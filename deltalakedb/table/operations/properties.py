@@ -57,6 +57,11 @@ class PostCommitHookProperties:
     cleanup_expired_logs: bool | None = None
 
 
+def new_token() -> str:
+    """A name for a commit that nobody else has."""
+    return str(uuid.uuid4())
+
+
 @dataclass(frozen=True, kw_only=True)
 class CommitOptions:
     """How a commit is made, whatever it does.
@@ -67,7 +72,7 @@ class CommitOptions:
     """
 
     properties: CommitProperties = field(default_factory=CommitProperties)
-    token: str = field(default_factory=lambda: str(uuid.uuid4()))
+    token: str = field(default_factory=new_token)
     isolation: Isolation = "WriteSerializable"
     if_version: int | None = None
     mirror: Mirroring = "published"

@@ -163,8 +163,10 @@ class PostgresDialect(Dialect):
     def missing_rights(self, connection: sa.Connection, *, own_table: bool) -> str | None:
         return roles.missing_rights(connection, imported_names(), own_table)
 
-    def become_owner(self, connection: sa.Connection) -> None:
-        roles.become_owner(connection)
+    @contextmanager
+    def upgrading(self, connection: sa.Connection) -> Iterator[None]:
+        with roles.kept(connection):
+            yield
 
     def loader(self) -> Loader:
         return _CopyLoader(self)
@@ -233,7 +235,8 @@ class PostgresDialect(Dialect):
     def load_ids(self, connection: sa.Connection) -> list[int]:
         found = connection.exec_driver_sql(
             "SELECT relname FROM pg_class WHERE relkind = 'r' "
-            "AND relnamespace = current_schema()::regnamespace AND relname ~ '^dl_files_l[0-9]+$'"
+            "AND relnamespace = quote_ident(current_schema())::regnamespace "
+            "AND relname ~ '^dl_files_l[0-9]+$'"
         )
         return sorted(int(name.removeprefix("dl_files_l")) for (name,) in found)
 

@@ -8,6 +8,7 @@ group of its owners, and nobody's own role is given to anybody.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,15 +172,70 @@ def carried_grants(connection: sa.Connection, table: str) -> list[str]:
     return statements
 
 
-def become_owner(connection: sa.Connection) -> None:
-    """Until the transaction ends, act as the role that owns the catalog."""
+_NEEDS_SCHEMA = (
+    "SELECT to_regclass('dl_tables') IS NULL "
+    "AND NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false) "
+    "AND has_database_privilege(current_database(), 'CREATE') "
+    "AND NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = current_user)"
+)
+"""Where `public` is closed, as from PostgreSQL 15 on, who may make schemas has one of its own."""
+
+
+@contextmanager
+def kept(connection: sa.Connection) -> Iterator[None]:
+    """Around an upgrade, in its transaction: what it makes has the owner and roles of the rest.
+
+    What is made anew under its name gets the rights back that it had. A new table gets those that
+    somebody had on all tables, which are readers and writers.
+    """
+    quote = connection.dialect.identifier_preparer.quote_identifier
+    if connection.exec_driver_sql(_NEEDS_SCHEMA).scalar():
+        connection.exec_driver_sql("CREATE SCHEMA AUTHORIZATION CURRENT_USER")
     owner = connection.exec_driver_sql(
         "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = to_regclass('dl_tables') "
-        "AND pg_get_userbyid(relowner) <> current_user"
+        "AND pg_get_userbyid(relowner) <> current_user "
+        "AND has_schema_privilege(relowner, relnamespace, 'CREATE')"
     ).scalar()
     if owner is not None:
-        quote = connection.dialect.identifier_preparer.quote_identifier
         connection.exec_driver_sql(f"SET LOCAL ROLE {quote(owner)}")
+    before = _rights(connection)
+    yield
+    for (name, kind), found in _rights(connection).items():
+        # A partitioned table of old may be a view now.
+        same = [rights for (other, _), rights in before.items() if other == name]
+        wanted = same[0] if same else _common(before, "S" if kind == "S" else "rp")
+        for grantee, right in sorted(wanted - found):
+            if kind != "v" or right == "SELECT":
+                on = "SEQUENCE " if kind == "S" else ""
+                to = quote(grantee) if grantee else "PUBLIC"
+                connection.exec_driver_sql(f"GRANT {right} ON {on}{quote(name)} TO {to}")
+
+
+_Rights = dict[tuple[str, str], set[tuple[str, str]]]
+
+
+def _rights(connection: sa.Connection) -> _Rights:
+    """(grantee, right) by name and kind of what a catalog has; the grantee '' is everybody."""
+    found = connection.exec_driver_sql(
+        "SELECT c.relname, c.relkind::text, a.privilege_type, "
+        "CASE WHEN a.grantee = 0 THEN '' ELSE pg_get_userbyid(a.grantee) END "
+        "FROM pg_class c LEFT JOIN LATERAL aclexplode(c.relacl) a ON a.grantee <> c.relowner "
+        "WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema())) "
+        "AND c.relkind IN ('r', 'p', 'v', 'S') AND c.relname ~ '^dl_' "
+        "AND c.relname !~ '^dl_files_l[0-9]'"
+    )
+    rights: _Rights = {}
+    for name, kind, right, grantee in found:
+        some = rights.setdefault((name, kind), set())
+        if right is not None:
+            some.add((grantee, right))
+    return rights
+
+
+def _common(rights: _Rights, kinds: str) -> set[tuple[str, str]]:
+    """What is granted on all of some kinds, but those that only owners change."""
+    some = [r for (name, kind), r in rights.items() if kind in kinds and name not in OWNERS_ONLY]
+    return set.intersection(*some) if some else set()
 
 
 def missing_rights(connection: sa.Connection, tables: Iterable[str], own_table: bool) -> str | None:

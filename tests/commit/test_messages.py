@@ -1,0 +1,74 @@
+"""How many messages a commit sends while others wait for its lock."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import deltalakedb as dl
+from deltalakedb.catalog.dialects.postgresql import writer as postgresql
+
+
+class Counted:
+    """A cursor that counts what it sends."""
+
+    def __init__(self, cursor: Any, sent: list[bytes]) -> None:
+        self._cursor = cursor
+        self._sent = sent
+
+    def execute(self, text: Any, *arguments: Any) -> None:
+        self._sent.append(text if isinstance(text, bytes) else text.encode())
+        self._cursor.execute(text, *arguments)
+
+    def __enter__(self) -> Counted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cursor.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+class CountedConnection:
+    def __init__(self, connection: Any, sent: list[bytes]) -> None:
+        self._connection = connection
+        self._sent = sent
+
+    def cursor(self) -> Counted:
+        return Counted(self._connection.cursor(), self._sent)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def test_two_messages_between_lock_and_commit(
+    pg_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[bytes] = []
+    connect = postgresql.PostgresWriter._connect
+    monkeypatch.setattr(
+        postgresql.PostgresWriter,
+        "_connect",
+        lambda self: CountedConnection(connect(self), sent),
+    )
+    uri = f"deltasql://{pg_database}?table=t"
+    schema = pa.schema([("x", pa.int64())])
+    table = dl.create_table(uri, schema, location=str(tmp_path / "t"))
+    other = dl.connect_to_table(uri)
+    table.append(pa.table({"x": [1]}))
+    for append in (table.append, other.append):
+        del sent[:]
+        append(pa.table({"x": [2]}))
+        commit = [text for text in sent if b"FOR UPDATE" in text or b"dl_commits" in text]
+        assert [b"FOR UPDATE" in text for text in commit] == [True, False]
+        assert commit[0].startswith(b"BEGIN ISOLATION LEVEL READ COMMITTED")
+        assert commit[1].endswith(b"COMMIT")
+    del sent[:]
+    table.overwrite(pa.table({"x": [3]}))
+    # The removes and all rows go with the COMMIT too.
+    assert sum(b"dl_outbox" in text and text.endswith(b"COMMIT") for text in sent) >= 1
+    assert sum(b"FOR UPDATE" in text for text in sent) == 1
