@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.metadata import Metadata, TableSchema
+from deltalakedb.facade.delta_forms import DeltaSchema, commit_entry
+from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.protocol import Protocol
-from deltalakedb.log.schema import StructField
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table.alter import TableAlterer
 from deltalakedb.table.connect import connect_to_table
@@ -31,20 +31,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-class DeltaSchema(TableSchema):
-    """A table's schema by delta-rs's call forms."""
-
-    @property
-    def fields(self) -> list[StructField]:
-        return list(self.struct.fields)
-
-    def to_json(self) -> str:
-        return self.schema_string
-
-    def __arrow_c_schema__(self) -> object:
-        return self.to_arrow().__arrow_c_schema__()
 
 
 class DeltaTable:
@@ -132,7 +118,7 @@ class DeltaTable:
 
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
         """Commits, newest first, with the keys that delta-rs gives them."""
-        return [_commit(entry) for entry in self.table.history(limit)]
+        return [commit_entry(entry) for entry in self.table.history(limit)]
 
     def transaction_version(self, app_id: str) -> int | None:
         found = self._at.transactions.get(app_id)
@@ -407,19 +393,3 @@ class DeltaTable:
 
     def __repr__(self) -> str:
         return f"DeltaTable({self.table!r}, version={self.version()})"
-
-
-def _commit(entry: Mapping[str, Any]) -> dict[str, Any]:
-    names = {
-        "operation": "operation",
-        "operationParameters": "operation_parameters",
-        "operationMetrics": "operation_metrics",
-        "engineInfo": "engine_info",
-        "readVersion": "read_version",
-        "isolationLevel": "isolation_level",
-        "isBlindAppend": "is_blind_append",
-        "userMetadata": "user_metadata",
-        "txnId": "txn_id",
-    }
-    found = {"version": entry["version"], "timestamp": entry["timestamp"]}
-    return found | {ours: entry[name] for ours, name in names.items() if entry[name] is not None}
