@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deltalakedb.facade.asynchronous import WriteMode as WriteMode
     from deltalakedb.facade.bridge import DeltaLakeBridge as DeltaLakeBridge
     from deltalakedb.facade.connection import SqlConnection as SqlConnection
+    from deltalakedb.facade.delta_table import DeltaTable as DeltaTable
     from deltalakedb.facade.lazy import LazyLoadingManager as LazyLoadingManager
     from deltalakedb.facade.transactions import CrossTableOperationType as CrossTableOperationType
     from deltalakedb.facade.transactions import MultiTableIsolationLevel as MultiTableIsolationLevel
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from deltalakedb.table.transaction import WriteResult as WriteResult
     from deltalakedb.table.writing import create_table as create_table
     from deltalakedb.table.writing import write_deltalake as write_deltalake
+    from deltalakedb.write.properties import BloomFilterProperties as BloomFilterProperties
+    from deltalakedb.write.properties import ColumnProperties as ColumnProperties
+    from deltalakedb.write.properties import WriterProperties as WriterProperties
 
 __version__ = "0.1.0"
 
@@ -75,6 +79,9 @@ _HOMES = {
     "begin": "deltalakedb.table.begin",
     "create_table": "deltalakedb.table.writing",
     "write_deltalake": "deltalakedb.table.writing",
+    "BloomFilterProperties": "deltalakedb.write.properties",
+    "ColumnProperties": "deltalakedb.write.properties",
+    "WriterProperties": "deltalakedb.write.properties",
     "ConsistentVersions": "deltalakedb.table.consistent",
     "connect_to_table": "deltalakedb.table.connect",
     "consistent_versions": "deltalakedb.table.consistent",
@@ -91,6 +98,7 @@ _HOMES = {
     "SqlConfig": "deltalakedb.config",
     "DeltaLakeBridge": "deltalakedb.facade.bridge",
     "SqlConnection": "deltalakedb.facade.connection",
+    "DeltaTable": "deltalakedb.facade.delta_table",
     "LazyLoadingManager": "deltalakedb.facade.lazy",
     "AsyncDeltaLakeOperations": "deltalakedb.facade.asynchronous",
     "AsyncIOExecutor": "deltalakedb.facade.asynchronous",

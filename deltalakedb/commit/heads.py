@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writer import Statement, losses
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version
 from deltalakedb.commit.conflict import ChangedFile, Winner
@@ -144,7 +144,7 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
         elif kind == _SERVER:
             if s != SCHEMA_VERSION:
                 check_schema_version(s, repr(writer.url))
-            now, incarnation = int(a), t
+            now, incarnation = int(a), f"{t} {losses(writer.url)}"
         else:
             rest.append((kind, a, b, c, s))
     for kind, key, number, other, text in rest:

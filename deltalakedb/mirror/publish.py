@@ -8,13 +8,13 @@ finds its own bytes there. PROTOCOL.md, "Delta Log Entries".
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Mapping
 from typing import Any
 
 import xxhash
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.writer import Statement, writing
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
@@ -31,7 +31,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.0003, 0.01
 _BATCH = 200
 
 _stores: dict[tuple[int, str, Any], ObjectStore] = {}
-_lock = threading.Lock()
+_lock = fork.Lock()
 
 
 def commit_name(version: int) -> str:

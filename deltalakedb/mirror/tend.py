@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from deltalakedb import fork
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, writing
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
@@ -69,7 +70,7 @@ class _Tended:
 
 
 _tended: dict[tuple[int, DatabaseUrl, int], _Tended] = {}
-_lock = threading.Lock()
+_lock = fork.Lock()
 _thread: tuple[int, threading.Thread] | None = None
 _wake = threading.Event()
 

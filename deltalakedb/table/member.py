@@ -19,7 +19,8 @@ from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.compose import composed, joined
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.operations.write import WriteOptions, engine_info, write
+from deltalakedb.table.operations.provenance import engine_info
+from deltalakedb.table.operations.write import WriteOptions, write
 from deltalakedb.table.transaction import WriteResult
 
 T = TypeVar("T")

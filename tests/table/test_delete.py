@@ -14,9 +14,9 @@ from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.table.operations.delete import delete
 from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.operations.rewrite import RewriteOptions
 from deltalakedb.table.operations.vectors import loosened
-from deltalakedb.table.operations.write import commit_info
 from deltalakedb.table.table import Table
 from deltalakedb.table.transaction import ratify
 from tests.table.changed import (

@@ -55,6 +55,28 @@ def test_a_held_snapshot_answers_as_before(
             assert found == answers[name, version], (name, version)
 
 
+def test_a_snapshot_of_the_head_answers_as_before_after_many_rewrites(made: GrowingTable) -> None:
+    held = made.open().snapshot()
+    answers = {name: question(held) for name, question in QUESTIONS.items()}
+    last = ["b", "c"]
+    for number in range(40):
+        new = [f"{name}{number}" for name in "bc"]
+        made.commit(
+            *(remove(name, "2024-05-02") for name in last),
+            *(add(name, "2024-05-02") for name in new),
+        )
+        last = new
+        if number == 20:
+            made.imported()
+    made.commit(
+        *(remove(name, "2024-05-02") for name in last)
+    )  # A partition that has no file any more.
+    made.imported()
+    assert made.open().snapshot().num_files == 0
+    for snapshot in (held, made.open().snapshot(held.version)):
+        assert {name: question(snapshot) for name, question in QUESTIONS.items()} == answers
+
+
 def test_a_stream_that_has_begun_ends_well(made: GrowingTable) -> None:
     files = iter(made.open().snapshot(1).files)
     first = next(files)

@@ -8,6 +8,7 @@ from typing import Any
 
 import deltalake
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import deltalakedb as dl
@@ -169,6 +170,30 @@ def test_overwriting_the_rows_of_a_predicate(catalog_url: str, tmp_path: Path) -
     table.overwrite(pa.table({"p": ["b"], "x": [31]}), predicate="x >= 30")
     expected[2] = {"p": "b", "x": 31}
     assert ours(uri) == by_delta_rs(place) == sorted(expected, key=str)
+
+
+def test_overwriting_by_vectors_and_telling_of_it(sqlite_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(sqlite_url), tmp_path / "t"
+    properties = {"delta.enableDeletionVectors": "true", "delta.enableChangeDataFeed": "true"}
+    dl.write_deltalake(
+        uri, pa.table({"x": [1, 2, 3, None]}), location=str(place), configuration=properties
+    )
+    table = dl.connect_to_table(uri)
+    files = {p.name for p in place.glob("*.parquet")}
+    # What only the engine evaluates chooses rows, and is held against those that come.
+    with pytest.raises(DeltaLakeError, match="'x': 4"):
+        table.overwrite(pa.table({"x": [5, 4]}), predicate="x % 2 = 1")
+    assert {p.name for p in place.glob("*.parquet")} == files
+    done = table.overwrite(pa.table({"x": [5]}), predicate="x % 2 = 1")
+    assert (done.metrics["numDeletionVectorsAdded"], done.metrics["numFiles"]) == (1, 1)
+    assert ours(uri) == [{"x": 2}, {"x": 5}, {"x": None}]
+    [change] = [body["cdc"] for body in commit_of(place, 1) if "cdc" in body]
+    told = pq.ParquetFile(place / change["path"]).read().to_pylist()
+    assert sorted((row["_change_type"], row["x"]) for row in told) == [
+        ("delete", 1),
+        ("delete", 3),
+        ("insert", 5),
+    ]
 
 
 def test_checks(sqlite_url: str, tmp_path: Path) -> None:

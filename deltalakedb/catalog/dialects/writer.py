@@ -52,6 +52,14 @@ class Upsert(NamedTuple):
     """Columns set to an expression, evaluated after `added`; `{column}` is the new value."""
 
 
+_losses: dict[DatabaseUrl, int] = {}
+
+
+def losses(url: DatabaseUrl) -> int:
+    """How often this process has lost a connection to a database: it may be another one since."""
+    return _losses.get(url, 0)
+
+
 class Writer(ABC):
     """One connection, one transaction at a time; not for several threads at once."""
 
@@ -95,6 +103,7 @@ class Writer(ABC):
                 raise
             if not self._is_lost(error):
                 raise self.dialect.translate(error) from None
+            _losses[self.url] = losses(self.url) + 1
             self.close()
         with self._translated():
             return self._select(question)
@@ -146,6 +155,7 @@ class Writer(ABC):
             yield
         except Exception as error:
             if self._is_driver_error(error) and self._is_lost(error):
+                _losses[self.url] = losses(self.url) + 1
                 self.close()
                 if committing:
                     raise LostConnectionError(str(error)) from error

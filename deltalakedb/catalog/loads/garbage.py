@@ -89,7 +89,7 @@ def _running(catalog: Catalog) -> list[DeadRun]:
 
 
 def _dead_loads(catalog: Catalog, dead_runs: Sequence[int]) -> list[DeadLoad]:
-    found = ledger.dead_loads(catalog, dead_runs)
+    found = [*ledger.dead_loads(catalog, dead_runs), *ledger.unrecorded_loads(catalog)]
     if not found:
         return []
     runs = [run_of(load_id) for load_id in found]

@@ -220,6 +220,23 @@ def dead_loads(catalog: Catalog, ended: Collection[int] = ()) -> list[int]:
     return [load_id for load_id, running in found if running is None or running in ended]
 
 
+def unrecorded_loads(catalog: Catalog) -> list[int]:
+    """Loads that a program of schema 0001 has begun under an upgrade, and couldn't remove.
+
+    It knew no `dl_loads`; their parts are in the ledger. Each has a table of its own.
+    """
+    query = (
+        sa.select(import_parts.c.run_key)
+        .distinct()
+        .join(import_runs, import_runs.c.run_key == import_parts.c.run_key)
+        .outerjoin(loads, loads.c.run_key == import_parts.c.run_key)
+        .where(loads.c.load_id.is_(None), import_runs.c.status == "failed")
+        .order_by(import_parts.c.run_key)
+    )
+    with catalog.read() as connection:
+        return list(connection.scalars(query))
+
+
 def remove_unless_read(catalog: Catalog, load_id: int) -> bool:
     """Remove a load; False when somebody still reads it, then it is left to the next clean-up."""
     try:

@@ -23,7 +23,7 @@ from deltalakedb.log.protocol import Protocol, check_writable
 from deltalakedb.scan.scan import ScanSpec, scan_batches
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.operations.write import commit_info
+from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.transaction import WriteResult, ratify
 from deltalakedb.write.constraints import row_text
 

@@ -26,7 +26,7 @@ from deltalakedb.mirror.adopt import adopt
 from deltalakedb.redact import redact
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.operations.write import commit_info
+from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.transaction import ratify
 
 Authority = Literal["log", "sql", "fence"]

@@ -27,7 +27,8 @@ from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.redact import redact
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.table.operations.base import Base, check_enforceable
-from deltalakedb.table.operations.write import WriteOptions, commit_info, put_files
+from deltalakedb.table.operations.provenance import commit_info
+from deltalakedb.table.operations.write import WriteOptions, put_files
 from deltalakedb.table.transaction import WriteResult, publish
 from deltalakedb.write.input import batches_of
 from deltalakedb.write.schema import schema_of, with_column_mapping

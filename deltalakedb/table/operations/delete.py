@@ -60,7 +60,7 @@ def delete(
 
 def select(rewrite: Rewrite, predicate: Expr | None) -> None:
     """The rows of the planned files that satisfy a predicate go."""
-    whole = _decided(rewrite, predicate)
+    whole = decided(rewrite, predicate)
     for path in rewrite.files.filter(pa.array(whole, pa.bool_())).column("path").to_pylist():
         rewrite.removes_file(path)
     rest = rewrite.files.filter(pa.array([not each for each in whole], pa.bool_()))
@@ -75,7 +75,7 @@ def select(rewrite: Rewrite, predicate: Expr | None) -> None:
             rewrite.tells(batch.remove_column(last), "delete")
 
 
-def _decided(rewrite: Rewrite, predicate: Expr | None) -> list[bool]:
+def decided(rewrite: Rewrite, predicate: Expr | None) -> list[bool]:
     """Of which planned files every row goes, as their partition says."""
     texts = rewrite.files.column("partition_values").to_pylist()
     if predicate is None:

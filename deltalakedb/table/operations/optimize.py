@@ -27,7 +27,7 @@ from deltalakedb.table.operations.alter import scan_spec
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.operation import Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.operations.write import commit_info, now_ms
+from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.write.files import BUFFERED_BYTES, FileWriter, WrittenFiles
 from deltalakedb.write.properties import WriterProperties
 from deltalakedb.write.schema import RowConverter

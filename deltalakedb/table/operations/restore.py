@@ -39,7 +39,7 @@ from deltalakedb.table.operations.lives import (
 )
 from deltalakedb.table.operations.operation import Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.operations.write import commit_info, now_ms
+from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.write.schema import MAX_COLUMN_ID
 
 _THREADS = 16

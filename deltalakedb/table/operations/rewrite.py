@@ -35,6 +35,7 @@ from deltalakedb.scan.scan import ScanSpec, data_files, scan_batches
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.operations.vectors import (
     Life,
     Places,
@@ -42,7 +43,6 @@ from deltalakedb.table.operations.vectors import (
     vector_metrics,
     with_vector,
 )
-from deltalakedb.table.operations.write import commit_info, now_ms
 from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.change_data import ChangeType, ChangeWriter, change_target
 from deltalakedb.write.constraints import RowChecks
@@ -350,15 +350,17 @@ def settle(
     base: Base,
     options: RewriteOptions,
     make: Callable[[LightCatalog, Base], tuple[Rewrite, StagedTable]],
+    *,
+    again: bool = True,
 ) -> tuple[WriteResult, Rewrite]:
     """Commit what `make` finds to do at the newest version, and again where files changed under it.
 
     CONCURRENCY_ERROR where both changed the same rows of a file by vectors (rule concurrent_rows),
-    and by the other rules of `commit.conflict`.
+    and by the other rules of `commit.conflict`. `again`: whether `make` can be called again.
     """
     made: list[Rewrite] = []
     try:
-        result = run(catalog, base, operation_of(make, made.append), options.commit)
+        result = run(catalog, base, operation_of(make, made.append, again=again), options.commit)
     except DeltaLakeError as error:
         if error.outcome == "failed":
             for rewrite in made:
@@ -371,13 +373,16 @@ def settle(
 
 def operation_of(
     make: Callable[[LightCatalog, Base], tuple[Rewrite, StagedTable]],
-    seen: Callable[[Rewrite], None],
+    seen: Callable[[Rewrite], None] = lambda rewrite: None,
+    *,
+    again: bool = True,
 ) -> Operation:
     """The operation that `make` stages; on a newer version it is made again from its rows."""
 
     def stage(catalog: LightCatalog, base: Base) -> Staged:
         rewrite, table = make(catalog, base)
         seen(rewrite)
-        return Staged(table, tuple(rewrite.names), lambda newer: stage(catalog, newer))
+        written = tuple(rewrite.names)
+        return Staged(table, written, (lambda newer: stage(catalog, newer)) if again else None)
 
     return stage

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +15,7 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.refusal import table_exists
 from deltalakedb.commit.staged import Reads, StagedTable, no_files
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.commit_writer import CommitInfo, metadata_body
+from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.features import protocol_for
 from deltalakedb.log.metadata import Metadata, TableSchema
 from deltalakedb.log.partition import parse_partition_value
@@ -27,6 +26,7 @@ from deltalakedb.predicate.tree import Column, Comparison, Expr, IsNull, conjunc
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.files import WrittenFiles, write_files
@@ -34,9 +34,6 @@ from deltalakedb.write.input import batches_of
 from deltalakedb.write.properties import WriterProperties
 from deltalakedb.write.schema import merged_schema, schema_of, with_column_mapping
 from deltalakedb.write.target import FileTarget
-
-if TYPE_CHECKING:
-    from deltalakedb.table.operations.replace import Check, Replaced
 
 Mode = Literal["error", "append", "overwrite", "ignore"]
 MODES: tuple[Mode, ...] = ("error", "append", "overwrite", "ignore")
@@ -63,8 +60,11 @@ class WriteOptions:
             raise _invalid(f"no schema_mode {self.schema_mode!r}; use merge or overwrite")
         if self.schema_mode == "overwrite" and self.mode != "overwrite":
             raise _invalid("schema_mode='overwrite' goes with mode='overwrite' alone")
-        if self.predicate is not None and self.mode != "overwrite":
-            raise _invalid("a predicate goes with mode='overwrite' alone")
+        if self.predicate is not None:
+            if self.mode != "overwrite":
+                raise _invalid("a predicate goes with mode='overwrite' alone")
+            if self.schema_mode == "overwrite":
+                raise _invalid("an overwrite of a predicate keeps other rows, so their schema too")
         if self.partition_overwrite not in ("static", "dynamic"):
             raise _invalid(f"no partition_overwrite {self.partition_overwrite!r}; use dynamic")
         if self.partition_overwrite == "dynamic":
@@ -76,13 +76,6 @@ class WriteOptions:
                 raise _invalid("a dynamic overwrite keeps other partitions, so their schema too")
 
 
-def engine_info() -> str:
-    """What commitInfo says of who wrote."""
-    from deltalakedb import __version__
-
-    return f"deltalakedb/{__version__}"
-
-
 def write(catalog: LightCatalog, base: Base, data: Any, options: WriteOptions) -> WriteResult:
     """Write rows to a table that exists. Raises TABLE_EXISTS in mode error, SCHEMA_MISMATCH and
     CONSTRAINT_VIOLATION by column, CONCURRENCY_ERROR, and whatever `commit.commit` raises."""
@@ -90,11 +83,23 @@ def write(catalog: LightCatalog, base: Base, data: Any, options: WriteOptions) -
         raise table_exists(base.row.full_name)
     if options.mode == "ignore":
         return WriteResult(base.row.full_name, base.row.head_version)
+    if options.predicate is not None:
+        from deltalakedb.table.operations.replace import replacing
+        from deltalakedb.table.operations.rewrite import settle
+
+        how, make = replacing(data, options, evolved_for(options))
+        return settle(catalog, base, how, make, again=False)[0]
     return run(catalog, base, writing_of(data, options), options.commit)
 
 
 def writing_of(data: Any, options: WriteOptions) -> Operation:
     """The operation that appends rows, or replaces rows by them."""
+    if options.predicate is not None:
+        # Reading rows takes what a write doesn't: half a second of imports.
+        from deltalakedb.table.operations.replace import replacing
+        from deltalakedb.table.operations.rewrite import operation_of
+
+        return operation_of(replacing(data, options, evolved_for(options))[1], again=False)
 
     def stage(catalog: LightCatalog, base: Base) -> Staged:
         return _Write(catalog, base, options).stage(data)
@@ -107,50 +112,27 @@ class _Write:
         self._catalog = catalog
         self._base = base
         self._options = options
-        self._replacing: Replaced | None = None
-        self._copied = 0
 
     def stage(self, data: Any) -> Staged:
         base, options = self._base, self._options
         base.check_may_write(removes=options.mode == "overwrite")
         reader = batches_of(data)
-        metadata, protocol = self._evolved(reader.schema)
+        metadata, protocol = evolved_for(options)(base, reader.schema)
         changed = metadata is not base.metadata
-        if options.predicate is not None:
-            # Reading rows takes what a write doesn't: half a second of imports.
-            from deltalakedb.table.operations.replace import replaced
-
-            self._replacing = replaced(self._catalog, base, options.predicate)
-        written = put_files(base, metadata, protocol, reader, options, self._replacing)
+        written = put_files(base, metadata, protocol, reader, options)
 
         def on(base: Base) -> Staged:
             self._base = base
             staged = self._staged(adds, written, metadata if changed else None, protocol)
-            again = None if changed or self._replacing is not None else on
+            again = None if changed else on
             return Staged(staged, tuple(written.names), again)
 
         try:
-            if self._replacing is not None and self._replacing.kept is not None:
-                kept = put_files(base, metadata, protocol, self._replacing.kept, options)
-                self._copied = kept.num_rows
-                written.adds.extend(kept.adds)
-                written.names.extend(kept.names)
-                written.num_bytes += kept.num_bytes
             adds = written.rows()
             return on(base)
         except BaseException:
             base.data.delete(written.names)
             raise
-
-    def _evolved(self, source: pa.Schema) -> tuple[Metadata, Protocol]:
-        base, mode = self._base, self._options.schema_mode
-        if mode is None:
-            return base.metadata, base.protocol
-        configuration = dict(base.metadata.configuration)
-        struct = merged_schema(base.struct, source) if mode == "merge" else schema_of(source)
-        if struct == base.struct:
-            return base.metadata, base.protocol
-        return evolved(base, struct, configuration)
 
     def _staged(
         self,
@@ -168,15 +150,12 @@ class _Write:
         }
         if options.partition_overwrite == "dynamic":
             parameters["partitionOverwriteMode"] = "dynamic"
-        if options.predicate is not None:
-            parameters["predicate"] = str(options.predicate)
         metrics = {
             "numFiles": len(written.adds),
             "numOutputRows": written.num_rows,
             "numOutputBytes": written.num_bytes,
         }
         if overwrite:
-            metrics["numCopiedRows"] = self._copied
             metrics["numRemovedFiles"] = removes.num_rows
             metrics["numRemovedBytes"] = pc.sum(removes.column("size")).as_py() or 0
         changed_protocol = protocol != base.protocol
@@ -199,12 +178,6 @@ class _Write:
         base, options = self._base, self._options
         if options.mode != "overwrite":
             return no_files(), Reads()
-        if self._replacing is not None:
-            lives = self._replacing.lives
-            return lives, Reads(
-                predicates=(self._replacing.predicate,),
-                paths=frozenset(lives.column("path").to_pylist()),
-            )
         if options.partition_overwrite == "dynamic":
             if not base.metadata.partition_columns:
                 raise _invalid(
@@ -239,6 +212,23 @@ def of_partition(metadata: Metadata, text: str) -> Expr:
     return conjunction(parts)
 
 
+def evolved_for(
+    options: WriteOptions,
+) -> Callable[[Base, pa.Schema], tuple[Metadata, Protocol]]:
+    """Metadata and protocol of a table for the columns of a stream; the table's where they fit."""
+
+    def evolve(base: Base, source: pa.Schema) -> tuple[Metadata, Protocol]:
+        if options.schema_mode is None:
+            return base.metadata, base.protocol
+        merges = options.schema_mode == "merge"
+        struct = merged_schema(base.struct, source) if merges else schema_of(source)
+        if struct == base.struct:
+            return base.metadata, base.protocol
+        return evolved(base, struct, dict(base.metadata.configuration))
+
+    return evolve
+
+
 def evolved(
     base: Base, struct: StructType, configuration: Mapping[str, str]
 ) -> tuple[Metadata, Protocol]:
@@ -258,55 +248,20 @@ def put_files(
     protocol: Protocol,
     reader: Any,
     options: WriteOptions,
-    replacing: Replaced | None = None,
 ) -> WrittenFiles:
-    """Write the rows of a stream as data files; with `replacing`, only rows of its predicate."""
+    """Write the rows of a stream as data files."""
     target = FileTarget.of(metadata, protocol)
     checks = RowChecks(metadata.schema.struct, metadata.configuration)
-    check: Check | None = None if checks.is_empty else checks
-    if replacing is not None:
-        from deltalakedb.table.operations.replace import only_within
-
-        check = only_within(replacing.predicate, options.predicate, check)
     return write_files(
         base.data,
         target,
         reader,
         str(uuid.uuid4()),
-        check=check,
+        check=None if checks.is_empty else checks,
         progress=options.progress,
         target_file_size=options.target_file_size,
         properties=WriterProperties.of(options.writer_properties),
     )
-
-
-def commit_info(
-    operation: str,
-    parameters: Mapping[str, Any],
-    metrics: Mapping[str, int | str],
-    options: CommitOptions,
-    *,
-    blind: bool,
-) -> CommitInfo:
-    """The commitInfo of an operation."""
-    extra = dict(options.properties.custom_metadata or {})
-    user = extra.pop("userMetadata", None)
-    return CommitInfo(
-        operation=operation,
-        parameters=parameters,
-        metrics=metrics,
-        isolation_level=options.isolation,
-        is_blind_append=blind,
-        engine_info=engine_info(),
-        txn_id=options.token,
-        user_metadata=None if user is None else str(user),
-        extra=extra,
-    )
-
-
-def now_ms() -> int:
-    """This machine's clock, for what a log says of files."""
-    return time.time_ns() // 1_000_000
 
 
 def _invalid(what: str) -> DeltaLakeError:

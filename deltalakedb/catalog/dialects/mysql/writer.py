@@ -32,7 +32,7 @@ class MySqlWriter(Writer):
     """What commits ask of MySQL and MariaDB."""
 
     now = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
-    # A restart ends our connection, which counts as another incarnation anyway.
+    # A restart is told by the connection that is lost with it.
     incarnation = "CAST(CONCAT(@@hostname, ':', @@port, ':', @@server_id) AS CHAR)"
 
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
