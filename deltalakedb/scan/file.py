@@ -348,6 +348,13 @@ def _errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
             "column out.",
             path=file.path,
         ) from error
+    except MemoryError as error:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.OUT_OF_MEMORY,
+            f"Data file {file.place()} of {plan.of_table}: memory ran out. Choose fewer columns, "
+            "or rows, or read them in smaller batches.",
+            path=file.path,
+        ) from error
     except FileNotFoundError as error:
         raise missing_file(file, plan.of_table) from error
     except (OSError, pa.ArrowException) as error:
