@@ -19,6 +19,8 @@ _MODULES = {
     "init": "init",
     "create": "create",
     "write": "write",
+    "delete": "delete",
+    "update": "update",
     "alter": "alter",
     "optimize": "optimize",
     "vacuum": "vacuum",
