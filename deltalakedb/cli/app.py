@@ -25,6 +25,7 @@ _MODULES = {
     "optimize": "optimize",
     "vacuum": "vacuum",
     "restore": "restore",
+    "maintain": "maintain",
     "import": "import_",
     "diff": "diff",
     "tables": "tables",
