@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,15 +16,6 @@ import grimp
 PACKAGE = "deltalakedb"
 MOST_LINES = 420
 MOST_MEDIAN_LINES = 150
-MOST_OF_SOME = {"commit/apply.py": 470, "engine/translate.py": 450, "log/commit.py": 440}
-"""Modules that are longer still, and how long they may be: only ever less."""
-KNOWN_CIRCLES = (
-    r"storage\..*",
-    r"catalog\.dialects\.(\w+\.)?writer",
-    r"table\.(connect|table|writing)",
-)
-"""Circles that are still there, by their modules: an abstract class that chooses among those that
-are made of it (StoreSpec, Writer), and a Table that writes by the name it is connected by."""
 
 
 def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
@@ -64,16 +54,13 @@ def complaints(root: Path) -> Iterator[str]:
     graph = grimp.build_graph(PACKAGE, exclude_type_checking_imports=True, cache_dir=None)
     imports = {m: graph.find_modules_directly_imported_by(m) for m in graph.modules}
     for group in circles(imports):
-        known = (re.compile(rf"{PACKAGE}\.{pattern}") for pattern in KNOWN_CIRCLES)
-        if not any(all(map(pattern.fullmatch, group)) for pattern in known):
-            yield f"a circle of imports: {', '.join(group)}"
+        yield f"a circle of imports: {', '.join(group)}"
     lengths = []
     for path in sorted(root.rglob("*.py")):
         lines = path.read_text().count("\n")
         lengths.append(lines)
-        most = MOST_OF_SOME.get(str(path.relative_to(root)), MOST_LINES)
-        if lines > most:
-            yield f"{path}: {lines} lines, and {most} is the most"
+        if lines > MOST_LINES:
+            yield f"{path}: {lines} lines, and {MOST_LINES} is the most"
         if "migrations" not in path.parts:  # Alembic names their functions
             yield from undescribed(path)
     if median(n for n in lengths if n) >= MOST_MEDIAN_LINES:

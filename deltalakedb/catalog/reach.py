@@ -5,6 +5,7 @@ from __future__ import annotations
 from deltalakedb.catalog.dialects.readers import reader_of
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.secret import Secret
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.uri import parse_database
 
@@ -24,7 +25,7 @@ def reach_database(database: Secret) -> None:
 def reach_store(store: StoreSpec) -> None:
     """List it; a place where nothing is yet will do. Raises what listing raises."""
     try:
-        store.open().list()
+        open_store(store).list()
     except DeltaLakeError as error:
         if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
             raise

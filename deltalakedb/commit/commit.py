@@ -15,8 +15,8 @@ from deltalakedb.catalog.dialects.writer import (
     Statement,
     Writer,
     WrongCountError,
-    writing,
 )
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.dialects.writer import writer_of
+from deltalakedb.catalog.dialects.writers import writer_of
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.swap import TableFacts, swap
 from deltalakedb.catalog.reading import queries

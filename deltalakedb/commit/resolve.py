@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from deltalakedb.catalog.dialects.writer import LostConnectionError, writing
+from deltalakedb.catalog.dialects.writer import LostConnectionError
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.heads import Locked, lock
 from deltalakedb.commit.staged import StagedCommit

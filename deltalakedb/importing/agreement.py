@@ -15,6 +15,7 @@ from deltalakedb.importing.request import ImportRequest, makes_new_load
 from deltalakedb.log.reader import read_listing
 from deltalakedb.log.segment import LogListing
 from deltalakedb.mirror.fingerprints import differing_commits
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.store import ObjectStore
 
 PUBLISHED_WITHIN_SECONDS = 5.0
@@ -32,7 +33,7 @@ def agreed_listing(
     with the first version that differs or is lost, MIRROR_CONFLICT for commits of others in a
     log that SQL ratifies, CONCURRENCY_ERROR for a rebuild while commits aren't in the log.
     """
-    store = request.store.open()
+    store = open_store(request.store)
     if table.authority == "log":
         if listing.head < table.head_version:
             # A commit may have come between our listing and our look into the catalog.

@@ -17,6 +17,7 @@ from deltalakedb.importing.result import ImportResult
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import CommitEntry, LogListing, Run, Segment
 from deltalakedb.replay.state import RangeState
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 
 
@@ -88,7 +89,7 @@ def _read(
     store: StoreSpec, commits: tuple[CommitEntry, ...], run_id: str, executor: Executor
 ) -> RangeState:
     segment = Segment((Run(None, commits, commits[0].version, commits[-1].version),), ())
-    ranges = plan_ranges(store.open(), segment)
+    ranges = plan_ranges(open_store(store), segment)
     handles = [
         executor.submit(tasks.read_state, tasks.ParseSpec(run_id, store, r, 1, None))
         for r in ranges

@@ -19,13 +19,14 @@ from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.segments import base_version, with_readable
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import CommitEntry, LogListing
+from deltalakedb.storage.open import open_store
 
 
 def dry_run_of(
     request: ImportRequest, listing: LogListing, database: str | SqlConfig
 ) -> ImportResult:
     """What an import would read, and refuse; opens checkpoints' footers, writes nothing."""
-    store = request.store.open()
+    store = open_store(request.store)
     existing: queries.TableRow | None = None
     catalog = _catalog(database)
     if catalog is not None:

@@ -40,6 +40,7 @@ from deltalakedb.log.segment import LogListing, Segment
 from deltalakedb.memory import enough_memory
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
+from deltalakedb.storage.open import open_store
 
 CONNECTIONS = 16
 """To the database by default: more than that only queue for its log."""
@@ -101,7 +102,7 @@ def import_table(
             connections=connections,
         )
     store = request.store
-    listing = read_listing(store.open())
+    listing = read_listing(open_store(store))
     memory = enough_memory(
         f"{redact(store.url)} was imported",
         "give the process more, or import on a cluster's workers",
@@ -242,7 +243,7 @@ class _Import:
 
     def _loaded(self, importing: Importing, mode: str) -> tuple[Segment, LoadResult, list[str]]:
         """Load from the best checkpoint that can be read, and say which could not."""
-        store = importing.store.open()
+        store = open_store(importing.store)
         attempts: list[str] = []
 
         def attempt(segment: Segment) -> LoadResult:
@@ -279,7 +280,7 @@ class _Import:
 
         carry = None
         if existing is not None:
-            store = self.request.store.open()
+            store = open_store(self.request.store)
             carry = CarryOver(self.catalog, existing, load_id, store)
 
         def attempt(number: int) -> Swapped:

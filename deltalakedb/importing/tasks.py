@@ -31,6 +31,7 @@ from deltalakedb.log.reader import read_range, read_ranges
 from deltalakedb.replay.events import Endings, Events, resolve
 from deltalakedb.replay.state import RangeState
 from deltalakedb.secret import Secret
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.uri import parse_database
 
@@ -132,7 +133,7 @@ def parse_parts(specs: Sequence[ParseSpec]) -> list[Parsed]:
 
     Their rows are kept on this worker until they are loaded.
     """
-    found = read_ranges(specs[0].store.open(), [spec.range for spec in specs])
+    found = read_ranges(open_store(specs[0].store), [spec.range for spec in specs])
     return [_kept(spec, rows) for spec, rows in zip(specs, found, strict=True)]
 
 
@@ -163,7 +164,7 @@ def _root(spill_root: str | None) -> Path:
 
 def read_state(spec: ParseSpec) -> RangeState:
     """A range, replayed."""
-    return _replayed(read_range(spec.store.open(), spec.range), spec.range)
+    return _replayed(read_range(open_store(spec.store), spec.range), spec.range)
 
 
 def _replayed(found: ActionRows, part: RangeSpec) -> RangeState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 
 
@@ -15,7 +16,7 @@ def log_store(log_dir: str, options: Mapping[str, object] | None = None) -> Stor
         return spec
     below = spec.child("_delta_log")
     try:
-        below.open().list("0")
+        open_store(below).list("0")
     except DeltaLakeError as error:
         if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
             raise
@@ -31,7 +32,7 @@ def table_of_log(spec: StoreSpec) -> str:
 
 def _stray(spec: StoreSpec) -> StoreSpec:
     """No `_delta_log` below: a log under another name, or a mistake that deserves a clear word."""
-    names = [o.name for o in spec.open().list()]
+    names = [o.name for o in open_store(spec).list()]
     if any(name[:20].isdigit() and name.endswith((".json", ".parquet")) for name in names):
         return spec
     where = spec.url

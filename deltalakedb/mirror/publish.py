@@ -15,11 +15,13 @@ from typing import Any
 import xxhash
 
 from deltalakedb import fork
-from deltalakedb.catalog.dialects.writer import Statement, writing
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
@@ -46,7 +48,7 @@ def log_of(table: TableRow, storage_options: Mapping[str, Any] | None) -> Object
     with _lock:
         found = _stores.get(key)
         if found is None or found.spec != spec:
-            found = _stores[key] = spec.open()
+            found = _stores[key] = open_store(spec)
         return found
 
 

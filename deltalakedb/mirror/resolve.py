@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from deltalakedb.catalog.dialects.writer import Statement, writing
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.database_url import DatabaseUrl

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from deltalakedb import fork
-from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, writing
+from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.database_url import DatabaseUrl

@@ -19,6 +19,7 @@ from deltalakedb.log.reader import commit_slices, read_range
 from deltalakedb.log.rows import FILE_SCHEMA, LIVE
 from deltalakedb.parity.facts import LOG_RECORD, Records, log_records
 from deltalakedb.replay.state import RangeState
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
@@ -47,7 +48,7 @@ def read_part(spec: StoreSpec, part: RangeSpec) -> LogPart:
     state: list[StateChange] = []
     digests: list[tuple[int, str]] = []
     how = RangeState.replay if _slices(part) == 1 else RangeState.unresolved
-    for piece in _pieces(spec.open(), part):
+    for piece in _pieces(open_store(spec), part):
         replayed = how(piece, part.first, part.last)
         records.append(log_records(replayed, part.index))
         state += replayed.state
@@ -59,7 +60,7 @@ def read_part(spec: StoreSpec, part: RangeSpec) -> LogPart:
 def read_files(spec: StoreSpec, part: RangeSpec, keys: frozenset[tuple[int, int]]) -> pa.Table:
     """The live files of one range whose keys are asked for: FILE_SCHEMA."""
     found = [FILE_SCHEMA.empty_table()]
-    for piece in _pieces(spec.open(), part):
+    for piece in _pieces(open_store(spec), part):
         files = RangeState.replay(piece, part.first, part.last).files
         names = ("path_key", "path_key2", "removed_version")
         rows = zip(*(files.column(n).to_pylist() for n in names), strict=True)

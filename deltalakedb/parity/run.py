@@ -27,6 +27,7 @@ from deltalakedb.parity.lag import measure_lag
 from deltalakedb.parity.log_side import plan_history, plan_latest
 from deltalakedb.parity.report import DiffReport, FileLists
 from deltalakedb.redact import redact
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
@@ -117,7 +118,7 @@ class _Diff:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.store: ObjectStore = self.sides.store.open()
+        self.store: ObjectStore = open_store(self.sides.store)
         self.listing: LogListing = read_listing(self.store)
         self.known = commits.known_commits(self.sides.catalog, self.sides.table)
         self._unreadable: set[str] = set()

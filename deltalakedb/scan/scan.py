@@ -34,6 +34,7 @@ from deltalakedb.scan.guarantees import (
 )
 from deltalakedb.scan.threads import in_order
 from deltalakedb.scan.types import PartitionValues, ReadSchema, mapping_mode, read_schema
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
@@ -86,7 +87,7 @@ class ScanSpec:
     @cached_property
     def opened(self) -> ObjectStore:
         """The store of this process."""
-        return self.store.open() if isinstance(self.store, StoreSpec) else self.store
+        return open_store(self.store) if isinstance(self.store, StoreSpec) else self.store
 
     @property
     def place(self) -> StoreSpec:

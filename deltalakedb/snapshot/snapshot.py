@@ -25,6 +25,7 @@ from deltalakedb.predicate.tree import TRUE, Expr, columns_of, conjunction, is_e
 from deltalakedb.snapshot.delta_rs import DeltaRsNames
 from deltalakedb.snapshot.files import FileList
 from deltalakedb.snapshot.held import HeldVersion
+from deltalakedb.storage.open import open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -310,7 +311,7 @@ class Snapshot(DeltaRsNames):
         from deltalakedb.storage.spec import StoreSpec
 
         return ScanSpec(
-            store=StoreSpec(self.location, self._storage_options).open(),
+            store=open_store(StoreSpec(self.location, self._storage_options)),
             files=self.plan(predicate, _SCAN_COLUMNS),
             schema_string=self.metadata.schema.schema_string,
             partition_columns=tuple(self.metadata.partition_columns),

@@ -8,7 +8,7 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,8 @@ _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 class LocalStore(ObjectStore):
     """A directory, through `os` alone: no layer between, and no heavy import."""
 
-    def __init__(self, spec: StoreSpec) -> None:
-        super().__init__(spec)
+    def __init__(self, spec: StoreSpec, open_store: Callable[[StoreSpec], ObjectStore]) -> None:
+        super().__init__(spec, open_store)
         # "/" + name for the root directory too.
         self._root = spec.url.rstrip("/")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
@@ -12,13 +11,10 @@ from deltalakedb.secret import Secret
 from deltalakedb.storage.options import normalise_options
 from deltalakedb.uri import normalise_location
 
-if TYPE_CHECKING:
-    from deltalakedb.storage.store import ObjectStore
-
 
 @dataclass(frozen=True, repr=False)
 class StoreSpec:
-    """A store's place and options; `open()` it where it is used (it crosses to workers).
+    """A store's place and options; `open_store` it where it is used (it crosses to workers).
 
     `url` is a local path (taken literally, made absolute), a `file://` URL (percent-decoded
     once) or `s3://bucket/prefix` (literal; `s3a://` is the same). Afterwards it is in the
@@ -63,16 +59,6 @@ class StoreSpec:
     def secrets(self) -> tuple[Secret, ...]:
         """The credentials inside, for whoever delivers them to workers."""
         return tuple(value for value in self.options.values() if isinstance(value, Secret))
-
-    def open(self) -> ObjectStore:
-        """Connect. No object is touched yet: a missing place is noticed by the first call."""
-        if self.is_s3:
-            from deltalakedb.storage.s3.store import S3Store
-
-            return S3Store(self)
-        from deltalakedb.storage.local import LocalStore
-
-        return LocalStore(self)
 
     def __hash__(self) -> int:
         return hash((self.url, tuple(self.options)))

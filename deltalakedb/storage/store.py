@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -43,8 +43,10 @@ class ObjectStore(ABC):
     A store may be used from many threads. It pickles as its `spec`.
     """
 
-    def __init__(self, spec: StoreSpec) -> None:
+    def __init__(self, spec: StoreSpec, open_store: Callable[[StoreSpec], ObjectStore]) -> None:
+        """`open_store` opens any spec: paths of a log may lead to stores of another kind."""
         self.spec = spec
+        self._open_store = open_store
         self._elsewhere: dict[str, ObjectStore] = {}
 
     @abstractmethod
@@ -138,7 +140,7 @@ class ObjectStore(ABC):
             return self, whole[len(own) :]
         store = self._elsewhere.get(place)
         if store is None:
-            store = self._elsewhere.setdefault(place, self.spec.at(place).open())
+            store = self._elsewhere.setdefault(place, self._open_store(self.spec.at(place)))
         return store, name
 
     @abstractmethod
@@ -146,15 +148,10 @@ class ObjectStore(ABC):
         """The place of an object (of the root for ""), for messages; without secrets."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        return open_store, (self.spec,)
+        return self._open_store, (self.spec,)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.describe()!r})"
-
-
-def open_store(spec: StoreSpec) -> ObjectStore:
-    """The store of a spec (same as `spec.open()`). Only S3 imports obstore."""
-    return spec.open()
 
 
 def is_absolute(path: str) -> bool:

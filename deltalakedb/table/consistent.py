@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.place import log_store
 from deltalakedb.log.reader import read_listing
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.store import ObjectStore
 
 _COMMITS = 50
@@ -64,7 +65,7 @@ class _Log:
 
     @classmethod
     def of(cls, path: str, storage_options: Mapping[str, Any] | None) -> _Log:
-        store = log_store(path, storage_options).open()
+        store = open_store(log_store(path, storage_options))
         listing = read_listing(store)
         checkpoint = listing.checkpoints[0].names if listing.checkpoints else ()
         names = {entry.version: entry.name for entry in listing.commits}

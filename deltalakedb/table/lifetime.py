@@ -35,6 +35,7 @@ from deltalakedb.log.location import location_hash
 from deltalakedb.log.place import log_store, table_of_log
 from deltalakedb.log.reader import read_listing
 from deltalakedb.mirror import fingerprints, publish, tend
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.uri import normalise_location
 
@@ -256,7 +257,7 @@ def _places(
 
 
 def _check_same_log(catalog: Catalog, row: TableRow, spec: StoreSpec) -> None:
-    store = spec.open()
+    store = open_store(spec)
     listing = read_listing(store)
     known = fingerprints.known_commits(catalog, row)
     lost = fingerprints.missing(known, listing, row.head_version, published=True)

@@ -268,9 +268,10 @@ class Table(RowChanges, Upkeep):
 
         Afterwards this object has seen the version that was written.
         """
-        from deltalakedb.table.writing import write_deltalake
+        from deltalakedb.table.operations.write import OF_ADDRESS, WriteOptions
 
-        return write_deltalake(self, data, mode=mode, **options)
+        own = {name: value for name, value in options.items() if name not in OF_ADDRESS}
+        return self.write_with(data, WriteOptions.of(mode=mode, **own))
 
     def append(self, data: Any, **options: Any) -> WriteResult:
         """Add rows: `write` in mode append."""

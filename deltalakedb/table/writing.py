@@ -95,23 +95,20 @@ def write_deltalake(
     `mirror="async"` returns before the version is in the log.
     Returns the version and metrics. Errors have `outcome`: failed, committed or unknown.
     """
-    commit = CommitOptions.of(
-        commit_properties,
-        token,
-        post_commithook_properties,
-        if_version=if_version,
-        mirror=mirror,
-        isolation=isolation,
-    )
-    options = WriteOptions(
+    options = WriteOptions.of(
         mode=mode,
         schema_mode=schema_mode,
-        partition_overwrite=partition_overwrite,  # type: ignore[arg-type]
+        partition_overwrite=partition_overwrite,
         predicate=predicate,
         target_file_size=target_file_size,
         writer_properties=writer_properties,
         progress=progress,
-        commit=commit,
+        commit_properties=commit_properties,
+        post_commithook_properties=post_commithook_properties,
+        token=token,
+        if_version=if_version,
+        mirror=mirror,
+        isolation=isolation,
     )
     if isinstance(table_or_uri, Table):
         return table_or_uri.write_with(data, options)

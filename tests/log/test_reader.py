@@ -22,6 +22,7 @@ from deltalakedb.log.ranges import RangeSpec
 from deltalakedb.log.reader import plan_ranges, read_listing, read_range, read_ranges
 from deltalakedb.log.segment import Segment, full_segment, latest_segment
 from deltalakedb.replay.state import RangeState
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from tests.log.made_logs import (
@@ -47,7 +48,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def store(log: Path) -> ObjectStore:
-    return StoreSpec(str(log)).open()
+    return open_store(StoreSpec(str(log)))
 
 
 def checkpoint(version: int, kind: str = "parquet", *, classic: bool = False) -> str:

@@ -20,6 +20,7 @@ from deltalakedb.catalog.loads import ledger
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import load as loading
 from deltalakedb.importing.run import import_table
+from deltalakedb.storage.open import open_store
 from tests.migrate.catalogs import engine, left_over, runs, write_log
 from tests.replay.generated import Log, add, table_commit
 
@@ -267,7 +268,7 @@ def test_a_catch_up_is_refused_when_the_table_has_moved(table: Path, catalog_url
         run = ledger.start_run(
             catalog, table_id="x", table_name="x", location="x", mode="fast", workers=0
         )
-        store = StoreSpec(str(table / "_delta_log")).open()
+        store = open_store(StoreSpec(str(table / "_delta_log")))
         [whole] = plan_ranges(store, latest_segment(read_listing(store)))
         state = RangeState.replay(read_range(store, whole), 2, 2)
         with pytest.raises(DeltaLakeError) as caught:

@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.storage.store import ObjectStore, open_store
+from deltalakedb.storage.store import ObjectStore
 
 ODD_NAMES = [
     "a b", "100%25", "%41", "x#y", "q?v", "q?versionId=3", "st*r", "[x]", "p+q", "ünï✓", "a'\"b",
@@ -46,9 +47,9 @@ def test_a_plain_path_is_literal_and_a_file_url_is_decoded_once(tmp_path: Path) 
     (tmp_path / "a b").mkdir()
     (tmp_path / "a%20b" / "literal").touch()
     (tmp_path / "a b" / "decoded").touch()
-    literal = StoreSpec(f"{tmp_path}/a%20b").open().list()
-    decoded = StoreSpec(f"file://{tmp_path}/a%20b").open().list()
-    encoded = StoreSpec(f"file://{tmp_path}/a%2520b").open().list()
+    literal = open_store(StoreSpec(f"{tmp_path}/a%20b")).list()
+    decoded = open_store(StoreSpec(f"file://{tmp_path}/a%20b")).list()
+    encoded = open_store(StoreSpec(f"file://{tmp_path}/a%2520b")).list()
     assert [each.name for each in literal] == ["literal"]
     assert [each.name for each in decoded] == ["decoded"]
     assert [each.name for each in encoded] == ["literal"]
@@ -118,7 +119,7 @@ def test_missing_things_are_not_found(store: ObjectStore, tmp_path: Path) -> Non
         lambda: store.read_many(["file", "none"]),
         lambda: store.open_input("none"),
         lambda: store.list("none/"),
-        lambda: StoreSpec(str(tmp_path / "none")).open().list(),
+        lambda: open_store(StoreSpec(str(tmp_path / "none"))).list(),
     ]
     for attempt in attempts:
         with pytest.raises(DeltaLakeError, match="does not exist") as caught:
@@ -145,8 +146,9 @@ def test_denied_access_is_an_authentication_error(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
         "from deltalakedb.storage.spec import StoreSpec\n"
+        "from deltalakedb.storage.open import open_store\n"
         "from deltalakedb.error import DeltaLakeError\n"
-        "store = StoreSpec(sys.argv[1]).open()\n"
+        "store = open_store(StoreSpec(sys.argv[1]))\n"
         "os.chmod(sys.argv[1], 0)\n"
         "if os.geteuid() == 0: os.setuid(65534)\n"
         "for attempt in (lambda: store.list(), lambda: store.read('x')):\n"
@@ -207,11 +209,12 @@ def test_a_writer_killed_before_the_end_leaves_nothing_to_see(tmp_path: Path) ->
         "import os, signal, sys\n"
         "os.link = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from deltalakedb.storage.spec import StoreSpec\n"
-        "StoreSpec(sys.argv[1]).open().put_if_absent('x', b'data')\n"
+        "from deltalakedb.storage.open import open_store\n"
+        "open_store(StoreSpec(sys.argv[1])).put_if_absent('x', b'data')\n"
     )
     result = subprocess.run([sys.executable, "-c", script, str(tmp_path)])
     assert result.returncode == -9
-    store = StoreSpec(str(tmp_path)).open()
+    store = open_store(StoreSpec(str(tmp_path)))
     assert store.list() == []
     assert not store.exists("x")
     assert store.put_if_absent("x", b"other")
@@ -252,7 +255,7 @@ def test_resolve(store: ObjectStore, tmp_path: Path) -> None:
 
 def test_the_root_directory_is_a_store(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"1")
-    root = StoreSpec("/").open()
+    root = open_store(StoreSpec("/"))
     name = str(tmp_path / "x").lstrip("/")
     assert root.read(name) == b"1"
     assert root.arrow_filesystem()[1] == ""
@@ -270,7 +273,8 @@ def test_nothing_heavy_is_imported_for_local_files() -> None:
     script = (
         "import sys\n"
         "from deltalakedb.storage.spec import StoreSpec\n"
-        "StoreSpec('/').open().list()\n"
+        "from deltalakedb.storage.open import open_store\n"
+        "open_store(StoreSpec('/')).list()\n"
         "print(sorted({'pyarrow', 'fsspec', 's3fs', 'numpy', 'sqlalchemy'} & set(sys.modules)))\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

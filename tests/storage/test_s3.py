@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from tests.servers.s3 import PAGE, S3Bucket
@@ -26,7 +27,7 @@ ODD_NAMES = [
 
 @pytest.fixture
 def store(s3: S3Bucket) -> ObjectStore:
-    return StoreSpec(s3.url("table"), s3.options).open()
+    return open_store(StoreSpec(s3.url("table"), s3.options))
 
 
 def test_names_are_literal(store: ObjectStore, s3: S3Bucket) -> None:
@@ -40,7 +41,7 @@ def test_names_are_literal(store: ObjectStore, s3: S3Bucket) -> None:
 
 
 def test_a_place_with_odd_characters(s3: S3Bucket) -> None:
-    store = StoreSpec(s3.url("a%20b #1?"), s3.options).open()
+    store = open_store(StoreSpec(s3.url("a%20b #1?"), s3.options))
     assert store.put_if_absent("x", b"1")
     assert s3.names() == ["a%20b #1?/x"]
     assert [each.name for each in store.list()] == ["x"]
@@ -138,7 +139,7 @@ def test_read_many_keeps_the_order(store: ObjectStore) -> None:
 
 def test_missing_things_are_not_found(store: ObjectStore, s3: S3Bucket) -> None:
     store.put_if_absent("file", b"")
-    nowhere = StoreSpec("s3://no-such-bucket-here/x", s3.options).open()
+    nowhere = open_store(StoreSpec("s3://no-such-bucket-here/x", s3.options))
     attempts: list[tuple[Callable[[], object], str]] = [
         (lambda: store.read("none"), "table/none"),
         (lambda: store.read_range("none", 0, 1), "table/none"),
@@ -146,7 +147,7 @@ def test_missing_things_are_not_found(store: ObjectStore, s3: S3Bucket) -> None:
         (lambda: store.open_input("none"), "table/none"),
         (lambda: store.list("none/"), "table/none"),
         (lambda: store.list("none/x", "none/a"), "table/none"),
-        (lambda: StoreSpec(s3.url("none"), s3.options).open().list(), "none"),
+        (lambda: open_store(StoreSpec(s3.url("none"), s3.options)).list(), "none"),
         (lambda: nowhere.list(), "bucket 'no-such-bucket-here'"),
         (lambda: nowhere.read("x"), "bucket 'no-such-bucket-here'"),
         (lambda: nowhere.put_if_absent("x", b""), "bucket 'no-such-bucket-here'"),
@@ -157,11 +158,11 @@ def test_missing_things_are_not_found(store: ObjectStore, s3: S3Bucket) -> None:
         assert caught.value.kind is DeltaLakeErrorKind.NOT_FOUND
         assert place in caught.value.message
     assert not store.exists("none")
-    assert StoreSpec(s3.url(), s3.options).open().list("f") == []
+    assert open_store(StoreSpec(s3.url(), s3.options)).list("f") == []
 
 
 def test_an_empty_bucket_is_there(s3: S3Bucket) -> None:
-    assert StoreSpec(s3.url(), s3.options).open().list() == []
+    assert open_store(StoreSpec(s3.url(), s3.options)).list() == []
 
 
 def test_put_if_absent_has_one_winner(store: ObjectStore) -> None:
@@ -188,7 +189,7 @@ def test_credentials_from_the_environment(s3: S3Bucket, monkeypatch: pytest.Monk
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", s3.options["secret"])
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3.options["endpoint_url"])
     monkeypatch.setenv("AWS_REGION", s3.options["region"])
-    assert StoreSpec(s3.url("table")).open().read("x") == b"1"
+    assert open_store(StoreSpec(s3.url("table"))).read("x") == b"1"
 
 
 def test_no_credentials_is_an_authentication_error(
@@ -202,10 +203,10 @@ def test_no_credentials_is_an_authentication_error(
     endpoint = {"endpoint_url": s3.options["endpoint_url"]}
     for options in (endpoint, {**endpoint, "key": "only"}, {**endpoint, "profile": "none"}):
         with pytest.raises(DeltaLakeError, match="anon=true") as caught:
-            StoreSpec(s3.url("table"), options).open().list()
+            open_store(StoreSpec(s3.url("table"), options)).list()
         assert caught.value.kind is DeltaLakeErrorKind.AUTHENTICATION_ERROR
     s3.put("x", b"1")
-    assert StoreSpec(s3.url(), {**endpoint, "anon": "true"}).open().list()[0].name == "x"
+    assert open_store(StoreSpec(s3.url(), {**endpoint, "anon": "true"})).list()[0].name == "x"
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_no_credentials_is_an_authentication_error(
 def test_refusals_of_the_server(code: str, status: int, kind: DeltaLakeErrorKind) -> None:
     with answering(code, status) as endpoint:
         options = {"endpoint_url": endpoint, "key": "a-key", "secret": "s3cr3t", "region": "r"}
-        store = StoreSpec("s3://bucket/t", options).open()
+        store = open_store(StoreSpec("s3://bucket/t", options))
         with pytest.raises(DeltaLakeError) as caught:
             store.read("x")
     assert caught.value.kind is kind
@@ -236,7 +237,7 @@ def test_an_unreachable_server_is_a_storage_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     options = {"endpoint_url": "http://127.0.0.1:1", "key": "k", "secret": "s", "region": "r"}
     with pytest.raises(DeltaLakeError, match=r"cannot be reached.*AWS_ENDPOINT_URL") as caught:
-        StoreSpec("s3://bucket/t", options).open().list()
+        open_store(StoreSpec("s3://bucket/t", options)).list()
     assert caught.value.kind is DeltaLakeErrorKind.STORAGE_ERROR
 
 
@@ -250,14 +251,14 @@ def test_an_unreachable_server_is_a_storage_error(monkeypatch: pytest.MonkeyPatc
 )
 def test_unusable_endpoints_are_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(DeltaLakeError, match=message) as caught:
-        StoreSpec("s3://bucket", options).open()
+        open_store(StoreSpec("s3://bucket", options))
     assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
     assert "hidden" not in caught.value.message
 
 
 def test_an_invalid_bucket_name_is_an_invalid_argument(s3: S3Bucket) -> None:
     with pytest.raises(DeltaLakeError, match="not a valid S3 address") as caught:
-        StoreSpec("s3://Not_a bucket!/x", s3.options).open().list()
+        open_store(StoreSpec("s3://Not_a bucket!/x", s3.options)).list()
     assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
 
 
@@ -330,7 +331,7 @@ def test_stores_share_a_connection_when_their_settings_are_equal(
     s3: S3Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connection(**more: str) -> object:
-        store: Any = StoreSpec(s3.url(), {**s3.options, **more}).open()
+        store: Any = open_store(StoreSpec(s3.url(), {**s3.options, **more}))
         return store._s3
 
     first = connection()

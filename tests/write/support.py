@@ -16,8 +16,8 @@ from deltalakedb.log.metadata import Metadata, TableSchema
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.scan.scan import ScanSpec, scan_table
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.storage.store import open_store
 from deltalakedb.write.files import WrittenFiles, write_files
 from deltalakedb.write.schema import schema_of, with_column_mapping
 from deltalakedb.write.target import FileTarget

@@ -17,8 +17,8 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.commit_writer import remove_body
 from deltalakedb.log.deletion_vector import deleted_rows, vector_path, vector_range
 from deltalakedb.log.statistics.collect import loosened
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.storage.store import open_store
 from deltalakedb.write.deletion_vector import VectorFile, inline_descriptor, vector_bytes, z85
 from tests.write.support import Made
 

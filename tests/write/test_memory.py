@@ -46,7 +46,7 @@ import json, resource, sys
 import numpy as np
 import pyarrow as pa
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.storage.store import open_store
+from deltalakedb.storage.open import open_store
 from deltalakedb.write.files import write_files
 from deltalakedb.write.schema import schema_of
 from deltalakedb.write.target import FileTarget

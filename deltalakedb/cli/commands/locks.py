@@ -17,7 +17,8 @@ def command(table: str | None, database: str) -> None:
     A session that hangs is ended on the server: SELECT pg_terminate_backend(PID), or KILL ID; on
     SQLite by ending the process.
     """
-    from deltalakedb.catalog.dialects.writer import Statement, writing
+    from deltalakedb.catalog.dialects.writer import Statement
+    from deltalakedb.catalog.dialects.writers import writing
     from deltalakedb.catalog.reading.queries import find_table
     from deltalakedb.cli.reading import open_catalog
 

@@ -9,7 +9,7 @@ store, takes names literally and pickles as the store's spec.
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import obstore
 import pyarrow as pa
@@ -17,8 +17,10 @@ from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType, PyFi
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.s3.error import translate
-from deltalakedb.storage.s3.store import S3Store
-from deltalakedb.storage.spec import StoreSpec
+
+if TYPE_CHECKING:
+    from deltalakedb.storage.s3.store import S3Store
+    from deltalakedb.storage.store import ObjectStore
 
 TAIL = 1 << 16
 """Bytes fetched along with the size; what pyarrow reads first for a Parquet footer."""
@@ -117,7 +119,7 @@ class PartsOutput(io.RawIOBase):
             raise translate(error, self._place) from error
 
 
-def filesystem(bucket: S3Store) -> PyFileSystem:
+def filesystem(bucket: ObjectStore) -> PyFileSystem:
     """The filesystem of a bucket; paths are `bucket/key`."""
     return PyFileSystem(S3Handler(bucket))
 
@@ -125,12 +127,12 @@ def filesystem(bucket: S3Store) -> PyFileSystem:
 class S3Handler(FileSystemHandler):  # type: ignore[misc]  # pyarrow is untyped
     """Reads and writes through the store. S3 has no directories: making one does nothing."""
 
-    def __init__(self, bucket: S3Store) -> None:
+    def __init__(self, bucket: ObjectStore) -> None:
         super().__init__()
         self._bucket = bucket
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _reopen, (self._bucket.spec,)
+        return S3Handler, (self._bucket,)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, S3Handler) and self._bucket.spec == other._bucket.spec
@@ -232,9 +234,4 @@ class S3Handler(FileSystemHandler):  # type: ignore[misc]  # pyarrow is untyped
 
     def _find(self, path: str) -> tuple[S3Store, str]:
         store, name = self._bucket.resolve("s3://" + path)
-        assert isinstance(store, S3Store)
-        return store, name
-
-
-def _reopen(spec: StoreSpec) -> S3Handler:
-    return S3Handler(S3Store(spec))
+        return cast("S3Store", store), name

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from operator import itemgetter
@@ -33,8 +33,8 @@ _BEYOND_END = frozenset({"InvalidRange", "416"})
 class S3Store(ObjectStore):
     """A bucket, or a prefix in it."""
 
-    def __init__(self, spec: StoreSpec) -> None:
-        super().__init__(spec)
+    def __init__(self, spec: StoreSpec, open_store: Callable[[StoreSpec], ObjectStore]) -> None:
+        super().__init__(spec, open_store)
         bucket, _, prefix = spec.url.removeprefix("s3://").partition("/")
         self._bucket = bucket
         self._prefix = prefix + "/" if prefix else ""
@@ -147,7 +147,7 @@ class S3Store(ObjectStore):
         from deltalakedb.storage.s3.arrow import filesystem
 
         root = f"{self._bucket}/{self._prefix}".rstrip("/")
-        return filesystem(S3Store(self.spec.at(f"s3://{self._bucket}"))), root
+        return filesystem(self._open_store(self.spec.at(f"s3://{self._bucket}"))), root
 
     def describe(self, name: str = "") -> str:
         return f"s3://{self._bucket}/{self._prefix}{name}".rstrip("/")

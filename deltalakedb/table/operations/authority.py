@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from deltalakedb.catalog.dialects.writer import Statement, WrongCountError, writing
+from deltalakedb.catalog.dialects.writer import Statement, WrongCountError
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind

@@ -27,6 +27,7 @@ from deltalakedb.planning.plan import PlanRequest, plan
 from deltalakedb.predicate.tree import TRUE, Expr
 from deltalakedb.snapshot.overlay import OnRead, OverlaidSnapshot
 from deltalakedb.snapshot.snapshot import Snapshot
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.constraints import RowChecks
@@ -97,7 +98,7 @@ class Base:
     @cached_property
     def data(self) -> ObjectStore:
         """The store of the data files."""
-        return StoreSpec(self.row.location, dict(self.storage_options)).open()
+        return open_store(StoreSpec(self.row.location, dict(self.storage_options)))
 
     @property
     def struct(self) -> StructType:

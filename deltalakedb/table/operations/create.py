@@ -25,6 +25,7 @@ from deltalakedb.log.schema import StructType
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.redact import redact
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.provenance import commit_info
@@ -176,7 +177,7 @@ def _row(catalog: Catalog, new: NewTable) -> TableRow:
 
 def _check_location(base: Base) -> None:
     """Refuse a folder whose `_delta_log` has anything in it."""
-    log = StoreSpec(base.row.log_location, dict(base.storage_options)).open()
+    log = open_store(StoreSpec(base.row.log_location, dict(base.storage_options)))
     try:
         found = log.list(recursive=True)
     except DeltaLakeError as error:

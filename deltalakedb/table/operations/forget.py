@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 
-from deltalakedb.catalog.dialects.writer import Statement, writing
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, load_files_name

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 
-from deltalakedb.catalog.dialects.writer import Statement, WrongCountError, insert, writing
+from deltalakedb.catalog.dialects.writer import Statement, WrongCountError, insert
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, load_condition, load_files_name

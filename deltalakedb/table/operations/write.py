@@ -38,6 +38,18 @@ from deltalakedb.write.target import FileTarget
 
 Mode = Literal["error", "append", "overwrite", "ignore"]
 MODES: tuple[Mode, ...] = ("error", "append", "overwrite", "ignore")
+OF_ADDRESS = frozenset(
+    {
+        "partition_by",
+        "name",
+        "description",
+        "configuration",
+        "location",
+        "storage_options",
+        "sql_config",
+    }
+)
+"""Parameters of `write_deltalake` that matter where it opens or makes the table by its address."""
 SchemaMode = Literal["merge", "overwrite"]
 
 
@@ -53,6 +65,32 @@ class WriteOptions:
     writer_properties: Any = None
     progress: Callable[[int], None] | None = None
     commit: CommitOptions = field(default_factory=CommitOptions)
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        mode: Mode,
+        partition_overwrite: str = "static",
+        commit_properties: Any = None,
+        post_commithook_properties: Any = None,
+        token: str | None = None,
+        if_version: int | None = None,
+        mirror: str | None = None,
+        isolation: str | None = None,
+        **options: Any,
+    ) -> WriteOptions:
+        """What `write_deltalake` was called with; `options` are fields of this class."""
+        commit = CommitOptions.of(
+            commit_properties,
+            token,
+            post_commithook_properties,
+            if_version=if_version,
+            mirror=mirror,
+            isolation=isolation,
+        )
+        overwrite: Any = partition_overwrite
+        return cls(mode=mode, partition_overwrite=overwrite, commit=commit, **options)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

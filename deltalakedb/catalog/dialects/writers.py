@@ -1,0 +1,90 @@
+"""Which writer a database has, and those that are kept between transactions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from deltalakedb import fork
+
+if TYPE_CHECKING:
+    from deltalakedb.catalog.dialects.writer import Writer
+    from deltalakedb.database_url import DatabaseUrl
+
+
+class _Idle:
+    """Writers of this process that are kept for the next transaction."""
+
+    def __init__(self) -> None:
+        self._kept: dict[DatabaseUrl, list[Writer]] = {}
+        self._lock = fork.Lock()
+        fork.watch(self)
+
+    def take(self, url: DatabaseUrl) -> Writer | None:
+        with self._lock:
+            kept = self._kept.get(url)
+            return kept.pop() if kept else None
+
+    def keep(self, writer: Writer) -> None:
+        with self._lock:
+            self._kept.setdefault(writer.url, []).append(writer)
+
+    def drop(self, url: DatabaseUrl) -> list[Writer]:
+        with self._lock:
+            return self._kept.pop(url, [])
+
+    def before_fork(self) -> None:
+        # What SQLite knows of a file's locks is the process's: a child must not inherit it.
+        for url in [url for url in self._kept if url.dialect == "sqlite"]:
+            close_writers(url)
+
+    def after_fork(self) -> None:
+        for kept in self._kept.values():
+            for writer in kept:
+                fork.leave(writer)
+        self._kept = {}
+
+
+_idle = _Idle()
+
+
+@contextmanager
+def writing(url: DatabaseUrl) -> Iterator[Writer]:
+    """A writer of this process's own; kept afterwards, unless its connection broke."""
+    process = os.getpid()
+    writer = _idle.take(url) or writer_of(url)
+    try:
+        yield writer
+    except BaseException:
+        if not writer.closed and os.getpid() == process:
+            writer.rollback()
+        raise
+    finally:
+        if not writer.closed and os.getpid() == process:
+            _idle.keep(writer)
+
+
+def close_writers(url: DatabaseUrl) -> None:
+    """Close the idle connections of this process to a database."""
+    for writer in _idle.drop(url):
+        writer.close()
+
+
+def writer_of(url: DatabaseUrl, connection: Any = None) -> Writer:
+    """A new writer for a database.
+
+    With `connection` it writes within the transaction that is open there.
+    """
+    if url.dialect == "sqlite":
+        from deltalakedb.catalog.dialects.sqlite.writer import SqliteWriter
+
+        return SqliteWriter(url, connection)
+    if url.dialect == "postgresql":
+        from deltalakedb.catalog.dialects.postgresql.writer import PostgresWriter
+
+        return PostgresWriter(url, connection)
+    from deltalakedb.catalog.dialects.mysql.writer import MySqlWriter
+
+    return MySqlWriter(url, connection)
