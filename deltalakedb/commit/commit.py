@@ -200,7 +200,8 @@ class _Attempt:
             name = self._staged.tables[0].table.full_name
             error = DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"a file that this commit of {name} removes isn't live; look at the table again",
+                f"a file that this commit of {name} removes isn't live, or one that it adds was "
+                "taken by a vacuum; look at the table again",
                 rule="not_live",
             )
         except DeltaLakeError as found:
