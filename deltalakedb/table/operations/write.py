@@ -170,6 +170,7 @@ class _Write:
             protocol=protocol.action() if changed_protocol else None,
             txns=options.commit.txns,
             if_version=options.commit.if_version,
+            is_remembered=base.is_remembered,
             in_commit_timestamps=base.in_commit_timestamps,
             deletion_time=now_ms() if overwrite else 0,
         )
@@ -250,7 +251,8 @@ def put_files(
     options: WriteOptions,
 ) -> WrittenFiles:
     """Write the rows of a stream as data files."""
-    target = FileTarget.of(metadata, protocol)
+    known = metadata is base.metadata and protocol is base.protocol
+    target = base.target if known else FileTarget.of(metadata, protocol)
     checks = RowChecks(metadata.schema.struct, metadata.configuration)
     return write_files(
         base.data,
