@@ -39,6 +39,7 @@ def rows_of(number: int, count: int) -> pa.Table:
 def ours(target: str, count: int) -> Append:
     """Appends by our commit path; TARGET is a `deltasql://` URI."""
     import deltalakedb
+    import deltalakedb.table.writing  # what the first append would import
 
     table = deltalakedb.connect_to_table(target)
     return lambda number: table.append(rows_of(number, count)) and None

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from deltalakedb.facade.asynchronous import WriteMode as WriteMode
     from deltalakedb.facade.bridge import DeltaLakeBridge as DeltaLakeBridge
     from deltalakedb.facade.connection import SqlConnection as SqlConnection
+    from deltalakedb.facade.dask_deltatable import read_deltalake as read_deltalake
+    from deltalakedb.facade.dask_deltatable import to_deltalake as to_deltalake
     from deltalakedb.facade.delta_table import DeltaTable as DeltaTable
     from deltalakedb.facade.lazy import LazyLoadingManager as LazyLoadingManager
     from deltalakedb.facade.transactions import CrossTableOperationType as CrossTableOperationType
@@ -98,6 +100,8 @@ _HOMES = {
     "SqlConfig": "deltalakedb.config",
     "DeltaLakeBridge": "deltalakedb.facade.bridge",
     "SqlConnection": "deltalakedb.facade.connection",
+    "read_deltalake": "deltalakedb.facade.dask_deltatable",
+    "to_deltalake": "deltalakedb.facade.dask_deltatable",
     "DeltaTable": "deltalakedb.facade.delta_table",
     "LazyLoadingManager": "deltalakedb.facade.lazy",
     "AsyncDeltaLakeOperations": "deltalakedb.facade.asynchronous",

@@ -54,6 +54,7 @@ class DeltaLakeErrorKind(Enum):
     READ_ONLY = "read_only"
     MIRROR_CONFLICT = "mirror_conflict"
     COMMIT_UNKNOWN = "commit_unknown"
+    OUT_OF_MEMORY = "out_of_memory"
 
 
 Outcome = Literal["failed", "committed", "unknown"]

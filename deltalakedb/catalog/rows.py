@@ -131,10 +131,18 @@ def partition_rows(state: RangeState) -> pa.Table:
 
 def sum_partitions(tables: list[pa.Table]) -> pa.Table:
     """Partition rows of several parts added up; two tuples with one id are refused."""
-    grouped = (
-        pa.concat_tables(tables)
-        .group_by(["partition_id", "partition_values"], use_threads=False)
-        .aggregate([("num_files", "sum"), ("total_bytes", "sum"), ("emptied_at", "max")])
+    every = pa.concat_tables(tables)
+    # Arrow's sums of integers wrap.
+    if (
+        pc.sum(pc.abs(every.column("total_bytes").cast(pa.float64(), safe=False))).as_py() or 0
+    ) >= 2**63:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_LOG,
+            "the sizes of the table's files add up to 2^63 bytes or more; correct add.size in "
+            "the log, or report this table if it is that large",
+        )
+    grouped = every.group_by(["partition_id", "partition_values"], use_threads=False).aggregate(
+        [("num_files", "sum"), ("total_bytes", "sum"), ("emptied_at", "max")]
     )
     result = pa.table(
         {

@@ -37,6 +37,8 @@ from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.segments import base_version, with_readable
 from deltalakedb.log.reader import plan_ranges, read_listing
 from deltalakedb.log.segment import LogListing, Segment
+from deltalakedb.memory import enough_memory
+from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 
 CONNECTIONS = 16
@@ -100,12 +102,17 @@ def import_table(
         )
     store = request.store
     listing = read_listing(store.open())
+    memory = enough_memory(
+        f"{redact(store.url)} was imported",
+        "give the process more, or import on a cluster's workers",
+    )
     if dry_run:
-        result = dry_run_of(request, listing, database)
+        with memory:
+            result = dry_run_of(request, listing, database)
         return replace(result, seconds=time.perf_counter() - started)
     secret = database_url(database).secret
     executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
-    with Catalog(database, create=True) as catalog:
+    with memory, Catalog(database, create=True) as catalog:
         check_writer(catalog, own_table=False)
         lease = location_lease(catalog, request.location)
         try:

@@ -19,6 +19,7 @@ from deltalakedb.log.damaged import without_damaged
 from deltalakedb.log.place import log_store
 from deltalakedb.log.reader import read_listing
 from deltalakedb.log.segment import LogListing
+from deltalakedb.memory import enough_memory
 from deltalakedb.mirror import fingerprints as commits
 from deltalakedb.parity.catalog_side import catalog_state, import_checkpoint
 from deltalakedb.parity.comparison import Outcome, Progress, Sides, compare, file_lists
@@ -76,7 +77,11 @@ def diff_table(
             store = log_store(log_dir, storage_options)
         executor = executor_of(client, store.secrets(), again="repeat the diff")
         diff = _Diff(Sides(catalog, row, store, executor, progress))
-        diff.run()
+        with enough_memory(
+            f"{row.full_name} was compared with its log",
+            "give the process more, or compare on a cluster's workers",
+        ):
+            diff.run()
         report = DiffReport(
             table_id=row.table_id,
             name=row.full_name,

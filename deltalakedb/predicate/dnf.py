@@ -100,6 +100,8 @@ def _plain(value: Any, column: Column, empty_is_null: bool) -> Any:
     elif type(value).__module__ == "numpy":
         # Nanoseconds come out as a number; Delta's times are microseconds.
         value = (value.astype("M8[us]") if value.dtype.kind == "M" else value).item()
+    elif type(value).__name__ in ("NaTType", "NAType"):  # pandas's nulls
+        return None
     if value == "" and empty_is_null:
         return None
     if column.type != "string" or isinstance(value, str | bytes) or value is None:

@@ -16,14 +16,11 @@ import pyarrow.parquet as pq
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.deletion_vector import cardinality, deleted_rows, vector_path, vector_range
+from deltalakedb.log.parquet_footer import footer_of, metadata_of
 from deltalakedb.log.plain_arrow import plain_batch
 from deltalakedb.scan.columns import Convert, UnreadableColumn, file_columns
-from deltalakedb.scan.guarantees import (
-    LeafColumn,
-    partition_guarantee,
-    row_group_guarantee,
-    surviving,
-)
+from deltalakedb.scan.guarantees import partition_guarantee, surviving
+from deltalakedb.scan.row_groups import LeafColumn, row_group_guarantees
 from deltalakedb.scan.types import PartitionValues, ReadField, ReadSchema
 from deltalakedb.scan.variant import NotAVariant
 from deltalakedb.storage.store import ObjectStore
@@ -86,11 +83,17 @@ def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
     """
     with _errors_named(file, plan), file.filesystem.open_input_file(file.arrow_path) as source:
         # Buffering ahead reads the bytes of a run of row groups in few large requests.
-        parquet = pq.ParquetFile(source, pre_buffer=True, coerce_int96_timestamp_unit="us")
+        footer = _footer(source)
+        parquet = pq.ParquetFile(
+            source,
+            metadata=metadata_of(footer),
+            pre_buffer=True,
+            coerce_int96_timestamp_unit="us",
+        )
         physical = [field for field in plan.needed if not plan.schema.is_partition(field)]
         found = file_columns(parquet.schema_arrow, physical, plan.schema.mode)
         deleted = _deleted(file, plan, parquet.metadata.num_rows)
-        groups = _row_groups(parquet, file, plan, found)
+        groups = _row_groups(footer, parquet, file, plan, found)
         for start, rows, run in _runs(parquet.metadata, groups):
             yield from _read_run(parquet, run, start, rows, file, plan, found, deleted)
 
@@ -237,7 +240,15 @@ def _deleted(file: DataFile, plan: ReadPlan, num_rows: int) -> npt.NDArray[np.in
     return rows
 
 
+def _footer(source: pa.NativeFile) -> bytes:
+    try:
+        return footer_of(source)
+    except ValueError as error:
+        raise pa.ArrowInvalid(str(error)) from error
+
+
 def _row_groups(
+    footer: bytes,
     parquet: pq.ParquetFile,
     file: DataFile,
     plan: ReadPlan,
@@ -262,11 +273,10 @@ def _row_groups(
             name, convert = found[field.name]
             leaf, kind = leaves[name]
             columns.append(LeafColumn(field.name, leaf, kind, convert, field.arrow))
-    guarantees = []
-    for index in every:
-        promise = row_group_guarantee(parquet.metadata.row_group(index), columns)
-        both = promise if same is None else same if promise is None else same & promise
-        guarantees.append(both)
+    guarantees = [
+        promise if same is None else same if promise is None else same & promise
+        for promise in row_group_guarantees(footer, parquet, columns)
+    ]
     return surviving(guarantees, plan.prune, plan.schema.arrow)
 
 
@@ -336,6 +346,13 @@ def _errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
             DeltaLakeErrorKind.CORRUPT_DATA_FILE,
             f"Data file {file.place()} of {plan.of_table}: {error}. Rewrite the file, or leave the "
             "column out.",
+            path=file.path,
+        ) from error
+    except MemoryError as error:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.OUT_OF_MEMORY,
+            f"Data file {file.place()} of {plan.of_table}: memory ran out. Choose fewer columns, "
+            "or rows, or read them in smaller batches.",
             path=file.path,
         ) from error
     except FileNotFoundError as error:

@@ -10,9 +10,8 @@ files with mapped names or narrower types as for plain ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +19,6 @@ import pyarrow.dataset as ds
 import pyarrow.fs
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.scan.columns import Convert
 from deltalakedb.scan.types import PartitionValues
 
 _FORMAT = ds.ParquetFileFormat()
@@ -127,52 +125,3 @@ def _ends(kind: pa.DataType) -> tuple[pa.Scalar, pa.Scalar, pa.Scalar]:
 def is_nan(value: pa.Scalar) -> bool:
     """Whether a scalar is NaN."""
     return bool(pa.types.is_floating(value.type) and value.is_valid and value != value)
-
-
-class LeafColumn(NamedTuple):
-    """A primitive column of the table that a file holds at top level."""
-
-    name: str
-    leaf: int
-    """Which of the file's leaf columns it is."""
-    found: pa.DataType
-    """Its type in the file."""
-    convert: Convert
-    wanted: pa.DataType
-    """Its type in the table."""
-
-
-def row_group_guarantee(group: Any, columns: Iterable[LeafColumn]) -> pc.Expression | None:
-    """What the statistics of a `pyarrow.parquet.RowGroupMetaData` promise, or None.
-
-    Floating point columns promise nothing: NaN is outside their bounds.
-    """
-    guarantee: pc.Expression | None = None
-    for column in columns:
-        if not pa.types.is_floating(column.wanted):
-            term = _promise(group.column(column.leaf).statistics, column)
-            if term is not None:
-                guarantee = term if guarantee is None else guarantee & term
-    return guarantee
-
-
-def _promise(statistics: Any, column: LeafColumn) -> pc.Expression | None:
-    if statistics is None:
-        return None
-    field = pc.field(column.name)
-    nulls = statistics.null_count if statistics.has_null_count else None
-    if nulls is not None and nulls > 0 and statistics.num_values == 0:
-        return field.is_null()
-    if not statistics.has_min_max:
-        return None
-    try:
-        bounds = pa.array([statistics.min, statistics.max], column.found)
-        low, high = column.convert(bounds)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return None  # bounds of an unusual encoding: read the rows instead
-    if not (low.is_valid and high.is_valid):
-        return None
-    at_least, at_most = field >= low, field <= high
-    if nulls == 0:
-        return at_least & at_most
-    return (at_least | field.is_null()) & (at_most | field.is_null())

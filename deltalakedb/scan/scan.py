@@ -22,6 +22,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
+from deltalakedb.memory import enough_memory
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowCondition, RowFilter
 from deltalakedb.redact import redact
 from deltalakedb.scan.file import ROW_INDEX, DataFile, ReadPlan, count_file, read_file
@@ -119,7 +120,11 @@ def scan_table(
 ) -> pa.Table:
     """All rows as one table; see `scan_batches`."""
     wanted = output_schema(spec.schema, columns)
-    batches = list(scan_batches(spec, columns, predicate, batch_size=batch_size))
+    with enough_memory(
+        f"rows of {spec.of_table} were read",
+        "choose fewer columns or rows, or read them in batches (to_batches)",
+    ):
+        batches = list(scan_batches(spec, columns, predicate, batch_size=batch_size))
     # Without columns only the batches know the number of rows.
     return pa.Table.from_batches(batches, wanted if len(wanted) or not batches else None)
 

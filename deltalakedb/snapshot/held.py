@@ -7,6 +7,7 @@ asks the new load then: a version means the same in every load.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from deltalakedb.catalog.reading.live import ask_live
 from deltalakedb.catalog.reading.versions import check_version
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.memory import enough_memory
 
 T = TypeVar("T")
 
@@ -44,7 +46,10 @@ class HeldVersion:
         when the new load doesn't reach back to the version, LOG_DISAGREES when the version is
         another one there.
         """
-        row, answer = ask_live(self._row, question, self._current, accept=self._accept, proven=True)
+        with self._memory():
+            row, answer = ask_live(
+                self._row, question, self._current, accept=self._accept, proven=True
+            )
         self._row = row
         return answer
 
@@ -57,7 +62,14 @@ class HeldVersion:
 
         first, rest = self.ask(begun)
         yield from first
-        yield from rest
+        with self._memory():
+            yield from rest
+
+    def _memory(self) -> AbstractContextManager[None]:
+        return enough_memory(
+            f"the catalog was asked about version {self.version} of {self._row.full_name}",
+            "ask by a narrower predicate or for fewer columns, or page through the files",
+        )
 
     def _current(self) -> TableRow:
         row = queries.lookup_table(self.catalog, self._row.table_id)

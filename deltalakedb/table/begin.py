@@ -18,6 +18,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table.connect import open_catalog
 from deltalakedb.table.member import Member
+from deltalakedb.table.merging import TableMerger
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.write import WriteOptions
@@ -117,6 +118,10 @@ class Transaction:
         changed = self.table(table)
         return _metrics(changed.update(updates, new_values, predicate, **_of_operation(options)))
 
+    def merge(self, table: str | Table, source: Any, predicate: str, **options: Any) -> TableMerger:
+        """A MERGE, as `Table.merge`; its `execute` is to be called within the transaction."""
+        return self.table(table).merge(source, predicate, **_of_operation(options))
+
     def table(self, table: str | Table) -> Member:
         """The table as the transaction has it, for whatever can be done to one."""
         return self._member(table)
@@ -176,7 +181,9 @@ class Transaction:
         member = self._members.get(row.table_id)
         if member is None:
             base = self._at_beginning(row, state)
-            member = self._members[row.table_id] = Member(self._catalog, base, self._options)
+            member = self._members[row.table_id] = Member(
+                self._catalog, base, self._options, self._check_open
+            )
         return member
 
     def _open(self, table: str | Table) -> tuple[TableRow, TableState]:

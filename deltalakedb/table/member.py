@@ -33,8 +33,15 @@ class Member(RowChanges):
     and as version the one that the transaction reads.
     """
 
-    def __init__(self, catalog: LightCatalog, base: Base, options: CommitOptions) -> None:
+    def __init__(
+        self,
+        catalog: LightCatalog,
+        base: Base,
+        options: CommitOptions,
+        check_open: Callable[[], None],
+    ) -> None:
         self._catalog = catalog
+        self._check_open = check_open
         self._base = base
         self._options = options
         self._reads = Reads()
@@ -55,10 +62,12 @@ class Member(RowChanges):
         return self._changed(lambda catalog, base: write(catalog, base, data, options))
 
     def _changed(self, change: Callable[[LightCatalog, Base], T]) -> T:
+        self._check_open()
         return change(self._catalog, replace(self._base, enlist=self._enlist))
 
     def _enlist(self, table: StagedTable, written: Sequence[str]) -> None:
         """Take what an operation does, after those before it."""
+        self._check_open()
         said = replace(
             table.info, txn_id=self._options.token, isolation_level=self._options.isolation
         )
@@ -87,27 +96,23 @@ class Member(RowChanges):
     def committing(self, *, serializable: bool) -> StagedTable | None:
         """What is to be committed, or to be held against others where it was only read."""
         staged = self._base.staged
+        reads = self._reads if staged is None else joined(staged.reads, self._reads)
         if staged is None or staged.is_empty:
-            if not (serializable and self._reads):
+            if not (serializable and reads):
                 return None
             row = self._base.row
             info = CommitInfo(operation="READ", engine_info=engine_info())
-            return StagedTable(
-                table=row, read_version=row.head_version, info=info, reads=self._reads
-            )
+            return StagedTable(table=row, read_version=row.head_version, info=info, reads=reads)
         if not self._reads:
             return staged
         rebase = staged.rebase
-        with_reads = replace(
-            staged,
-            reads=joined(staged.reads, self._reads),
-            info=replace(staged.info, is_blind_append=False),
-        )
+        info = replace(staged.info, is_blind_append=False)
         if rebase is None:
-            return with_reads
-        reads, info = with_reads.reads, with_reads.info
+            return replace(staged, reads=reads, info=info)
         return replace(
-            with_reads,
+            staged,
+            reads=reads,
+            info=info,
             rebase=lambda clashes: replace(rebase(clashes), reads=reads, info=info),
         )
 

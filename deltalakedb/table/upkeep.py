@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deltalakedb.table.alter import TableAlterer
     from deltalakedb.table.moment import Timestamp
     from deltalakedb.table.operations.base import Base
+    from deltalakedb.table.operations.maintain import Upkept
     from deltalakedb.table.optimize import TableOptimizer
 
 T = TypeVar("T")
@@ -176,6 +177,12 @@ class Upkeep:
             if error.kind is not DeltaLakeErrorKind.VERSION_NOT_FOUND:
                 raise
             return oldest
+
+    def maintain(self, dry_run: bool = False) -> list[Upkept]:
+        """Compact, checkpoint, vacuum and forget what is due, and tell why; or only tell."""
+        from deltalakedb.table.operations.maintain import maintain
+
+        return self._changed(lambda catalog, base: maintain(catalog, base, dry_run=dry_run))
 
     def cleanup_metadata(self) -> list[str]:
         """Remove log entries that `delta.logRetentionDuration` has expired; their names."""

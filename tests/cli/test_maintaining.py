@@ -52,3 +52,23 @@ def test_vacuum_and_restore(table: dl.Table) -> None:
     assert len(run("vacuum", "t", *now, "--dry-run").stdout.splitlines()) == 2
     assert run("vacuum", "t", *now).stdout == "Deleted 1 files of t\n"
     assert table.refresh().count() == 3
+
+
+def test_maintain_does_what_is_due(table: dl.Table) -> None:
+    planned = run("maintain", "t", "--dry-run").stdout
+    assert "t optimize: due, 2 files in 1 bins" in planned
+    assert table.refresh().version == 1
+    table.alter.set_table_properties(
+        {
+            "delta.deletedFileRetentionDuration": "interval 0 seconds",
+            "delta.logRetentionDuration": "interval 0 seconds",
+        }
+    )
+    said = run("maintain", "--all").stdout.splitlines()
+    assert [line.rpartition(" -> ")[2] for line in said if " -> " in line] == [
+        "2 files became 1",
+        "2 files deleted",
+        "known since version 3",
+    ]
+    assert all(": not due," in line for line in run("maintain", "t").stdout.splitlines())
+    assert table.refresh().count() == 3

@@ -48,12 +48,19 @@ def test_a_table_from_nothing(tmp_path: Path) -> None:
     done(dl(database, "write", "ns.t", "-", stdin=sink.getvalue().to_pybytes()))
     seen = sorted(deltalake.DeltaTable(str(place)).to_pyarrow_table()["id"].to_pylist())
     assert seen == [2, 3, 3]
+    refused = dl(database, "delete", "ns.t")
+    assert refused.returncode == 1
+    assert b"--where SQL, or --all" in refused.stderr
+    changed = dl(database, "update", "ns.t", "--set", "id=id + 1", "--where", "id = 2")
+    assert "Version 4 of ns.t: 1 rows updated" in done(changed)
+    deleted = dl(database, "delete", "ns.t", "--where", "p = 'b'", "--json-output", "-")
+    assert json.loads(done(deleted))["num_deleted_rows"] == 1
     refused = dl(database, "write", "ns.t", str(source), "--if-version", "1")
     assert refused.returncode == 1
     assert b"not at 1" in refused.stderr
     status = json.loads(done(dl(database, "mirror", "status", "--format", "json")))
-    assert (status["version"], status["durable_version"], status["waiting"]) == (3, 3, 0)
-    assert "version 3 is durable" in done(dl(database, "mirror", "drain", "ns.t"))
+    assert (status["version"], status["durable_version"], status["waiting"]) == (5, 5, 0)
+    assert "version 5 is durable" in done(dl(database, "mirror", "drain", "ns.t"))
     assert "checkpoint" in done(dl(database, "mirror", "checkpoint", "ns.t"))
     assert "Nothing foreign" in done(dl(database, "mirror", "resolve", "ns.t"))
     assert "sql since epoch 1" in done(dl(database, "authority", "ns.t"))

@@ -80,3 +80,17 @@ def test_the_readmes_code_runs(tmp_path: Path, generated: Path) -> None:
         *[(1, "OSLO")] * 2,
         *[(3, "Lima")] * 2,
     ]
+
+
+def test_the_page_of_maintenance_is_right(tmp_path: Path) -> None:
+    blocks = BLOCK.findall((ROOT / "docs" / "maintenance.md").read_text())
+    assert len(blocks) == 7
+    names: dict[str, Any] = {
+        "uri": f"deltasql://sqlite:///{tmp_path / 'm.sqlite'}?table=t",
+        "location": str(tmp_path / "t"),
+    }
+    for code, printed in blocks:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, "maintenance.md", "exec"), names)
+        assert out.getvalue() == printed

@@ -169,6 +169,14 @@ def test_reads_are_held_to_their_predicates(sqlite_url: str, tmp_path: Path) -> 
     tx.append("b", rows(1))
     a.append(rows(100, 200))
     assert tx.commit().versions == {"b": 1}
+    # A deletion that found nothing has looked for something.
+    tx = dl.begin(sqlite_url, isolation="Serializable")
+    assert tx.delete("a", "id = 300")["num_deleted_rows"] == 0
+    tx.append("b", rows(2))
+    a.append(rows(300))
+    with pytest.raises(DeltaLakeError) as caught:
+        tx.commit()
+    assert caught.value.facts["rule"] == "concurrent_append"
     for level, rule in (
         ("WriteSerializable", "concurrent_append"),
         ("SnapshotIsolation", None),
@@ -261,11 +269,14 @@ def test_rows_and_columns_change_together(sqlite_url: str, tmp_path: Path, vecto
     with dl.begin(sqlite_url) as tx:
         tx.append("a", rows(5, 6))
         assert tx.delete("a", "id in (1, 5)")["num_deleted_rows"] == 2
-        tx.table("a").alter.add_columns([pa.field("note", pa.string())])
+        kept = tx.table("a")
+        kept.alter.add_columns([pa.field("note", pa.string())])
         assert "version" not in tx.update("a", {"note": "'seen'"}, predicate="id = 2 or id = 6")
         assert tx.delete("a", "note = 'seen' and id = 6")["num_deleted_rows"] == 1
         assert tx.delete("a", "id = 77")["num_deleted_rows"] == 0
         tx.update("b", new_values={"p": "z"}, predicate="id = 2")
+        merging = tx.merge("b", rows(2, 3, p="m"), "source.id = target.id")
+        merging.when_matched_update_all().when_not_matched_insert_all().execute()
         with pytest.raises(DeltaLakeError, match="say it to `begin`"):
             tx.delete("b", "id = 1", token="mine")
         seen = tx.snapshot("a").to_pyarrow_table("id >= 2").sort_by("id").to_pylist()
@@ -275,6 +286,16 @@ def test_rows_and_columns_change_together(sqlite_url: str, tmp_path: Path, vecto
     committed = dl.connect_to_table(uri_of(sqlite_url, "a"), cache=False).to_pyarrow_table()
     for found in (seen, committed.sort_by("id").to_pylist()):
         assert [(row["id"], row["note"]) for row in found] == expected
+    merged = dl.connect_to_table(uri_of(sqlite_url, "b"), cache=False).to_pyarrow_table()
+    assert sorted((row["id"], row["p"]) for row in merged.to_pylist()) == [
+        (1, "a"),
+        (2, "m"),
+        (3, "m"),
+    ]
+    # What comes too late is no part of it, and says so.
+    for late in (merging.execute, lambda: tx.delete("b"), kept.delete):
+        with pytest.raises(DeltaLakeError, match="is committed; begin another"):
+            late()
     lines = commit_of(tmp_path / "a", 2)
     assert lines[0]["commitInfo"]["txnId"] == commit_of(tmp_path / "b", 2)[0]["commitInfo"]["txnId"]
     paths = [line["add"]["path"] for line in lines if "add" in line]

@@ -186,7 +186,7 @@ class _Part:
         records = self._counts(spans.get(("numRecords",)))
         if records is not None:
             keys.records[rows] = records
-            keys.known[rows] = True
+            keys.known[rows] = records >= 0  # a negative number says nothing
         for index, column in enumerate(self.columns):
             low, high = ("minValues", *column.path), ("maxValues", *column.path)
             for out, path, upper in ((keys.lo[index], low, False), (keys.hi[index], high, True)):
@@ -282,6 +282,6 @@ def _lenient(text: bytes | str) -> Any:
 
 
 def _count(value: Any) -> int | None:
-    """A count that is a whole 64-bit number, else None."""
+    """A count that is a whole 64-bit number of at least 0, else None."""
     whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and NEG_INF <= value <= POS_INF else None
+    return value if whole and 0 <= value <= POS_INF else None

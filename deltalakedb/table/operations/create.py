@@ -28,9 +28,8 @@ from deltalakedb.redact import redact
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.provenance import commit_info
-from deltalakedb.table.operations.write import WriteOptions, put_files
+from deltalakedb.table.operations.write import WriteOptions, put_files, rows_of
 from deltalakedb.table.transaction import WriteResult, publish
-from deltalakedb.write.input import batches_of
 from deltalakedb.write.schema import schema_of, with_column_mapping
 from deltalakedb.write.target import FileTarget
 
@@ -78,7 +77,7 @@ def create_with_rows(
     authority: str = "sql",
 ) -> WriteResult:
     """Make a table with the columns and the rows of a stream, as its version 0."""
-    reader = batches_of(data)
+    reader = rows_of(data)
     return _create(database, new, schema_of(reader.schema), reader, options, authority)
 
 

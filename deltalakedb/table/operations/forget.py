@@ -19,7 +19,7 @@ _FORGOTTEN = 100
 """Versions whose rows are removed in one transaction."""
 
 
-def forget(catalog: LightCatalog, base: Base) -> int:
+def forget(catalog: LightCatalog, base: Base, *, dry_run: bool = False) -> int:
     """Take lives out of the catalog that ended before the log's retention began and whose files
     are gone; the oldest version that can be read from then on.
 
@@ -33,6 +33,8 @@ def forget(catalog: LightCatalog, base: Base) -> int:
     until = min([-1 if found is None else found, gone, *rollback_versions(catalog, row)])
     if until <= row.known_since:
         return row.known_since
+    if dry_run:
+        return until
     load = row.live_load
     moved = [
         Statement(

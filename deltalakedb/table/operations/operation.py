@@ -53,10 +53,11 @@ def run(
     left = _RETRIES if retries is None else retries
     staged = operation(catalog, base)
     written = set(staged.written)
+    if base.enlist is not None:
+        # Also one that found nothing to do: what it looked for counts as read.
+        return _enlisted(base, base.enlist, staged)
     if staged.table.is_empty:
         return WriteResult(base.row.full_name, base.row.head_version)
-    if base.enlist is not None:
-        return _enlisted(base, base.enlist, staged)
     try:
         while True:
             try:

@@ -59,7 +59,8 @@ def _is_number(text: str) -> bool:
 
 
 def _is_interval(text: str) -> bool:
-    return (interval_ms(text) or -1) >= 0
+    found = interval_ms(text)
+    return found is not None and found >= 0
 
 
 def _is_size(text: str) -> bool:

@@ -29,6 +29,7 @@ from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.constraints import RowChecks
+from deltalakedb.write.dask import DaskParts, is_dask
 from deltalakedb.write.files import WrittenFiles, write_files
 from deltalakedb.write.input import batches_of
 from deltalakedb.write.properties import WriterProperties
@@ -116,7 +117,7 @@ class _Write:
     def stage(self, data: Any) -> Staged:
         base, options = self._base, self._options
         base.check_may_write(removes=options.mode == "overwrite")
-        reader = batches_of(data)
+        reader = rows_of(data)
         metadata, protocol = evolved_for(options)(base, reader.schema)
         changed = metadata is not base.metadata
         written = put_files(base, metadata, protocol, reader, options)
@@ -243,6 +244,11 @@ def evolved(
     return metadata, protocol
 
 
+def rows_of(data: Any) -> Any:
+    """What `put_files` writes: a stream of batches, or the parts of a Dask collection."""
+    return DaskParts.of(data) if is_dask(data) else batches_of(data)
+
+
 def put_files(
     base: Base,
     metadata: Metadata,
@@ -250,9 +256,17 @@ def put_files(
     reader: Any,
     options: WriteOptions,
 ) -> WrittenFiles:
-    """Write the rows of a stream as data files."""
+    """Write the rows of a stream as data files, those of a Dask collection by its workers."""
     known = metadata is base.metadata and protocol is base.protocol
     target = base.target if known else FileTarget.of(metadata, protocol)
+    if isinstance(reader, DaskParts):
+        return reader.write(
+            base.data,
+            target,
+            str(uuid.uuid4()),
+            target_file_size=options.target_file_size,
+            properties=WriterProperties.of(options.writer_properties),
+        )
     checks = RowChecks(metadata.schema.struct, metadata.configuration)
     return write_files(
         base.data,

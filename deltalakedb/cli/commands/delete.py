@@ -1,0 +1,44 @@
+"""`dl delete`: rows of a table."""
+
+from __future__ import annotations
+
+import click
+
+from deltalakedb.cli import options, output
+
+
+@click.command()
+@options.table
+@options.database
+@click.option("--where", "predicate", metavar="SQL", help="Which rows: those for which it is TRUE.")
+@click.option("--all", "every", is_flag=True, help="All rows.")
+@click.option("--if-version", type=int, metavar="N", help="Only while the table is at version N.")
+@click.option("--token", metavar="TEXT", help="Names this call: run again, it deletes no more.")
+@options.json_output
+@options.storage_option
+@options.debug
+def command(
+    table: str,
+    database: str,
+    predicate: str | None,
+    every: bool,
+    if_version: int | None,
+    token: str | None,
+    json_output: str | None,
+    storage_options: dict[str, str],
+) -> None:
+    """Delete rows, by deletion vectors where the table has them."""
+    output.check_target(json_output)
+    if (predicate is None) != every:
+        raise click.UsageError("say which rows to delete: --where SQL, or --all")
+    from deltalakedb.table.connect import connect_to_table
+    from deltalakedb.uri import table_uri
+
+    opened = connect_to_table(table_uri(database, table), storage_options=storage_options)
+    found = opened.delete(predicate, if_version=if_version, token=token)
+    if json_output is not None:
+        output.write_to(json_output, output.json_text(found, indent=True) + b"\n")
+    if json_output != "-":
+        rows = found["num_deleted_rows"]
+        count = "whole files" if rows is None else f"{rows:,} rows"
+        output.say(f"Version {found['version']} of {output.shown(opened.name)}: {count} deleted")

@@ -1,0 +1,35 @@
+"""Memory that runs out: one error, whoever noticed it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+
+
+@contextmanager
+def enough_memory(doing: str, advice: str) -> Iterator[None]:
+    """Raises OUT_OF_MEMORY where Python, Arrow or the system give no more.
+
+    `doing` completes "memory ran out while", `advice` says what to do.
+    """
+    try:
+        yield
+    except MemoryError as error:  # Arrow's is one, too
+        raise _error(doing, advice) from error
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise _error(doing, advice) from error
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
+            raise
+        raise _error(doing, advice) from error
+
+
+def _error(doing: str, advice: str) -> DeltaLakeError:
+    return DeltaLakeError(
+        DeltaLakeErrorKind.OUT_OF_MEMORY, f"memory ran out while {doing}; {advice}"
+    )

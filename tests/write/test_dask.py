@@ -1,0 +1,44 @@
+"""Dask collections, written by their workers in one commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dask
+import dask.bag
+import dask.dataframe as dd
+import deltalake
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import deltalakedb as dl
+from deltalakedb.error import DeltaLakeError
+
+
+def test_frames_bags_and_delayed(catalog_url: str, tmp_path: Path) -> None:
+    uri, place = f"deltasql://{catalog_url}?table=t", tmp_path / "t"
+    frame = pd.DataFrame({"id": range(100), "p": ["a", "b"] * 50})
+    first = dl.write_deltalake(
+        uri, dd.from_pandas(frame, npartitions=4), partition_by="p", location=str(place)
+    )
+    assert (first.version, first.metrics["numFiles"]) == (0, 8)
+    more = [pa.table({"id": [n], "p": ["c"]}) for n in (200, 201)]
+    bag = dask.bag.from_sequence(more, npartitions=2)
+    assert dl.write_deltalake(uri, bag, mode="append").version == 1
+    parts = [dask.delayed(table) for table in more]
+    assert dl.write_deltalake(uri, parts, mode="append").version == 2
+    table = dl.connect_to_table(uri)
+    expected = sorted([*range(100), 200, 200, 201, 201])
+    theirs = deltalake.DeltaTable(str(place)).to_pyarrow_table()
+    for read in (table.to_pyarrow_table(), theirs):
+        assert sorted(read.column("id").to_pylist()) == expected
+    frame = dl.read_deltalake(uri, ["id"], version=0).compute()
+    assert dl.to_deltalake(uri, dd.from_pandas(frame, npartitions=2), mode="append").version == 3
+    assert sorted(dl.read_deltalake(uri).compute()["id"]) == sorted([*expected, *range(100)])
+    before = set(place.rglob("*.parquet"))
+    bad = [*parts, dask.delayed(pa.table({"id": ["x"], "p": ["c"]}))]
+    with pytest.raises(DeltaLakeError):
+        dl.write_deltalake(uri, bad, mode="append")
+    assert set(place.rglob("*.parquet")) == before
+    assert table.refresh().version == 3

@@ -1,0 +1,69 @@
+"""A TCP proxy before a database server, which tells what a client asked and when it waited."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import suppress
+
+
+class CountingProxy:
+    """Passes bytes on. A trip is what a client sends until the server answers.
+
+    `trips` are those of all connections in the order in which they began. `cut`: the connection
+    that next sends these bytes breaks, after they have `reached` the server or before; the client
+    gets no answer.
+    """
+
+    cut: bytes | None = None
+    reached = True
+
+    def __init__(self, port: int) -> None:
+        self._server = ("127.0.0.1", port)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self.trips: list[bytes] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listening.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(self._server)
+                for each in (client, server):
+                    each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                # Whether the server has spoken since the client did, the client's trip, whether the
+                # client hears no more.
+                state = [True, -1, False]
+                for source, target, asks in ((client, server, True), (server, client, False)):
+                    threading.Thread(
+                        target=self._pass_on, args=(source, target, asks, state), daemon=True
+                    ).start()
+
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket, asks: bool, state: list[int]
+    ) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if not asks:
+                    state[0] = True
+                elif state[0]:
+                    state[:2] = [False, len(self.trips)]
+                    self.trips.append(data)
+                else:
+                    self.trips[state[1]] += data
+                if asks and self.cut is not None and self.cut in data:
+                    self.cut = None
+                    state[2] = True
+                    if self.reached:
+                        target.sendall(data)
+                    break
+                if not state[2]:
+                    target.sendall(data)
+        # Of a broken connection the server still does what it was asked.
+        for each in (source,) if state[2] and asks else (source, target):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
