@@ -177,6 +177,7 @@ class _Write:
             protocol=protocol.action() if changed_protocol else None,
             txns=options.commit.txns,
             if_version=options.commit.if_version,
+            is_remembered=base.is_remembered,
             in_commit_timestamps=base.in_commit_timestamps,
             deletion_time=now_ms() if overwrite else 0,
         )
@@ -266,7 +267,8 @@ def put_files(
 
     `registration` is told of a stream's files, and closed where they can't be written.
     """
-    target = FileTarget.of(metadata, protocol)
+    known = metadata is base.metadata and protocol is base.protocol
+    target = base.target if known else FileTarget.of(metadata, protocol)
     if isinstance(reader, DaskParts):
         return reader.write(
             base.data,
