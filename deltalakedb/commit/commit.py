@@ -21,6 +21,7 @@ from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
 from deltalakedb.commit.matching import Matching
+from deltalakedb.commit.refusal import catalog_behind, dropped, not_the_same
 from deltalakedb.commit.resolve import resolve
 from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
 from deltalakedb.commit.version import Committed, Version, group_row
@@ -200,7 +201,8 @@ class _Attempt:
             name = self._staged.tables[0].table.full_name
             error = DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"a file that this commit of {name} removes isn't live; look at the table again",
+                f"a file that this commit of {name} removes isn't live, or one that it adds was "
+                "taken by a vacuum; look at the table again",
                 rule="not_live",
             )
         except DeltaLakeError as found:
@@ -272,19 +274,16 @@ class _Attempt:
         if known is not None and known != locked.incarnation:
             del _checked[(os.getpid(), self._writer.url, row.table_key)]
             raise _RestartError
+        if head.table_id != row.table_id or (table.is_remembered and known is None):
+            raise not_the_same(row)
         newest = self._newest.get(row.table_key, -1)
         if head.head_version < newest:
             if head.authority != "log":
-                raise _catalog_behind(table, head, newest)
+                raise catalog_behind(row, head.head_version, newest)
             self._behind.append(table)
             raise _RestartError
         if (head.location, head.epoch) != (row.location, row.epoch):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"{row.full_name} was moved, restored or handed over since it was opened (epoch "
-                f"{row.epoch} then, {head.epoch} now); open it again",
-                rule="epoch",
-            )
+            raise not_the_same(row, f" (epoch {row.epoch} then, {head.epoch} now)")
         if head.foreign_version is not None:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.MIRROR_CONFLICT,
@@ -310,7 +309,7 @@ class _Attempt:
     def _check_winners(self, table: StagedTable, head: LockedHead) -> None:
         row = table.table
         if head.head_version < table.read_version:
-            raise _catalog_behind(table, head, table.read_version)
+            raise catalog_behind(row, head.head_version, table.read_version)
         if not table.is_blind_append and table.read_version < head.changes_since:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
@@ -385,20 +384,5 @@ def _removed(table: StagedTable) -> dict[str, bool]:
 def _head_of(locked: Locked, table: StagedTable) -> LockedHead:
     head = locked.heads.get(table.table.table_key)
     if head is None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.TABLE_NOT_FOUND,
-            f"table {table.table.full_name} was dropped meanwhile",
-            table=table.table.full_name,
-        )
+        raise dropped(table.table)
     return head
-
-
-def _catalog_behind(table: StagedTable, head: LockedHead, newest: int) -> DeltaLakeError:
-    return DeltaLakeError(
-        DeltaLakeErrorKind.MIRROR_CONFLICT,
-        f"the catalog has {table.table.full_name} at version {head.head_version}, its log goes to "
-        f"{newest}: the catalog was restored or failed over with loss, or others write to the log; "
-        "`dl mirror resolve` shows the ways out",
-        head=head.head_version,
-        version=newest,
-    )

@@ -86,6 +86,7 @@ def _register(
             num_files=0,
             total_bytes=0,
             authority=authority,
+            table_id=row.table_id,
             location=row.location,
             skipping=json.loads(facts.skipping),
             changes_since=-1,

@@ -31,7 +31,7 @@ from deltalakedb.catalog.tables import (
     partitions,
     versions,
 )
-from deltalakedb.commit.prepared import wider_slots
+from deltalakedb.commit.prepared import keys_of_rows, wider_slots
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
@@ -156,7 +156,7 @@ class _Extension:
             removes,
             table.num_files + partition_change[0],
             table.total_bytes + partition_change[1],
-            wider_slots(self._described, new_files),
+            wider_slots(self._described, keys_of_rows(new_files)),
             None if unreadable is None else ",".join(unreadable),
             tuple(closed),
         )

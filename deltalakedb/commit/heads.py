@@ -36,6 +36,7 @@ class LockedHead:
     num_files: int
     total_bytes: int
     authority: str
+    table_id: str
     location: str
     skipping: list[dict[str, Any]]
     changes_since: int
@@ -71,12 +72,12 @@ def lock(writer: Writer, staged: StagedCommit, wait: float) -> Locked:
 
 def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> str:
     columns = [str(kind), *numbers, *["NULL"] * (7 - len(numbers))]
-    columns += [*texts, *["NULL"] * (3 - len(texts))]
+    columns += [*texts, *["NULL"] * (4 - len(texts))]
     return "SELECT " + ", ".join(columns)
 
 
 def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
-    """One SELECT of rows that begin with their kind; seven numbers and three texts each."""
+    """One SELECT of rows that begin with their kind; seven numbers and four texts each."""
     tokens = (staged.token, *staged.members)
     parts = [
         _row(
@@ -90,7 +91,7 @@ def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
                 "h.total_bytes",
                 "t.changes_since",
             ],
-            ["h.authority", "t.location", "t.skipping"],
+            ["h.authority", "t.location", "t.skipping", "t.table_id"],
         )
         + " FROM dl_heads h JOIN dl_tables t ON t.table_key = h.table_key "
         f"WHERE h.table_key IN ({listed})",
@@ -138,9 +139,9 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     heads: dict[int, LockedHead] = {}
     now, incarnation = 0, ""
     rest = []
-    for kind, a, b, c, d, e, f, g, s, t, u in rows:
+    for kind, a, b, c, d, e, f, g, s, t, u, v in rows:
         if kind == _HEAD:
-            heads[a] = LockedHead(a, b, c, d, e, f, s, t, json.loads(u), g)
+            heads[a] = LockedHead(a, b, c, d, e, f, s, str(v), t, json.loads(u), g)
         elif kind == _SERVER:
             if s != SCHEMA_VERSION:
                 check_schema_version(s, repr(writer.url))

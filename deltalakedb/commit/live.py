@@ -37,16 +37,17 @@ class LiveLoad:
 
     def insert(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
         """The files that begin; many are loaded at once, here and now."""
-        count = prepared.files.num_rows
-        if prepared.values is None:
+        same = {"load_id": self.load_id, "added_version": self.version}
+        if prepared.files is not None:
             found = prepared.files
-            for name, value in (("load_id", self.load_id), ("added_version", self.version)):
+            for name, value in same.items():
                 place = found.schema.get_field_index(name)
-                found = found.set_column(place, found.schema.field(place), pa.repeat(value, count))
+                column = pa.repeat(value, found.num_rows)
+                found = found.set_column(place, found.schema.field(place), column)
             writer.bulk(self.files, found)
             return
         values = dict(prepared.values)
-        values |= {"load_id": [self.load_id] * count, "added_version": [self.version] * count}
+        values |= {name: [value] * len(values[name]) for name, value in same.items()}
         yield from _inserts(self.files, tuple(values), list(zip(*values.values(), strict=True)))
 
     def close(self, prepared: PreparedRows, removed_at: int) -> Iterator[Statement]:

@@ -7,7 +7,7 @@ as the driver takes them, what they add up to.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,17 @@ from deltalakedb.log.rows import LIVE
 
 BULK_ROWS = 2_000
 """From here on rows are loaded in bulk."""
+_FEW_ROWS = 32
+"""Up to here Arrow's columns cost more than they save."""
+
+
+Keys = Callable[[str], list[Any]]
+"""The values of a column of `dl_files`, `lo0` say."""
+
+
+def keys_of_rows(files: pa.Table) -> Keys:
+    """The pruning keys of rows of `dl_files`."""
+    return lambda name: files.column(name).to_pylist()
 
 
 @dataclass(frozen=True)
@@ -37,19 +48,27 @@ class PreparedRows:
     """Rows of one table's commit.
 
     `columns` are those of the pruning keys, which the locked table has to have too. `files` are
-    rows of `dl_files` for load 0 and version 0; `values` the same by columns, where they are few.
+    rows of `dl_files` for load 0 and version 0; where they aren't many `values` has them, by
+    columns.
     `ended` are (path key, path, dv id or "") of lives that end. `changes` are rows of `dl_changes`
     from the kind on.
     """
 
     columns: tuple[SkippingColumn, ...]
-    files: pa.Table
-    values: dict[str, list[Any]] | None
+    files: pa.Table | None
+    values: Mapping[str, list[Any]]
     partitions: tuple[Change, ...]
     ended: tuple[tuple[int, str, str], ...]
     changes: tuple[tuple[int, int, int, bool | None], ...]
     bytes_added: int
     bytes_removed: int
+
+    @property
+    def keys(self) -> Keys:
+        """The pruning keys of the files, by column."""
+        if self.files is not None:
+            return keys_of_rows(self.files)
+        return self.values.__getitem__
 
 
 def skipping_columns(described: Sequence[Mapping[str, Any]]) -> tuple[SkippingColumn, ...]:
@@ -62,12 +81,7 @@ def prepare(
 ) -> PreparedRows:
     """Rows of files that begin and lives that end (FILE_SCHEMA); `skipping` as in `dl_tables`."""
     columns = skipping_columns(json.loads(skipping))
-    files = rows.keyed_files(adds, 0, columns)
-    live = files.schema.get_field_index("removed_version")
-    files = files.set_column(live, files.schema.field(live), pa.repeat(LIVE, files.num_rows))
-    values = None
-    if files.num_rows <= BULK_ROWS:
-        values = {name: files.column(name).to_pylist() for name in files.column_names}
+    files, values = _keyed(adds, columns)
     partitions: dict[int, list[Any]] = {}
     sizes = []
     for table, sign in ((adds, 1), (removes, -1)):
@@ -98,12 +112,26 @@ def prepare(
     )
 
 
-def wider_slots(described: Sequence[Mapping[str, Any]], files: pa.Table) -> str | None:
+def _keyed(
+    adds: pa.Table, columns: Sequence[SkippingColumn]
+) -> tuple[pa.Table | None, Mapping[str, list[Any]]]:
+    """`files` and `values` of PreparedRows."""
+    if adds.num_rows <= _FEW_ROWS:
+        values = rows.few_keyed_files(adds, 0, columns)
+        return None, values | {"removed_version": [LIVE] * adds.num_rows}
+    files = rows.keyed_files(adds, 0, columns)
+    live = files.schema.get_field_index("removed_version")
+    files = files.set_column(live, files.schema.field(live), pa.repeat(LIVE, files.num_rows))
+    if files.num_rows <= BULK_ROWS:
+        return None, {name: files.column(name).to_pylist() for name in files.column_names}
+    return files, {}
+
+
+def wider_slots(described: Sequence[Mapping[str, Any]], keys: Keys) -> str | None:
     """`dl_tables.skipping` for the files of a table with these keys too; None if it holds."""
     slots = [dict(slot) for slot in described]
     for number, slot in enumerate(slots):
-        low, high = (files.column(f"{end}{number}").to_pylist() for end in ("lo", "hi"))
-        for lo, hi in zip(low, high, strict=True):
+        for lo, hi in zip(keys(f"lo{number}"), keys(f"hi{number}"), strict=True):
             if lo is None or lo <= NEG_INF or hi >= POS_INF or lo > hi:
                 # Whether there are any is enough; a count would change with every commit.
                 slot["missing"] = max(slot["missing"], 1)

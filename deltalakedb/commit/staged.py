@@ -76,7 +76,8 @@ class StagedTable:
     with the lives at the head; without it they are a conflict. `authority` hands the table over
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
-    nothing was committed.
+    nothing was committed. `is_remembered`: the table was not read for this commit, so that it has
+    to be the one of this process's last commit.
     """
 
     table: TableRow
@@ -94,6 +95,7 @@ class StagedTable:
     changes: tuple[Mapping[str, Any], ...] = ()
     others: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     if_version: int | None = None
+    is_remembered: bool = False
     in_commit_timestamps: bool = False
     authority: str | None = None
     ratified: bool = False

@@ -118,7 +118,7 @@ class Version:
         total_bytes = head.total_bytes + prepared.bytes_added - prepared.bytes_removed
         if table.adds.num_rows:
             yield from load.insert(writer, prepared)
-            wider = wider_slots(head.skipping, prepared.files)
+            wider = wider_slots(head.skipping, prepared.keys)
             if wider is not None:
                 yield Statement(
                     "UPDATE dl_tables SET skipping = ? WHERE table_key = ?",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deltalakedb.log.statistics.keys import StatsKeys, keys_from_stats
+from deltalakedb.log.statistics.keys import StatsKeys, keys_from_stats, keys_of_few
 from deltalakedb.log.statistics.order import NEG_INF, POS_INF, KeyBound, bounds_for, key_of
 from deltalakedb.log.statistics.skipping import SkippingColumn, choose_skipping_columns
 
@@ -16,4 +16,5 @@ __all__ = [
     "choose_skipping_columns",
     "key_of",
     "keys_from_stats",
+    "keys_of_few",
 ]

@@ -13,6 +13,7 @@ import socket
 from dataclasses import dataclass
 
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, insert
+from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError
 
 LEASE_SECONDS = 10
@@ -38,6 +39,11 @@ class Lease:
             (LEASE_SECONDS * 1000, self.name, self.token),
             rows=1,
         )
+
+
+def lease_name(table: TableRow) -> str:
+    """The lease of whoever tends a table's log."""
+    return f"mirror/{table.table_id}"
 
 
 def acquire(writer: Writer, name: str) -> Lease | None:

@@ -26,7 +26,7 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.rows import LIVE
 from deltalakedb.log.table_properties import CHECKPOINT_INTERVAL
 from deltalakedb.mirror import publish
-from deltalakedb.mirror.lease import LEASE_SECONDS, Lease, acquire, extended, release
+from deltalakedb.mirror.lease import LEASE_SECONDS, Lease, acquire, extended, lease_name, release
 from deltalakedb.storage.store import ObjectStore
 
 PERIOD_SECONDS = 0.5
@@ -220,7 +220,7 @@ def _tend(each: _Tended) -> Tending | None:
     table, log = each.table, each.log
     with writing(each.database) as writer:
         if each.lease is None:
-            each.lease = acquire(writer, f"mirror/{table.table_id}")
+            each.lease = acquire(writer, lease_name(table))
             if each.lease is None:
                 return None
             each.renewed = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
 import io
 import os
@@ -143,6 +144,12 @@ class LocalStore(ObjectStore):
                 _remove(self._path(name))
         except OSError as error:
             raise self._error(error, name) from error
+
+    def remove_empty_folders(self) -> None:
+        for folder, _, _ in os.walk(self._root, topdown=False):
+            # What isn't empty, or isn't ours to remove, stays.
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
 
     def sync(self, names: Sequence[str]) -> None:
         """fsync of the files, then of their folders up to the store's parent, each once."""

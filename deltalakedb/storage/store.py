@@ -107,6 +107,13 @@ class ObjectStore(ABC):
     def delete(self, names: Sequence[str]) -> None:
         """Remove objects; those that are not there are none the less removed."""
 
+    def remove_empty_folders(self) -> None:
+        """Remove folders below the root that hold nothing, and a root that does.
+
+        A store that has no folders has nothing to remove.
+        """
+        return
+
     @abstractmethod
     def sync(self, names: Sequence[str]) -> None:
         """Make objects and their names survive a power cut; S3 has done so when it answers."""

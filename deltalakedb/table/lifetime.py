@@ -1,7 +1,7 @@
 """The end of a table's life in a catalog, and its moves: drop, rename, relocate.
 
-They change what the catalog says, never data or log. What a table's log may lack has to be in it
-first: `_require_published` is the one place that sees to it.
+They change what the catalog says; data and log go with `purge` alone. What a table's log may lack
+has to be in it first: `_require_published` is the one place that sees to it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,18 +38,23 @@ from deltalakedb.log.reader import read_listing
 from deltalakedb.mirror import fingerprints, publish, tend
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.table.purge import Purge
 from deltalakedb.uri import normalise_location
 
 
 @dataclass(frozen=True)
 class DroppedTable:
-    """What was dropped. `rows_removed`: False while somebody still reads (`dl gc` removes them)."""
+    """What was dropped. `rows_removed`: False while somebody still reads (`dl gc` removes them).
+
+    `files_removed`: how many files of data and log went too; None without `purge`.
+    """
 
     table_id: str
     name: str
     location: str
     log_location: str
     rows_removed: bool
+    files_removed: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,25 +67,44 @@ class MovedTable:
     log_location: str
 
 
-def drop_table(table: str, *, database: str | SqlConfig) -> DroppedTable:
+def drop_table(
+    table: str,
+    *,
+    database: str | SqlConfig,
+    purge: bool = False,
+    writers_stopped: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+) -> DroppedTable:
     """Take a table out of the catalog. Its data and its log stay, its name is free again.
 
-    `table`: uuid, name or `namespace.name`. Records of its imports and diffs are kept. Raises
-    TABLE_NOT_FOUND, CONCURRENCY_ERROR (an import of it runs), MIRROR_CONFLICT (its log lacks
-    commits), AUTHENTICATION_ERROR (who isn't an owner of the catalog).
+    `table`: uuid, name or `namespace.name`. Records of its imports and diffs are kept. With
+    `purge` every file below its location and its log is removed for good, the log last; a table
+    whose log decides has to have no writers of its own then (`writers_stopped`).
+
+    Raises TABLE_NOT_FOUND, CONCURRENCY_ERROR (an import of it runs, or writers are at work on what
+    is to be purged), MIRROR_CONFLICT (its log lacks commits), AUTHENTICATION_ERROR (who isn't an
+    owner of the catalog), INVALID_ARGUMENT (others' files are among those to be purged).
     """
-    with Catalog(database) as catalog:
+    with Catalog(database) as catalog, ExitStack() as held:
         row = queries.find_table(catalog, table)
         check_owner(catalog.dialect, catalog.engine)
-        _publish(catalog, row)
-        with _leased(catalog, row.location):
-            with catalog.write() as connection:
-                row = _locked(catalog, connection, row)
-                _require_published(connection, row)
-                _forget(connection, row.table_key)
-            # Past this point it is dropped; what can't be removed now is garbage of `dl gc`.
-            removed = remove_unless_read(catalog, row.live_load)
-    return DroppedTable(row.table_id, row.full_name, row.location, row.log_location, removed)
+        purged, lease = None, None
+        if purge:
+            purged = Purge.of(catalog, row, storage_options, writers_stopped=writers_stopped)
+        _publish(catalog, row, storage_options)
+        held.enter_context(_leased(catalog, row.location))
+        if purged is not None:
+            lease = held.enter_context(purged.alone(catalog))
+        with catalog.write() as connection:
+            row = _locked(catalog, connection, row)
+            _require_published(connection, row)
+            if lease is not None:
+                lease.check(connection)
+            _forget(connection, row.table_key)
+        # Past this point it is dropped; what can't be removed now is garbage of `dl gc`.
+        removed = remove_unless_read(catalog, row.live_load)
+        files = None if purged is None else purged.remove()
+    return DroppedTable(row.table_id, row.full_name, row.location, row.log_location, removed, files)
 
 
 def rename_table(table: str, new_name: str, *, database: str | SqlConfig) -> MovedTable:

@@ -31,13 +31,12 @@ if TYPE_CHECKING:
     from deltalakedb.planning.cache import CacheStats, FileCache
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
+    from deltalakedb.table.appending import Appending
     from deltalakedb.table.operations.authority import Authority, AuthorityState
     from deltalakedb.table.operations.base import Base
     from deltalakedb.table.operations.write import Mode, WriteOptions
     from deltalakedb.table.transaction import WriteResult
-
 T = TypeVar("T")
-
 
 _LAG_SECONDS = 10.0
 _CHARTED = 60
@@ -281,11 +280,18 @@ class Table(RowChanges, Upkeep):
         """Replace all rows, or those of the partitions that the data has: mode overwrite."""
         return self.write(data, "overwrite", **options)
 
+    @cached_property
+    def _appending(self) -> Appending:
+        from deltalakedb.table.appending import Appending
+
+        return Appending()
+
     def write_with(self, data: Any, options: WriteOptions) -> WriteResult:
         """`write` with options that were checked."""
-        from deltalakedb.table.operations.write import write
-
-        return self._changed(lambda catalog, base: write(catalog, base, data, options))
+        try:
+            return self._appending.write(self._catalog, data, options, self._changed)
+        finally:
+            self._seen = None
 
     def _changed(self, change: Callable[[LightCatalog, Base], T]) -> T:
         """What an operation on the newest version gives; whoever looks next sees what it did."""

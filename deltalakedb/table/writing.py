@@ -82,6 +82,7 @@ def write_deltalake(
     if_version: int | None = None,
     isolation: str | None = None,
     mirror: str | None = None,
+    durability: str | None = None,
     token: str | None = None,
     progress: Any = None,
 ) -> WriteResult:
@@ -92,7 +93,9 @@ def write_deltalake(
     takes `partition_by`, `name`, `description`, `configuration` and `location`.
     `partition_overwrite="dynamic"` replaces the partitions that the data has. `if_version`: only
     while the table is at that version. `token`: the same call again commits nothing more.
-    `mirror="async"` returns before the version is in the log.
+    `mirror="async"` returns before the version is in the log. `durability="synced"`: the data
+    files survive a power failure before the commit does (also by the property
+    `deltalakedb.durability`). `progress` is told the rows taken so far.
     Returns the version and metrics. Errors have `outcome`: failed, committed or unknown.
     """
     options = WriteOptions.of(
@@ -108,6 +111,7 @@ def write_deltalake(
         token=token,
         if_version=if_version,
         mirror=mirror,
+        durability=durability,
         isolation=isolation,
     )
     if isinstance(table_or_uri, Table):

@@ -14,7 +14,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn, key_of, keys_from_stats
+from deltalakedb.log.keys import (
+    NEG_INF,
+    POS_INF,
+    SkippingColumn,
+    key_of,
+    keys_from_stats,
+    keys_of_few,
+)
 from deltalakedb.log.statistics import keys as stats_keys
 from deltalakedb.log.statistics.template import template_of
 
@@ -64,6 +71,9 @@ def reference(text: str | None, columns: list[SkippingColumn]) -> Row:
 def check(texts: list[str | None], columns: list[SkippingColumn], stats: Any = None) -> None:
     keys = keys_from_stats(pa.array(texts, pa.string()) if stats is None else stats, columns)
     got = list(zip(*[zip(lo, hi, strict=True) for lo, hi in bounds_of(keys)], strict=True))
+    few = keys_of_few(texts, columns)
+    assert few.num_records == keys.num_records.to_pylist()
+    assert list(zip(few.lo, few.hi, strict=True)) == bounds_of(keys)
     for row, text in enumerate(texts):
         records, bounds = reference(text, columns)
         assert keys.num_records[row].as_py() == records, text

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import time
 import uuid
 from pathlib import Path
 
+import deltalake
+import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
@@ -14,6 +18,8 @@ import deltalakedb
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import commits, outbox, properties
 from deltalakedb.catalog.dialects import dialect_of
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.loads.swap import location_lease
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import load as importing_load
@@ -351,3 +357,54 @@ def test_nothing_of_a_dropped_table_is_left_to_the_next_one(
     assert kept <= records
     table.imported()
     assert table_row(sqlite_url, NAME)["table_key"] == key
+
+
+def test_a_purged_table_takes_its_files_along(tmp_path: Path, catalog: str) -> None:
+    uri, place = f"deltasql://{catalog}?table=shop.t", tmp_path / "t"
+    data = pa.table({"p": ["a", "b"], "x": [1, 2]})
+    write = deltalakedb.write_deltalake
+    write(uri, data, location=str(place), partition_by="p")
+    write(f"{uri}2", data, location=str(tmp_path / "t2"))
+    arguments = ("drop", "shop.t", "--database", catalog, "--purge")
+    # Nobody is there to be asked.
+    assert process(*arguments, stdin=subprocess.DEVNULL).returncode == 1
+    # Another process tends the log: it is waited for.
+    name = f"mirror/{deltalakedb.connect_to_table(uri).table_id}"
+    with writing(parse_database(catalog)) as writer:
+        row = f"'{name}', 'elsewhere 1', 'x', 0, {writer.now} + 1500"
+        columns = "name, holder, token, acquired_at, expires_at"
+        writer.transact(
+            [
+                Statement("DELETE FROM dl_leases WHERE name = ?", (name,)),
+                Statement(f"INSERT INTO dl_leases ({columns}) VALUES ({row})"),
+            ]
+        )
+    deltalakedb.connect_to_table(uri).append(data, mirror="async")
+    listed = dl_lines("tables", "*.t", "--mirror", "--database", catalog)
+    assert [(row["name"], row["mirror"]["marks"]) for row in listed] == [("shop.t", ["behind"])]
+    began = time.monotonic()
+    dropped = deltalakedb.drop_table("shop.t", database=catalog, purge=True)
+    assert time.monotonic() - began > 1
+    assert dropped.files_removed is not None
+    assert dropped.files_removed >= 6
+    assert not place.exists()
+    assert [row["name"] for row in dl_lines("tables", "*t*", "--database", catalog)] == ["shop.t2"]
+    # The place is free again, and nobody's files were hit.
+    write(uri, data, location=str(place))
+    assert deltalake.DeltaTable(str(place)).version() == 0
+    assert deltalake.DeltaTable(str(tmp_path / "t2")).to_pyarrow_table().num_rows == 2
+
+
+def test_what_is_not_the_tables_alone_is_not_purged(tmp_path: Path, sqlite_url: str) -> None:
+    table = made(tmp_path / "1", sqlite_url)
+    files = log_of(table)
+    with raised(DeltaLakeErrorKind.INVALID_ARGUMENT, "authority log"):
+        deltalakedb.drop_table(NAME, database=sqlite_url, purge=True)
+    shutil.copytree(table.folder / "_delta_log", table.folder / "inner" / "_delta_log")
+    purge = {"database": sqlite_url, "purge": True, "writers_stopped": True}
+    with raised(DeltaLakeErrorKind.INVALID_ARGUMENT, "another log"):
+        deltalakedb.drop_table(NAME, **purge)
+    shutil.rmtree(table.folder / "inner")
+    assert log_of(table) == files
+    deltalakedb.drop_table(NAME, **purge)
+    assert not table.folder.exists()

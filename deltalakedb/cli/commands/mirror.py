@@ -10,8 +10,8 @@ from deltalakedb.cli import options, output
 from deltalakedb.cli.reading import open_catalog
 
 if TYPE_CHECKING:
-    from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.catalog.records import TableRow
+    from deltalakedb.mirror.status import MirrorStatus
 
 _COLUMNS = (
     output.Column("table"),
@@ -37,10 +37,12 @@ def command() -> None:
 def status(table: str | None, database: str, output_format: str) -> None:
     """Tell how far each log follows; `foreign` is a version that others have put there."""
     from deltalakedb.catalog.reading.queries import all_tables, find_table
+    from deltalakedb.mirror.status import mirror_status
 
     with open_catalog(database) as catalog:
         rows = all_tables(catalog) if table is None else [find_table(catalog, table)]
-        found = [_status(catalog, row) for row in rows]
+        states = mirror_status(catalog, rows)
+    found = [status_json(row, state) for row, state in zip(rows, states, strict=True)]
     if output_format == "json":
         output.write_json_lines(found)
         return
@@ -63,22 +65,19 @@ def status(table: str | None, database: str, output_format: str) -> None:
     )
 
 
-def _status(catalog: LightCatalog, row: TableRow) -> dict[str, Any]:
-    names = ("published_version", "durable_version", "checkpoint_version", "foreign_version")
-    rows = catalog.reader.rows(
-        f"SELECT {', '.join(names)}, "
-        "(SELECT count(*) FROM dl_outbox o WHERE o.table_key = m.table_key) "
-        "FROM dl_mirror m WHERE m.table_key = ?",
-        (row.table_key,),
-    )
-    found = dict(zip((*names, "waiting"), rows[0] if rows else (None,) * 5, strict=True))
+def status_json(row: TableRow, found: MirrorStatus) -> dict[str, Any]:
+    """What is told of a table's log."""
     return {
         "table_id": row.table_id,
         "name": row.full_name,
         "authority": row.authority,
         "epoch": row.epoch,
         "version": row.head_version,
-        **found,
+        "published_version": found.published_version,
+        "durable_version": found.durable_version,
+        "checkpoint_version": found.checkpoint_version,
+        "foreign_version": found.foreign_version,
+        "waiting": found.waiting,
     }
 
 

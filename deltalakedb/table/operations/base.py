@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,8 +31,11 @@ from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.constraints import RowChecks
+from deltalakedb.write.target import FileTarget
 
 _FEW_FILES = 5_000
+_KEPT = ("data", "target")
+"""What is made once of a table's location, metadata and protocol."""
 _FROM_FILES = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
 
 
@@ -46,7 +49,7 @@ class Base:
 
     `staged` is what a transaction has done to the table before, uncommitted: `metadata`,
     `protocol` and `live_files` are those after it. `enlist` takes what an operation does within a
-    transaction, instead of a commit.
+    transaction, instead of a commit. `is_remembered`: known from an operation before, not read.
     """
 
     row: TableRow
@@ -56,6 +59,14 @@ class Base:
     storage_options: Mapping[str, Any]
     staged: StagedTable | None = None
     enlist: Enlist | None = field(default=None, compare=False)
+    is_remembered: bool = False
+
+    def after(self, version: int) -> Base:
+        """The table at a version that was committed on this one, for appending to it."""
+        found = replace(self, row=replace(self.row, head_version=version), is_remembered=True)
+        kept = {n: v for n in _KEPT if (v := self.__dict__.get(n)) is not None}
+        found.__dict__.update(kept)
+        return found
 
     @classmethod
     def read(
@@ -99,6 +110,11 @@ class Base:
     def data(self) -> ObjectStore:
         """The store of the data files."""
         return open_store(StoreSpec(self.row.location, dict(self.storage_options)))
+
+    @cached_property
+    def target(self) -> FileTarget:
+        """The table as its data files know it."""
+        return FileTarget.of(self.metadata, self.protocol)
 
     @property
     def struct(self) -> StructType:

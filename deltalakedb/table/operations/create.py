@@ -103,6 +103,8 @@ def _create(
         staged = _staged(base, new, options, written)
         ratifier = LogRatifier(catalog.reader.url, new.storage_options)
         try:
+            if written is not None and options.commit.is_synced(metadata.configuration):
+                base.data.sync(written.names)
             done = create(
                 catalog,
                 StagedCommit(tables=(staged,), token=options.commit.token),

@@ -61,6 +61,7 @@ def may_gather(base: Base, staged: StagedTable, options: CommitOptions) -> bool:
         or staged.protocol
         or staged.domains
         or staged.others
+        or staged.guards
         or staged.changes
         or staged.info.extra
         or staged.info.user_metadata

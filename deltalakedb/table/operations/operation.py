@@ -15,6 +15,7 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.table.operations.base import Base, Enlist
 from deltalakedb.table.operations.gather import gathered, may_gather
 from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.registration import Registration
 from deltalakedb.table.transaction import WriteResult, ratify
 
 _RETRIES = 15
@@ -28,12 +29,13 @@ class Staged:
 
     `written`: names of the objects that it put into the table's data store, which nobody needs if
     it doesn't commit. `again` stages the same on a newer version with the same metadata, writing
-    only what that takes; None where it can't be.
+    only what that takes; None where it can't be. `registration` holds them against vacuum.
     """
 
     table: StagedTable
     written: tuple[str, ...] = ()
     again: Callable[[Base], Staged] | None = None
+    registration: Registration | None = None
 
 
 Operation = Callable[[LightCatalog, Base], Staged]
@@ -52,14 +54,25 @@ def run(
     retries = options.properties.max_commit_retries
     left = _RETRIES if retries is None else retries
     staged = operation(catalog, base)
+    try:
+        return _run(catalog, base, staged, options, left)
+    finally:
+        if staged.registration is not None:
+            staged.registration.close()
+
+
+def _run(
+    catalog: LightCatalog, base: Base, staged: Staged, options: CommitOptions, left: int
+) -> WriteResult:
     written = set(staged.written)
     if base.enlist is not None:
         # Also one that found nothing to do: what it looked for counts as read.
-        return _enlisted(base, base.enlist, staged)
+        return _enlisted(base, base.enlist, staged, options)
     if staged.table.is_empty:
         return WriteResult(base.row.full_name, base.row.head_version)
     try:
         while True:
+            _sync(base, staged, options)
             try:
                 result = _ratified(catalog, base, staged.table, options)
                 break
@@ -81,6 +94,12 @@ def run(
     return result
 
 
+def _sync(base: Base, staged: Staged, options: CommitOptions) -> None:
+    """Have the files survive a power failure before the commit does, where that is asked for."""
+    if staged.written and options.is_synced(base.metadata.configuration):
+        base.data.sync(staged.written)
+
+
 def _ratified(
     catalog: LightCatalog, base: Base, table: StagedTable, options: CommitOptions
 ) -> WriteResult:
@@ -90,8 +109,9 @@ def _ratified(
     return result
 
 
-def _enlisted(base: Base, enlist: Enlist, staged: Staged) -> WriteResult:
+def _enlisted(base: Base, enlist: Enlist, staged: Staged, options: CommitOptions) -> WriteResult:
     try:
+        _sync(base, staged, options)
         enlist(staged.table, staged.written)
     except BaseException:
         base.data.delete(staged.written)

@@ -13,6 +13,9 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.mirror.tend import Hooks
 
 Mirroring = Literal["published", "async"]
+Durability = Literal["default", "synced"]
+DURABILITY = "deltalakedb.durability"
+"""Table property: `synced` has data files survive a power failure before their commit does."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ class CommitOptions:
 
     `token` names the commit: the same call with the same token commits once. `if_version`: only
     while the table is at that version. `mirror`: whether to wait until the version is in the log.
-    `wait`: seconds for the lock; `publish_wait` for the log.
+    `wait`: seconds for the lock; `publish_wait` for the log. `durability`: `synced` has the data
+    files and their folders synced before the commit, None leaves that to the table's property.
     """
 
     properties: CommitProperties = field(default_factory=CommitProperties)
@@ -79,6 +83,7 @@ class CommitOptions:
     wait: float = 30.0
     publish_wait: float = 30.0
     hooks: Hooks | None = None
+    durability: Durability | None = None
 
     @classmethod
     def of(
@@ -97,12 +102,21 @@ class CommitOptions:
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
                 f"no mirror={found.mirror!r}; use 'published' or 'async'",
             )
+        if found.durability not in (None, "default", "synced"):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"no durability={found.durability!r}; use 'synced' or 'default'",
+            )
         if found.isolation not in ISOLATIONS:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
                 f"no isolation level {found.isolation!r}; use {', '.join(ISOLATIONS)}",
             )
         return found
+
+    def is_synced(self, configuration: Mapping[str, str]) -> bool:
+        """Whether data files are synced before the commit; `configuration` is the table's."""
+        return (self.durability or configuration.get(DURABILITY)) == "synced"
 
     @property
     def txns(self) -> tuple[dict[str, Any], ...]:

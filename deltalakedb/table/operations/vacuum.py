@@ -2,7 +2,8 @@
 
 PROTOCOL.md, "Vacuum Protocol Check", "Add File and Remove File". A file goes once the version that
 removed it was committed before the retention began, and is in the log. Whoever reads any later
-version finds all its files. With `full` the table's folder is listed too, for what nobody knows of.
+version finds all its files. What a dead write had registered goes too, what a live one has stays
+(`registration`). With `full` the table's folder is listed, for what nobody knows of.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from deltalakedb.table.operations.lives import (
     rollback_versions,
     set_property,
 )
+from deltalakedb.table.operations.registration import abandoned, held, reap, removed
 
 _HOUR_MS = 3_600_000
 _BATCH = 1_000
@@ -64,18 +66,21 @@ def vacuum(catalog: LightCatalog, base: Base, options: VacuumOptions) -> list[st
     tend.tend_now(catalog.reader.url, row, publish.log_of(row, base.storage_options))
     before = time.time_ns() // 1_000_000 - retention
     if options.dry_run:
-        return _doomed(catalog, base, _until(catalog, row, before, options), before, options)
+        names = _doomed(catalog, base, _until(catalog, row, before, options), before, options)
+        return list(dict.fromkeys([*names, *abandoned(catalog, row)]))
     with files_lease(catalog, row) as lease:
         until = _until(catalog, row, before, options)
+        taken = reap(catalog, row)
         begun = max(until, property_of(catalog, row, VACUUM_BEGUN))
         # From here on nobody brings them back.
         extend(catalog, row, lease, set_property(row, VACUUM_BEGUN, begun))
         names = _doomed(catalog, base, until, before, options)
+        names = list(dict.fromkeys([*names, *(name for _, _, name in taken)]))
         for start in range(0, len(names), _BATCH):
             extend(catalog, row, lease, ())
             base.data.delete(names[start : start + _BATCH])
         done = max(until, property_of(catalog, row, VACUUM_DONE))
-        extend(catalog, row, lease, set_property(row, VACUUM_DONE, done))
+        extend(catalog, row, lease, [*set_property(row, VACUUM_DONE, done), *removed(taken)])
     return names
 
 
@@ -131,7 +136,7 @@ def _doomed(
             if not is_absolute(path):
                 names[decode_path(path)] = None
     if options.full:
-        known = _known(catalog, row, until)
+        known = _known(catalog, row, until) | held(catalog, row)
         for found in base.data.list(recursive=True):
             old = found.modified_ms < before and not _is_hidden(found.name)
             if old and found.name not in known:

@@ -27,6 +27,7 @@ from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
+from deltalakedb.table.operations.registration import Registration
 from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.dask import DaskParts, is_dask
@@ -77,6 +78,7 @@ class WriteOptions:
         token: str | None = None,
         if_version: int | None = None,
         mirror: str | None = None,
+        durability: str | None = None,
         isolation: str | None = None,
         **options: Any,
     ) -> WriteOptions:
@@ -87,6 +89,7 @@ class WriteOptions:
             post_commithook_properties,
             if_version=if_version,
             mirror=mirror,
+            durability=durability,
             isolation=isolation,
         )
         overwrite: Any = partition_overwrite
@@ -158,19 +161,24 @@ class _Write:
         reader = rows_of(data)
         metadata, protocol = evolved_for(options)(base, reader.schema)
         changed = metadata is not base.metadata
-        written = put_files(base, metadata, protocol, reader, options)
+        registration = Registration(self._catalog, base.row) if base.enlist is None else None
+        written = put_files(base, metadata, protocol, reader, options, registration)
 
         def on(base: Base) -> Staged:
             self._base = base
             staged = self._staged(adds, written, metadata if changed else None, protocol)
+            if registration is not None:
+                staged = replace(staged, guards=registration.guards())
             again = None if changed else on
-            return Staged(staged, tuple(written.names), again)
+            return Staged(staged, tuple(written.names), again, registration)
 
         try:
             adds = written.rows()
             return on(base)
         except BaseException:
             base.data.delete(written.names)
+            if registration is not None:
+                registration.close()
             raise
 
     def _staged(
@@ -209,6 +217,7 @@ class _Write:
             protocol=protocol.action() if changed_protocol else None,
             txns=options.commit.txns,
             if_version=options.commit.if_version,
+            is_remembered=base.is_remembered,
             in_commit_timestamps=base.in_commit_timestamps,
             deletion_time=now_ms() if overwrite else 0,
         )
@@ -292,9 +301,14 @@ def put_files(
     protocol: Protocol,
     reader: Any,
     options: WriteOptions,
+    registration: Registration | None = None,
 ) -> WrittenFiles:
-    """Write the rows of a stream as data files, those of a Dask collection by its workers."""
-    target = FileTarget.of(metadata, protocol)
+    """Write the rows of a stream as data files, those of a Dask collection by its workers.
+
+    `registration` is told of a stream's files, and closed where they can't be written.
+    """
+    known = metadata is base.metadata and protocol is base.protocol
+    target = base.target if known else FileTarget.of(metadata, protocol)
     if isinstance(reader, DaskParts):
         return reader.write(
             base.data,
@@ -304,16 +318,28 @@ def put_files(
             properties=WriterProperties.of(options.writer_properties),
         )
     checks = RowChecks(metadata.schema.struct, metadata.configuration)
-    return write_files(
-        base.data,
-        target,
-        reader,
-        str(uuid.uuid4()),
-        check=None if checks.is_empty else checks,
-        progress=options.progress,
-        target_file_size=options.target_file_size,
-        properties=WriterProperties.of(options.writer_properties),
-    )
+    told = [each for each in (options.progress, registration and registration.tick) if each]
+
+    def progress(rows: int) -> None:
+        for each in told:
+            each(rows)
+
+    try:
+        return write_files(
+            base.data,
+            target,
+            reader,
+            str(uuid.uuid4()),
+            check=None if checks.is_empty else checks,
+            progress=progress if told else None,
+            target_file_size=options.target_file_size,
+            properties=WriterProperties.of(options.writer_properties),
+            register=None if registration is None else registration.register,
+        )
+    except BaseException:
+        if registration is not None:
+            registration.close()
+        raise
 
 
 def _invalid(what: str) -> DeltaLakeError:
