@@ -122,6 +122,23 @@ def checkpoint(table: str, database: str, storage_options: dict[str, str]) -> No
 @command.command()
 @options.table
 @options.database
+@options.storage_option
+@options.debug
+def rebuild(table: str, database: str, storage_options: dict[str, str]) -> None:
+    """Write a lost log anew: a checkpoint, and the commits that the catalog still has."""
+    from deltalakedb.table.operations.rebuild import rebuild_log
+
+    with open_catalog(database) as catalog:
+        found = rebuild_log(catalog, table, storage_options)
+    output.say(
+        f"{output.shown(found.table)}: the log begins with a checkpoint of version "
+        f"{found.checkpoint_version}; version {found.version} records that"
+    )
+
+
+@command.command()
+@options.table
+@options.database
 @click.option("--retry", is_flag=True, help="The foreign file is gone or ours again: go on.")
 @options.storage_option
 @options.debug
