@@ -28,7 +28,6 @@ from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.input import batches_of, slices
 from deltalakedb.write.layout import Values, file_name
 from deltalakedb.write.properties import WriterProperties, leaf_paths
-from deltalakedb.write.schema import RowConverter
 from deltalakedb.write.spill import Spill
 from deltalakedb.write.target import FileTarget
 
@@ -381,7 +380,7 @@ def write_files(
     files made so far are removed.
     """
     reader = batches_of(data)
-    converter = RowConverter(reader.schema, target.schema)
+    converter = target.converter(reader.schema)
     taken = 0
     with FileWriter(store, target, write_id, **options) as writer:
         for batch in reader:

@@ -33,7 +33,7 @@ from deltalakedb.log.statistics.collect import (
     string_prefix_length,
 )
 from deltalakedb.write.layout import Partitioning
-from deltalakedb.write.schema import is_void
+from deltalakedb.write.schema import RowConverter, is_void
 
 TARGET_FILE_SIZE = "delta.targetFileSize"
 DEFAULT_TARGET_FILE_SIZE = 100 * 1024 * 1024
@@ -131,6 +131,13 @@ class FileTarget:
         return statistics_leaves(
             self.schema, self.partition_columns, self.configuration, mapped=self.mapped
         )
+
+    def converter(self, source: pa.Schema) -> RowConverter:
+        """What makes rows of a source those of the table; kept for the next source like it."""
+        kept: tuple[pa.Schema, RowConverter] | None = self.__dict__.get("_converter")
+        if kept is None or not kept[0].equals(source, check_metadata=True):
+            kept = self.__dict__["_converter"] = (source, RowConverter(source, self.schema))
+        return kept[1]
 
     def collector(self) -> StatisticsCollector:
         """A collector of one file's statistics."""

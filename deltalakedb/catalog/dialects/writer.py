@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deltalakedb.database_url import DatabaseUrl
@@ -246,11 +246,16 @@ class Writer(ABC):
 
 def insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Statement:
     """One INSERT of some rows."""
-    marks = "(" + ", ".join("?" * len(columns)) + ")"
     return Statement(
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * len(rows))}",
+        _insert_text(table, tuple(columns), len(rows)),
         tuple(value for row in rows for value in row),
     )
+
+
+@lru_cache(256)
+def _insert_text(table: str, columns: tuple[str, ...], count: int) -> str:
+    marks = "(" + ", ".join("?" * len(columns)) + ")"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * count)}"
 
 
 def holder_text(pid: object, user: object, where: object, what: object, seconds: object) -> str:
@@ -263,9 +268,8 @@ def in_turn(statements: Iterable[Statement], most_bytes: int) -> Iterator[list[S
     group: list[Statement] = []
     size = 0
     for statement in statements:
-        own = len(statement.sql) + sum(
-            2 * len(p) if isinstance(p, (str, bytes)) else 24 for p in statement.params
-        )
+        texts = [len(p) for p in statement.params if isinstance(p, (str, bytes))]
+        own = len(statement.sql) + 2 * sum(texts) + 24 * len(statement.params)
         if group and size + own > most_bytes:
             yield group
             group, size = [], 0

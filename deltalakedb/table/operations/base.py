@@ -34,7 +34,7 @@ from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.target import FileTarget
 
 _FEW_FILES = 5_000
-_KEPT = ("data", "target")
+_KEPT = ("data", "target", "demands_nothing")
 """What is made once of a table's location, metadata and protocol."""
 _FROM_FILES = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
 
@@ -116,6 +116,11 @@ class Base:
         """The table as its data files know it."""
         return FileTarget.of(self.metadata, self.protocol)
 
+    @cached_property
+    def demands_nothing(self) -> bool:
+        """Whether any rows of its types are the table's: no constraint, no default."""
+        return RowChecks(self.struct, self.metadata.configuration).is_empty
+
     @property
     def struct(self) -> StructType:
         return self.metadata.schema.struct
@@ -154,7 +159,8 @@ class Base:
                 "that property to false",
                 table=self.row.full_name,
             )
-        check_enforceable(self.row.full_name, self.struct, configuration)
+        if not self.is_remembered:
+            check_enforceable(self.row.full_name, self.struct, configuration)
 
     def live_files(
         self, catalog: LightCatalog, partitions: Sequence[int] | None = None

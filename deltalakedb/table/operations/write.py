@@ -317,7 +317,8 @@ def put_files(
             target_file_size=options.target_file_size,
             properties=WriterProperties.of(options.writer_properties),
         )
-    checks = RowChecks(metadata.schema.struct, metadata.configuration)
+    free = known and base.demands_nothing
+    checks = None if free else RowChecks(metadata.schema.struct, metadata.configuration)
     told = [each for each in (options.progress, registration and registration.tick) if each]
 
     def progress(rows: int) -> None:
@@ -330,7 +331,7 @@ def put_files(
             target,
             reader,
             str(uuid.uuid4()),
-            check=None if checks.is_empty else checks,
+            check=None if checks is None or checks.is_empty else checks,
             progress=progress if told else None,
             target_file_size=options.target_file_size,
             properties=WriterProperties.of(options.writer_properties),
