@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     # What type checkers and editors see; `as` marks a name as public.
     from deltalakedb.catalog.grants import grants as grants
+    from deltalakedb.commit.metrics import CommitMetrics as CommitMetrics
+    from deltalakedb.commit.metrics import commit_metrics as commit_metrics
     from deltalakedb.config import CacheConfig as CacheConfig
     from deltalakedb.config import ConfigFactory as ConfigFactory
     from deltalakedb.config import ConfigLoader as ConfigLoader
@@ -71,6 +73,8 @@ _HOMES = {
     "grants": "deltalakedb.catalog.grants",
     "import_table": "deltalakedb.importing.run",
     "Snapshot": "deltalakedb.snapshot.snapshot",
+    "CommitMetrics": "deltalakedb.commit.metrics",
+    "commit_metrics": "deltalakedb.commit.metrics",
     "AppTransaction": "deltalakedb.table.operations.properties",
     "CommitProperties": "deltalakedb.table.operations.properties",
     "PostCommitHookProperties": "deltalakedb.table.operations.properties",

@@ -1,4 +1,4 @@
-"""How far an import or a diff is: a bar a stage on a terminal, else a line now and then.
+"""How far an import, a diff or a write is: a bar a stage on a terminal, else a line now and then.
 
 Both keep still while it takes no longer than a moment.
 """
@@ -29,13 +29,14 @@ class _Kind:
     """A stage of `import_table` or `diff_table`, and what its calls count.
 
     `counts`: whether the actions are news. `ahead`: whether they are those of the whole stage,
-    known before it begins.
+    known before it begins. `rows`: how many there will be isn't known.
     """
 
     title: str
     unit: str = "part"
     counts: bool = True
     ahead: bool = False
+    rows: bool = False
 
 
 _KINDS = {
@@ -44,6 +45,7 @@ _KINDS = {
     "index": _Kind("building indexes", counts=False),
     "log": _Kind("reading the log"),
     "catalog": _Kind("reading the catalog", unit="file"),
+    "write": _Kind("writing", unit="row", rows=True),
     "compare": _Kind("comparing", counts=False),
 }
 
@@ -70,6 +72,10 @@ class _Stage:
     finished: float | None = None
 
     @property
+    def open_ended(self) -> bool:
+        return self.kind is not None and self.kind.rows
+
+    @property
     def elapsed(self) -> float:
         return (self.finished or time.monotonic()) - self.started
 
@@ -78,6 +84,9 @@ class _Stage:
         kind, elapsed = self.kind, self.elapsed
         if kind is None:
             return "", _duration(elapsed), "", ""
+        if kind.rows:
+            rate = f"{self.done / elapsed:,.0f}/s" if elapsed >= 0.05 else ""
+            return f"{self.done:,} rows", _duration(elapsed), "", rate
         parts = f"{self.done:,}/{self.total:,} {kind.unit}{'' if self.total == 1 else 's'}"
         clock = _duration(elapsed)
         if 0 < self.done < self.total and elapsed >= 0.5:
@@ -105,7 +114,7 @@ class _Stages:
                 kind = _KINDS.get(stage, _Kind(stage))
                 found = self._stages[stage] = _Stage(kind.title, now, kind)
             found.done, found.total, found.actions = done, total, actions
-            found.finished = now if done >= total else None
+            found.finished = now if done >= total and not found.open_ended else None
             self._now = found
 
     def phase(self, title: str) -> None:
@@ -177,7 +186,7 @@ def _picture(seen: list[_Stage], now: _Stage | None, width: int) -> Group:
             total=stage.total or 1,
             completed=stage.done if stage.total else 1,
             width=max(8, min(30, room)),
-            pulse=stage.done == 0 < stage.total,
+            pulse=stage.open_ended or stage.done == 0 < stage.total,
         )
         table.add_row(stage.title, bar, *stage.facts()[:facts])
     if now is None or now.kind is not None:

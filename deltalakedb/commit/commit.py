@@ -17,6 +17,7 @@ from deltalakedb.catalog.dialects.writer import (
     WrongCountError,
 )
 from deltalakedb.catalog.dialects.writers import writing
+from deltalakedb.commit import metrics
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
@@ -162,7 +163,8 @@ class _Attempt:
         self.sent = False
 
     def run(self, wait: float) -> list[Committed]:
-        locked = lock(self._writer, self._staged, wait)
+        with metrics.locking():
+            locked = lock(self._writer, self._staged, wait)
         repeated = self.repeated(locked)
         if repeated is not None:
             self._writer.rollback()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.commit import metrics as counted
 from deltalakedb.commit.commit import commit, find_conflicts
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.commit.version import Committed
@@ -25,7 +27,8 @@ class WriteResult:
 
     `published` tells whether the version was in the log when the call returned, `repeated` that
     an earlier call with the same token or application version had made it. `metrics` have Spark's
-    names.
+    names. `lock_seconds` went by until the table's head was locked, `publish_seconds` between the
+    COMMIT and the version being in the log, as far as the call has waited.
     """
 
     table: str
@@ -34,6 +37,8 @@ class WriteResult:
     metrics: Mapping[str, int] = field(default_factory=dict)
     published: bool = True
     repeated: bool = False
+    lock_seconds: float = field(default=0.0, compare=False, repr=False)
+    publish_seconds: float = field(default=0.0, compare=False, repr=False)
 
 
 def ratify(
@@ -59,8 +64,15 @@ def ratify(
         group_id=group_id,
         catalog_id=catalog.catalog_id if group_id else "",
     )
-    done = commit(database, whole, ratifier, wait=options.wait, max_unpublished=MAX_UNPUBLISHED)
-    return _published(ratifier, done, options)
+    waited = counted.waited()
+    try:
+        done = commit(database, whole, ratifier, wait=options.wait, max_unpublished=MAX_UNPUBLISHED)
+    except DeltaLakeError as error:
+        counted.refused(error)
+        raise
+    counted.committed(sum(not each.repeated for each in done))
+    seconds = counted.waited() - waited
+    return [replace(found, lock_seconds=seconds) for found in _published(ratifier, done, options)]
 
 
 @dataclass(frozen=True)
@@ -134,11 +146,14 @@ def _published(
 
 def publish(ratifier: LogRatifier, done: Committed, options: CommitOptions) -> WriteResult:
     """Wait until a version is in the log, as the options say."""
+    began = time.perf_counter()
     wait = options.publish_wait if options.mirror == "published" else 0.0
     if wait:
         published = ratifier.publish(done, wait=wait, hooks=options.hooks)
     else:
         published = ratifier.leave(done, hooks=options.hooks)
+    seconds = time.perf_counter() - began
+    counted.published(seconds, ready=published)
     metrics = {name: int(value) for name, value in done.table.info.metrics.items()}
     return WriteResult(
         done.table.table.full_name,
@@ -147,4 +162,5 @@ def publish(ratifier: LogRatifier, done: Committed, options: CommitOptions) -> W
         metrics if not done.repeated else {},
         published,
         done.repeated,
+        publish_seconds=seconds,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,6 +79,7 @@ def status_json(row: TableRow, found: MirrorStatus) -> dict[str, Any]:
         "checkpoint_version": found.checkpoint_version,
         "foreign_version": found.foreign_version,
         "waiting": found.waiting,
+        "lag_seconds": found.lag_seconds(time.time_ns() // 1_000_000),
     }
 
 

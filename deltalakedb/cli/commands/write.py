@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.cli.progress import display_progress
 
 
 @click.command()
@@ -70,21 +71,23 @@ def command(
     from deltalakedb.uri import table_uri
 
     properties = None if txn is None else CommitProperties(app_transactions=[_transaction(txn)])
-    done = write_deltalake(
-        table_uri(database, table),
-        _rows(file, input_format),
-        mode=mode,  # type: ignore[arg-type]
-        location=location,
-        partition_by=[c.strip() for c in partition_by.split(",")] if partition_by else None,
-        schema_mode=schema_mode,  # type: ignore[arg-type]
-        predicate=predicate,
-        partition_overwrite="dynamic" if dynamic else "static",
-        commit_properties=properties,
-        if_version=if_version,
-        token=token,
-        mirror="async" if asynchronous else None,
-        storage_options=storage_options,
-    )
+    with display_progress() as shown:
+        done = write_deltalake(
+            table_uri(database, table),
+            _rows(file, input_format),
+            mode=mode,  # type: ignore[arg-type]
+            location=location,
+            partition_by=[c.strip() for c in partition_by.split(",")] if partition_by else None,
+            schema_mode=schema_mode,  # type: ignore[arg-type]
+            predicate=predicate,
+            partition_overwrite="dynamic" if dynamic else "static",
+            commit_properties=properties,
+            if_version=if_version,
+            token=token,
+            mirror="async" if asynchronous else None,
+            storage_options=storage_options,
+            progress=lambda rows: shown("write", rows, 0, rows),
+        )
     if json_output is not None:
         output.write_to(json_output, output.json_text(_json(done), indent=True) + b"\n")
     if json_output != "-":
