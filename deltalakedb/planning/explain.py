@@ -7,7 +7,7 @@ from typing import Any
 
 from deltalakedb.display.markup import bar, card, code, grid
 from deltalakedb.display.text import size_text
-from deltalakedb.planning.plan import Step
+from deltalakedb.planning.request import Step
 
 
 @dataclass(frozen=True, repr=False)

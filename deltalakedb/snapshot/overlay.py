@@ -16,10 +16,9 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.rows import without
-from deltalakedb.planning.plan import Plan
 from deltalakedb.planning.pruning.partitions import PartitionTuples
 from deltalakedb.planning.pruning.statistics import statistics_may_match
-from deltalakedb.planning.request import FILE_COLUMNS
+from deltalakedb.planning.request import FILE_COLUMNS, Plan
 from deltalakedb.predicate.parse import Predicate
 from deltalakedb.predicate.tree import Expr, Literal
 from deltalakedb.snapshot.snapshot import Snapshot

@@ -19,8 +19,8 @@ from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import column_mapping_mode
 from deltalakedb.planning.cache import FileCache
 from deltalakedb.planning.explain import Explanation
-from deltalakedb.planning.plan import PLAN_COLUMNS, Plan, PlanRequest, plan
-from deltalakedb.planning.request import FILE_COLUMNS
+from deltalakedb.planning.plan import plan
+from deltalakedb.planning.request import FILE_COLUMNS, PLAN_COLUMNS, Plan, PlanRequest
 from deltalakedb.predicate.tree import TRUE, Expr, columns_of, conjunction, is_exact
 from deltalakedb.snapshot.delta_rs import DeltaRsNames
 from deltalakedb.snapshot.files import FileList

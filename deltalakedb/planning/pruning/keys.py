@@ -107,6 +107,14 @@ _Span = tuple[int, int]
 _Slots = dict[tuple[str, ...], tuple[int, str]]
 
 
+def slots_used(condition: KeyExpr) -> set[int]:
+    """The slots that a condition looks at."""
+    if isinstance(condition, SlotBound):
+        return {condition.slot}
+    assert isinstance(condition, KeyAnd | KeyOr)
+    return {slot for child in condition.children for slot in slots_used(child)}
+
+
 def _condition(expr: Expr, slots: _Slots) -> KeyExpr | None:
     match expr:
         case Literal(value):

@@ -295,3 +295,10 @@ def like_pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:
     wild = {"%": ".*", "_": "."}
     text = "".join(wild.get(piece) or re.escape(piece[-1]) for piece in pieces)
     return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+
+
+def among(values: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which of the partition ids `values` are among `ids`."""
+    if len(ids) == 1:
+        return np.asarray(values == ids[0])
+    return np.isin(values, ids)

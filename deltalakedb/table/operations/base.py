@@ -23,7 +23,8 @@ from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.protocol import Protocol, check_writable
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys, without
 from deltalakedb.log.schema import StructType, column_mapping_mode
-from deltalakedb.planning.plan import PlanRequest, plan
+from deltalakedb.planning.plan import plan
+from deltalakedb.planning.request import PlanRequest
 from deltalakedb.predicate.tree import TRUE, Expr
 from deltalakedb.snapshot.overlay import OnRead, OverlaidSnapshot
 from deltalakedb.snapshot.snapshot import Snapshot

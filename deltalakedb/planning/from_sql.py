@@ -1,0 +1,139 @@
+"""The files of a group of partitions that the keys leave, asked of the database."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.proof import proven, proven_batches, proven_rows
+from deltalakedb.catalog.reading.queries import file_schema, live_predicate
+from deltalakedb.catalog.records import TableRow, load_files_name
+from deltalakedb.log.columns import array_of, numbers_of, table_of
+from deltalakedb.log.keys import NEG_INF, SkippingColumn
+from deltalakedb.planning.pruning.keys import KeyAnd, KeyExpr, SlotBound, slots_used
+from deltalakedb.planning.pruning.partitions import among
+from deltalakedb.planning.request import IDS_IN_SQL, ROWS_AT_ONCE, PartitionGroup, PlanRequest
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A pruning slot of a table: which column, and what its keys are like."""
+
+    number: int
+    column: SkippingColumn
+    width: int
+    missing: int
+    indexed: bool
+
+
+def slots_of(table: TableRow) -> tuple[Slot, ...]:
+    """The slots that `dl_tables.skipping` describes."""
+    return tuple(
+        Slot(n, SkippingColumn.from_json(d), d["width"], d["missing"], d["indexed"])
+        for n, d in enumerate(json.loads(table.skipping))
+    )
+
+
+def from_sql(
+    catalog: LightCatalog,
+    request: PlanRequest,
+    group: PartitionGroup,
+    condition: KeyExpr | None,
+    slots: Sequence[Slot],
+    columns: tuple[str, ...],
+) -> tuple[pa.Table, str]:
+    """The rows of `columns` of a group's files that `condition` leaves, and how they were found."""
+    matching = group.partitions
+    total = request.table.num_files
+    counted = total if matching is None else sum(p.num_files for p in matching)
+    where = [live_predicate(request.table, request.version)]
+    used = "scan"
+    filtered_later = matching is not None and len(matching) > IDS_IN_SQL
+    if matching is not None and not filtered_later:
+        listed = ", ".join(str(p.partition_id) for p in matching)
+        where.append(f"partition_id IN ({listed})")
+        used = "index on (partition_id, removed_version)"
+    bounded = False
+    if condition is not None:
+        text, bounded = key_sql(condition, slots)
+        where.append(text)
+        if bounded:
+            used = f"index on {_slot_names(condition, slots)}" + (
+                " or " + used if matching is not None else ""
+            )
+    sql = (
+        f"SELECT {', '.join(columns)} FROM {load_files_name(request.table.live_load)} "
+        f"WHERE {' AND '.join(where)}"
+    )
+    few = bounded or condition is not None
+    found = _fetch(catalog, request, sql, columns, few=few, counted=counted)
+    if filtered_later:
+        assert matching is not None
+        ids = np.array([p.partition_id for p in matching], dtype=np.int64)
+        found = found.filter(array_of(among(numbers_of(found.column("partition_id")), ids)))
+    return found, f"SQL, {used}"
+
+
+def _fetch(
+    catalog: LightCatalog,
+    request: PlanRequest,
+    sql: str,
+    columns: tuple[str, ...],
+    *,
+    few: bool,
+    counted: int,
+) -> pa.Table:
+    schema = file_schema(columns)
+    table, version = request.table, request.version
+    if few or counted <= ROWS_AT_ONCE:
+        names = ", ".join(columns)
+        some = f"SELECT {names} FROM ({sql} LIMIT {ROWS_AT_ONCE + 1}) a"
+        key = columns.index("partition_id")
+        rows = proven_rows(catalog.reader, table, version, columns, some, key=key)
+        if len(rows) <= ROWS_AT_ONCE:
+            return table_of(rows, schema)
+    dialect = catalog.reader.dialect
+    with dialect.errors():
+        batches = dialect.stream(proven(table, version, columns, sql), schema)
+        proven_ones = proven_batches(batches, table, version, "partition_id")
+        return pa.Table.from_batches(list(proven_ones), schema)
+
+
+def _slot_names(condition: KeyExpr, slots: Sequence[Slot]) -> str:
+    used = sorted(s for s in slots_used(condition) if slots[s].indexed)
+    return ", ".join(".".join(slots[s].column.path) for s in used)
+
+
+def key_sql(condition: KeyExpr, slots: Sequence[Slot]) -> tuple[str, bool]:
+    """A key condition as SQL over lo and hi; and whether an index bounds what it looks at.
+
+    Where a slot is indexed and no file is wider than `width`, `hi >= x` implies `lo >= x - width`:
+    that is what makes the btree on `lo` find the few files around a point.
+    """
+    if isinstance(condition, SlotBound):
+        slot = slots[condition.slot]
+        low, high = f"lo{slot.number}", f"hi{slot.number}"
+        parts = []
+        if condition.lo_max is not None:
+            parts.append(f"{low} <= {condition.lo_max}")
+        bounded = False
+        if condition.hi_min is not None:
+            parts.append(f"{high} >= {condition.hi_min}")
+            least = condition.hi_min - slot.width
+            if slot.indexed and least > NEG_INF:
+                bounded = condition.lo_max is not None
+                if slot.missing:
+                    parts.append(f"({low} >= {least} OR {low} = {NEG_INF})")
+                else:
+                    parts.append(f"{low} >= {least}")
+        return " AND ".join(parts) or "1 = 1", bounded
+    found = [key_sql(child, slots) for child in condition.children]
+    if isinstance(condition, KeyAnd):
+        return " AND ".join(text for text, _ in found), any(bounded for _, bounded in found)
+    either = " OR ".join(f"({text})" for text, _ in found)
+    return f"({either or '1 = 0'})", all(bounded for _, bounded in found)
