@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -38,8 +38,13 @@ class CommitMetrics:
 
 
 class _Counted:
+    """The same as fields that change, so that a commit pays little for being counted."""
+
     def __init__(self) -> None:
-        self.now = CommitMetrics()
+        self.commits = self.locks = self.timeouts = self.published = self.unpublished = 0
+        self.conflicts: dict[str, int] = {}
+        self.lock_seconds = self.longest_lock_seconds = 0.0
+        self.publish_seconds = self.last_publish_seconds = self.longest_publish_seconds = 0.0
 
 
 _counted = _Counted()
@@ -49,7 +54,8 @@ _own = threading.local()
 
 def commit_metrics() -> CommitMetrics:
     """What this process's commits have waited for so far; for monitoring, by differences."""
-    return _counted.now
+    with _lock:
+        return CommitMetrics(**{**vars(_counted), "conflicts": dict(_counted.conflicts)})
 
 
 def waited() -> float:
@@ -68,44 +74,34 @@ def locking() -> Iterator[None]:
         seconds = time.perf_counter() - began
         _own.seconds = waited() + seconds
         with _lock:
-            now = _counted.now
-            _counted.now = replace(
-                now,
-                locks=now.locks + 1,
-                lock_seconds=now.lock_seconds + seconds,
-                longest_lock_seconds=max(now.longest_lock_seconds, seconds),
-            )
+            _counted.locks += 1
+            _counted.lock_seconds += seconds
+            _counted.longest_lock_seconds = max(_counted.longest_lock_seconds, seconds)
 
 
 def committed(versions: int) -> None:
     """So many versions were made."""
     with _lock:
-        _counted.now = replace(_counted.now, commits=_counted.now.commits + versions)
+        _counted.commits += versions
 
 
 def refused(error: DeltaLakeError) -> None:
     """A commit was refused."""
     with _lock:
-        now = _counted.now
         if error.kind is DeltaLakeErrorKind.TIMEOUT_ERROR:
-            _counted.now = replace(now, timeouts=now.timeouts + 1)
+            _counted.timeouts += 1
         elif error.kind is DeltaLakeErrorKind.CONCURRENCY_ERROR:
             rule = str(error.facts.get("rule", "other"))
-            conflicts = {**now.conflicts, rule: now.conflicts.get(rule, 0) + 1}
-            _counted.now = replace(now, conflicts=conflicts)
+            _counted.conflicts[rule] = _counted.conflicts.get(rule, 0) + 1
 
 
 def published(seconds: float, *, ready: bool) -> None:
     """A version's way into the log, as far as its write has waited for it."""
     with _lock:
-        now = _counted.now
         if not ready:
-            _counted.now = replace(now, unpublished=now.unpublished + 1)
+            _counted.unpublished += 1
             return
-        _counted.now = replace(
-            now,
-            published=now.published + 1,
-            publish_seconds=now.publish_seconds + seconds,
-            last_publish_seconds=seconds,
-            longest_publish_seconds=max(now.longest_publish_seconds, seconds),
-        )
+        _counted.published += 1
+        _counted.publish_seconds += seconds
+        _counted.last_publish_seconds = seconds
+        _counted.longest_publish_seconds = max(_counted.longest_publish_seconds, seconds)
