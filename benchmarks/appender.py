@@ -162,6 +162,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10)
     given = parser.parse_args()
     append = KINDS[given.kind](given.target, given.rows)
+    # What Arrow imports with its first table and file (pandas, if it is there) is no append.
+    pq.write_table(rows_of(0, given.rows), pa.BufferOutputStream())
     print("ready", flush=True)
     sys.stdin.readline()
     end = time.monotonic() + given.seconds
