@@ -78,10 +78,10 @@ class DatabaseUrl:
 
     def _refuse(self, option: str, known: frozenset[str]) -> NoReturn:
         near = difflib.get_close_matches(option, known, 1)
-        hint = f"Write {near[0]}=" if near else f"Known are {', '.join(sorted(known))}"
+        hint = f"write {near[0]}=" if near else f"known are {', '.join(sorted(known))}"
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"{self} has the option {option!r}, which {self.dialect} doesn't know. {hint}.",
+            f"{self} has the option {option!r}, which {self.dialect} doesn't know; {hint}",
             option=option,
         )
 

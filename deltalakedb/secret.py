@@ -75,8 +75,8 @@ class Secret:
         if not _REFERENCE.fullmatch(reference):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
-                "A reference to a secret is 16 upper-case hexadecimal digits or env:VARIABLE; "
-                f"got {len(reference)} characters. Use Secret.reference.",
+                "a reference to a secret is 16 upper-case hexadecimal digits or env:VARIABLE; "
+                f"got {len(reference)} characters; use Secret.reference",
             )
         secret = cls.__new__(cls)
         secret._reference = reference
@@ -93,10 +93,10 @@ class Secret:
         if value is None:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.AUTHENTICATION_ERROR,
-                f"This process (pid {os.getpid()}) needs a secret (a database URL or a storage "
-                f"key) and was sent only its reference {self._reference}. Set {self._variable} "
+                f"this process (pid {os.getpid()}) needs a secret (a database URL or a storage "
+                f"key) and was sent only its reference {self._reference}; set {self._variable} "
                 "where the process starts, or give client and workers the same environment: "
-                "DL_DATABASE instead of a database URL, AWS_* instead of storage options.",
+                "DL_DATABASE instead of a database URL, AWS_* instead of storage options",
                 reference=self._reference,
             )
         return value

@@ -85,7 +85,7 @@ def test_a_reference_to_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     withdraw(secret)
     assert secret.reveal() == "theirs"
     monkeypatch.delenv("DL_TEST_VALUE")
-    with pytest.raises(DeltaLakeError, match="Set DL_TEST_VALUE"):
+    with pytest.raises(DeltaLakeError, match="set DL_TEST_VALUE"):
         secret.reveal()
 
 

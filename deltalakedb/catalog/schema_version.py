@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import redact
 
 SCHEMA_VERSION = "0002"
 """The migration that this program is written for."""
@@ -11,11 +10,10 @@ SCHEMA_VERSION = "0002"
 
 def no_catalog(url: str) -> DeltaLakeError:
     """NOT_FOUND for a database that holds no catalog."""
-    where = redact(url)
     return DeltaLakeError(
         DeltaLakeErrorKind.NOT_FOUND,
-        f"no catalog at {where}; make one with `dl import --database …`, or correct --database",
-        database=where,
+        f"no catalog at {url}; make one with `dl import --database …`, or correct --database",
+        database=url,
     )
 
 
@@ -23,18 +21,17 @@ def check_schema_version(found: str, url: str) -> None:
     """Raises CATALOG_VERSION for a catalog that is older or newer than this program."""
     if found == SCHEMA_VERSION:
         return
-    where = redact(url)
     if found < SCHEMA_VERSION:
         raise DeltaLakeError(
             DeltaLakeErrorKind.CATALOG_VERSION,
-            f"the catalog at {where} has schema {found}, this program needs {SCHEMA_VERSION}; "
+            f"the catalog at {url} has schema {found}, this program needs {SCHEMA_VERSION}; "
             "run `dl upgrade --database …`",
             found=found,
             needed=SCHEMA_VERSION,
         )
     raise DeltaLakeError(
         DeltaLakeErrorKind.CATALOG_VERSION,
-        f"the catalog at {where} has schema {found}, newer than this program's {SCHEMA_VERSION}; "
+        f"the catalog at {url} has schema {found}, newer than this program's {SCHEMA_VERSION}; "
         "install a newer deltalakedb",
         found=found,
         needed=SCHEMA_VERSION,

@@ -246,6 +246,6 @@ def _unsupported(method: str, instead: str) -> DeltaLakeError:
     return DeltaLakeError(
         DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
         f"{method} is not possible on this dataset: its rows are not those of its Parquet files "
-        f"(deletion vectors, mapped columns, changed types, variants or a filter). Use {instead}.",
+        f"(deletion vectors, mapped columns, changed types, variants or a filter); use {instead}",
         method=method,
     )

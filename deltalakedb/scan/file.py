@@ -180,8 +180,8 @@ def _table_batch(
         except pa.ArrowException as error:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_PREDICATE,
-                f"the predicate {str(plan.predicate)!r} fails on its rows: {error}. Compare "
-                "columns with values of their own type.",
+                f"the predicate {str(plan.predicate)!r} fails on its rows: {error}; compare "
+                "columns with values of their own type",
             ) from error
         kept = len(plan.output)
         if kept < len(plan.needed):
@@ -323,8 +323,8 @@ def missing_file(file: DataFile, of_table: str) -> DeltaLakeError:
     """NOT_FOUND for a data file that isn't there."""
     return DeltaLakeError(
         DeltaLakeErrorKind.NOT_FOUND,
-        f"Data file {file.place()} of {of_table} does not exist. It may have been vacuumed after "
-        "this version; read a newer version, or restore the file.",
+        f"data file {file.place()} of {of_table} does not exist; it may have been vacuumed after "
+        "this version: read a newer version, or restore the file",
         path=file.path,
     )
 
@@ -338,21 +338,21 @@ def _errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
         facts: dict[str, Any] = {"path": file.path, **error.facts}
         raise DeltaLakeError(
             error.kind,
-            f"Data file {file.place()} of {plan.of_table}: {error.message}",
+            f"data file {file.place()} of {plan.of_table}: {error.message}",
             **facts,
         ) from error
     except (UnreadableColumn, NotAVariant) as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.CORRUPT_DATA_FILE,
-            f"Data file {file.place()} of {plan.of_table}: {error}. Rewrite the file, or leave the "
-            "column out.",
+            f"data file {file.place()} of {plan.of_table}: {error}; rewrite the file, or leave the "
+            "column out",
             path=file.path,
         ) from error
     except MemoryError as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.OUT_OF_MEMORY,
-            f"Data file {file.place()} of {plan.of_table}: memory ran out. Choose fewer columns, "
-            "or rows, or read them in smaller batches.",
+            f"data file {file.place()} of {plan.of_table}: memory ran out; choose fewer columns, "
+            "or rows, or read them in smaller batches",
             path=file.path,
         ) from error
     except FileNotFoundError as error:
@@ -360,11 +360,11 @@ def _errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
     except (OSError, pa.ArrowException) as error:
         # Arrow reports damaged Parquet as an OSError too, but without a number.
         if isinstance(error, OSError) and error.errno is not None:
-            kind, advice = DeltaLakeErrorKind.STORAGE_ERROR, "Check the storage and try again"
+            kind, advice = DeltaLakeErrorKind.STORAGE_ERROR, "check the storage and try again"
         else:
-            kind, advice = DeltaLakeErrorKind.CORRUPT_DATA_FILE, "Restore it from a backup"
+            kind, advice = DeltaLakeErrorKind.CORRUPT_DATA_FILE, "restore it from a backup"
         raise DeltaLakeError(
             kind,
-            f"Data file {file.place()} of {plan.of_table} could not be read: {error}. {advice}.",
+            f"data file {file.place()} of {plan.of_table} could not be read: {error}; {advice}",
             path=file.path,
         ) from error

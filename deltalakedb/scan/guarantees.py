@@ -32,8 +32,8 @@ def check_predicate(predicate: pc.Expression, schema: pa.Schema) -> None:
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_PREDICATE,
-            f"The predicate {str(predicate)!r} does not fit the table: {error}. Its columns are: "
-            f"{', '.join(schema.names)}.",
+            f"the predicate {str(predicate)!r} does not fit the table: {error}; its columns are "
+            f"{', '.join(schema.names)}",
         ) from error
 
 

@@ -77,8 +77,8 @@ class ScanSpec:
         if refused:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-                f"Reading {self.of_table} needs reader features that are not supported: "
-                f"{', '.join(refused)}. Read it with an engine that supports them.",
+                f"reading {self.of_table} needs reader features that are not supported: "
+                f"{', '.join(refused)}; read it with an engine that supports them",
                 features=refused,
             )
         mode = mapping_mode(self.configuration, self.protocol)
@@ -320,7 +320,7 @@ def _plan(
     if len(set(names)) < len(names):
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"A column is asked for twice: {', '.join(names)}. Name each once.",
+            f"a column is asked for twice: {', '.join(names)}; name each once",
         )
     needed = list(output)
     files = spec.files

@@ -78,7 +78,7 @@ class ReadSchema:
         if index < 0:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
-                f"There is no column {name!r}. The table has: {', '.join(self.arrow.names)}.",
+                f"there is no column {name!r}; the table has {', '.join(self.arrow.names)}",
                 column=name,
             )
         return self.fields[index]
@@ -125,7 +125,7 @@ def read_schema(
         if not isinstance(kind, PrimitiveType):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_LOG,
-                f"Partition column {name!r} is not a primitive column of the table's schema.",
+                f"partition column {name!r} is not a primitive column of the table's schema",
                 column=name,
             )
         partitions[fields[index].physical_name] = kind.name
@@ -151,8 +151,8 @@ def _struct_field(
     if mode == "id" and member.column_id is None:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_LOG,
-            f"Column {'.'.join(here)!r} has no delta.columnMapping.id although the table maps "
-            "columns by id.",
+            f"column {'.'.join(here)!r} has no delta.columnMapping.id although the table maps "
+            "columns by id",
             column=".".join(here),
         )
     _check_type_changes(member.metadata.get(TYPE_CHANGES), here)
@@ -196,7 +196,7 @@ def _check_type_changes(changes: Any, path: tuple[str, ...]) -> None:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
                 f"typeWidening: column {'.'.join(path)!r} was changed from {before!r} to "
-                f"{after!r}, which is not supported.",
+                f"{after!r}, which is not supported",
                 column=".".join(path),
             )
 

@@ -249,7 +249,7 @@ def _link(temporary: str, path: str) -> bool:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.STORAGE_ERROR,
                 f"{path!r} cannot be created atomically: the file system does not support hard "
-                f"links ({error.strerror}). Keep the table on a local disk or in S3.",
+                f"links ({error.strerror}); keep the table on a local disk or in S3",
                 url=path,
             ) from error
         raise
@@ -320,17 +320,17 @@ def _translate(error: OSError, path: str) -> DeltaLakeError:
     if error.errno in (errno.EACCES, errno.EPERM):
         return DeltaLakeError(
             DeltaLakeErrorKind.AUTHENTICATION_ERROR,
-            f"Access to {path!r} is denied ({reason}). Give this user the permission.",
+            f"access to {path!r} is denied ({reason}); give this user the permission",
             url=path,
         )
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        advice = "Free some space and try again."
+        advice = "free some space and try again"
     elif error.errno == errno.EISDIR:
-        advice = "It is a directory where a file is expected."
+        advice = "it is a directory where a file is expected"
     else:
-        advice = "Check the disk or the mount."
+        advice = "check the disk or the mount"
     return DeltaLakeError(
         DeltaLakeErrorKind.STORAGE_ERROR,
-        f"{path!r} could not be read or written: {reason}. {advice}",
+        f"{path!r} could not be read or written: {reason}; {advice}",
         url=path,
     )

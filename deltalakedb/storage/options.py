@@ -51,8 +51,8 @@ def normalise_options(options: Mapping[str, object]) -> dict[str, str | Secret]:
         if canonical in normal and normal[canonical] != converted:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
-                f"Storage options {given_as[canonical]!r} and {name!r} mean the same and have "
-                "different values. Give one of them.",
+                f"storage options {given_as[canonical]!r} and {name!r} mean the same and have "
+                "different values; give one of them",
                 option=name,
             )
         normal[canonical] = converted
@@ -64,11 +64,11 @@ def _canonical(name: str) -> str:
     canonical = _CANONICAL.get(name.lower())
     if canonical is None:
         close = difflib.get_close_matches(name.lower(), _CANONICAL, n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"Unknown storage option {name!r}.{hint} Known: {', '.join(_NAMES)}, and delta-rs's "
-            "names such as AWS_ACCESS_KEY_ID.",
+            f"unknown storage option {name!r}{hint}; known are {', '.join(_NAMES)}, and delta-rs's "
+            "names such as AWS_ACCESS_KEY_ID",
             option=name,
         )
     return canonical
@@ -92,6 +92,6 @@ def _convert(name: str, canonical: str, value: object) -> str | Secret:
 def _wrong_kind(name: str, wanted: str) -> DeltaLakeError:
     return DeltaLakeError(
         DeltaLakeErrorKind.INVALID_ARGUMENT,
-        f"Storage option {name!r} has to be {wanted}.",
+        f"storage option {name!r} has to be {wanted}",
         option=name,
     )

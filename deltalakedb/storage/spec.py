@@ -35,9 +35,9 @@ class StoreSpec:
         if separator and scheme != "s3":
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
-                f"Storage {redact(url)!r} is of a kind that is not supported. "
-                "Use a local path, file:// or s3://bucket/prefix.",
-                url=redact(url),
+                f"storage {url!r} is of a kind that is not supported; "
+                "use a local path, file:// or s3://bucket/prefix",
+                url=url,
             )
         if separator:
             _check_bucket(url, rest)
@@ -76,7 +76,7 @@ def _check_bucket(url: str, rest: str) -> None:
     if not bucket or "@" in bucket or (":" in bucket and not bucket.startswith("arn:")):
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"{redact(url)!r} names no bucket. Write s3://bucket/prefix and give credentials as "
-            "storage options (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or in the environment.",
-            url=redact(url),
+            f"{url!r} names no bucket; write s3://bucket/prefix and give credentials as "
+            "storage options (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or in the environment",
+            url=url,
         )

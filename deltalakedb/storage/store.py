@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import redact
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -192,14 +191,13 @@ def split_absolute(path: str) -> tuple[str, str]:
 def not_found(place: str) -> DeltaLakeError:
     """The error for an object or a directory that is not there."""
     return DeltaLakeError(
-        DeltaLakeErrorKind.NOT_FOUND, f"{place!r} does not exist. Check the path.", url=place
+        DeltaLakeErrorKind.NOT_FOUND, f"{place!r} does not exist; check the path", url=place
     )
 
 
 def _unsupported(path: str) -> DeltaLakeError:
     return DeltaLakeError(
         DeltaLakeErrorKind.INVALID_ARGUMENT,
-        f"{redact(path)!r} is at a kind of place that is not supported: local files, file:// "
-        "and s3:// are.",
-        path=redact(path),
+        f"{path!r} is at a kind of place that is not supported: local files, file:// and s3:// are",
+        path=path,
     )

@@ -134,7 +134,7 @@ def test_missing_things_are_not_found(store: ObjectStore, tmp_path: Path) -> Non
 
 def test_a_directory_read_as_a_file_is_a_storage_error(store: ObjectStore, tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
-    with pytest.raises(DeltaLakeError, match="It is a directory") as caught:
+    with pytest.raises(DeltaLakeError, match="it is a directory") as caught:
         store.read("directory")
     assert caught.value.kind is DeltaLakeErrorKind.STORAGE_ERROR
 

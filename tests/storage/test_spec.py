@@ -44,7 +44,7 @@ def test_delta_rs_names_mean_the_same_as_s3fs_names() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"acces_key_id": PASSWORD}, "Did you mean"),
+        ({"acces_key_id": PASSWORD}, "did you mean"),
         ({"key": "a", "AWS_ACCESS_KEY_ID": PASSWORD}, "mean the same"),
         ({"region": "a", "aws_region": "b"}, "mean the same"),
         ({"allow_http": "perhaps"}, "true or false"),

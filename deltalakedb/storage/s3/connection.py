@@ -12,7 +12,6 @@ from obstore.store import S3Store
 
 from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.storage.options import normalise_options
 from deltalakedb.storage.s3.error import no_credentials
@@ -88,8 +87,8 @@ def _build(bucket: str, options: Mapping[str, str]) -> S3Store:
     if not _BUCKET.fullmatch(bucket):
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"{'s3://' + redact(bucket)!r} is not a valid S3 address. Write s3://bucket/prefix; a "
-            "bucket's name has lower-case letters, digits, dots and hyphens.",
+            f"{'s3://' + bucket!r} is not a valid S3 address; write s3://bucket/prefix; a "
+            "bucket's name has lower-case letters, digits, dots and hyphens",
         )
     endpoint = _endpoint(options)
     settings: dict[str, Any] = {
@@ -207,13 +206,13 @@ def _endpoint(options: Mapping[str, str]) -> str | None:
     if scheme not in ("http", "https") or "@" in rest.partition("/")[0]:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"Storage option endpoint_url={redact(endpoint)!r} has to be http://host:port or "
-            "https://host:port; credentials go to the options key and secret.",
+            f"storage option endpoint_url={endpoint!r} has to be http://host:port or "
+            "https://host:port; credentials go to the options key and secret",
         )
     if scheme == "http" and allow_http == "false":
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"Storage option endpoint_url={redact(endpoint)!r} is not encrypted, and "
-            "allow_http=false forbids that. Use https:// or allow_http=true.",
+            f"storage option endpoint_url={endpoint!r} is not encrypted, and "
+            "allow_http=false forbids that; use https:// or allow_http=true",
         )
     return endpoint

@@ -35,7 +35,7 @@ _WRONG_REGION = frozenset(
 _CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 # `no_credentials` as it comes back through the library.
-_INCOMPLETE = re.compile(r"There are no complete credentials for '[^']*' \((.*?)\)\. Set", re.S)
+_INCOMPLETE = re.compile(r"there are no complete credentials for '[^']*' \((.*?)\); set", re.S)
 _UNREACHABLE = re.compile(r"HTTP error|error sending request|onnect|timed out|timeout", re.I)
 _REDIRECTED = re.compile(r"without LOCATION|edirect")
 
@@ -60,10 +60,10 @@ def no_credentials(place: str, reason: str) -> DeltaLakeError:
     """The error for incomplete credentials, or for none."""
     return DeltaLakeError(
         DeltaLakeErrorKind.AUTHENTICATION_ERROR,
-        f"There are no complete credentials for {redact(place)!r} ({redact(reason)}). Set "
+        f"there are no complete credentials for {place!r} ({reason}); set "
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (storage options or environment), or "
-        "anon=true for a public bucket.",
-        url=redact(place),
+        "anon=true for a public bucket",
+        url=place,
     )
 
 
@@ -78,49 +78,49 @@ def translate(error: Exception, place: str) -> DeltaLakeError:
         return no_credentials(place, incomplete.group(1))
     code = error_code(error)
     kind, message = _explain(error, code, place)
-    return DeltaLakeError(kind, message, url=redact(place), code=code)
+    return DeltaLakeError(kind, message, url=place, code=code)
 
 
 def _explain(error: Exception, code: str, place: str) -> tuple[DeltaLakeErrorKind, str]:
     kinds = DeltaLakeErrorKind
-    where = repr(redact(place))
+    where = repr(place)
     reason = _reason(error)
     if code == "NoSuchBucket":
         bucket = place.removeprefix("s3://").partition("/")[0]
         return kinds.NOT_FOUND, (
-            f"{where}: the bucket {bucket!r} does not exist at this endpoint. "
-            "Check its name, AWS_ENDPOINT_URL and the region."
+            f"{where}: the bucket {bucket!r} does not exist at this endpoint; "
+            "check its name, AWS_ENDPOINT_URL and the region"
         )
     if code in _NOT_FOUND:
-        return kinds.NOT_FOUND, f"{where} does not exist. Check the path."
+        return kinds.NOT_FOUND, f"{where} does not exist; check the path"
     if code in _DENIED:
         return kinds.AUTHENTICATION_ERROR, (
-            f"Access to {where} is denied ({code}). Give these credentials s3:GetObject and "
-            "s3:ListBucket there (and s3:PutObject and s3:DeleteObject to write), or use others."
+            f"access to {where} is denied ({code}); give these credentials s3:GetObject and "
+            "s3:ListBucket there (and s3:PutObject and s3:DeleteObject to write), or use others"
         )
     if code in _BAD_CREDENTIALS:
         return kinds.AUTHENTICATION_ERROR, (
-            f"The credentials for {where} are not valid ({code}). Check AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (storage options or environment)."
+            f"the credentials for {where} are not valid ({code}); check AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN (storage options or environment)"
         )
     if code in _WRONG_REGION:
         return kinds.STORAGE_ERROR, (
-            f"{where} is in another region ({code}: {reason}). "
-            "Set AWS_REGION (storage option or environment)."
+            f"{where} is in another region ({code}: {reason}); "
+            "set AWS_REGION (storage option or environment)"
         )
     if code == "NotImplemented" or code == "501":
         return kinds.STORAGE_ERROR, (
-            f"The server of {where} does not support this request: {reason}. "
-            "Creating files safely needs conditional writes (If-None-Match)."
+            f"the server of {where} does not support this request: {reason}; "
+            "creating files safely needs conditional writes (If-None-Match)"
         )
     if not code and _UNREACHABLE.search(reason):
         return kinds.STORAGE_ERROR, (
-            f"{where} cannot be reached: {reason}. Check AWS_ENDPOINT_URL (storage option or "
-            "environment) and the network."
+            f"{where} cannot be reached: {reason}; check AWS_ENDPOINT_URL (storage option or "
+            "environment) and the network"
         )
     return kinds.STORAGE_ERROR, (
-        f"A request for {where} failed{f' ({code})' if code else ''}: {reason}. "
-        "It was repeated where that helps; try again later."
+        f"a request for {where} failed{f' ({code})' if code else ''}: {reason}; "
+        "it was repeated where that helps, try again later"
     )
 
 

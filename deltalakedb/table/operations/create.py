@@ -24,7 +24,6 @@ from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import StructType
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.mirror.committer import LogRatifier
-from deltalakedb.redact import redact
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.table.operations.base import Base, check_enforceable
@@ -189,9 +188,9 @@ def _check_location(base: Base) -> None:
     if found:
         raise DeltaLakeError(
             DeltaLakeErrorKind.TABLE_EXISTS,
-            f"{redact(base.row.location)} has a log already ({found[0].name}); import it with "
+            f"{base.row.location} has a log already ({found[0].name}); import it with "
             "`dl import`, or choose another location",
-            location=redact(base.row.location),
+            location=base.row.location,
         )
 
 
