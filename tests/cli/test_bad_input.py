@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ def is_empty(database: Path) -> bool:
     """Whether no table, no rows of one and no table for its files are left."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         names = [n for (n,) in connection.execute("SELECT name FROM sqlite_master")]
-        if any(name.startswith("dl_files_l") for name in names):
+        if any(re.fullmatch(r"dl_files_l\d+", name) for name in names):
             return False
         tables = ("dl_tables", "dl_versions", "dl_partitions", "dl_import_parts", "dl_metadata")
         tables += ("dl_files_heap", "dl_loads")
