@@ -21,7 +21,10 @@ class Forked(Protocol):
     """Holds something that belongs to one process."""
 
     def before_fork(self) -> None:
-        """In the parent, before it forks: close what a child could not even ignore."""
+        """In the parent, before it forks: close what a child could not even ignore.
+
+        What this holds back until the fork is made, a method `forked` lets go in the parent.
+        """
 
     def after_fork(self) -> None:
         """In the child, alone in it: forget what is the parent's, without closing it."""
@@ -99,9 +102,17 @@ def _before_fork() -> None:
         owner.before_fork()
 
 
+def _after_fork_in_parent() -> None:
+    for owner in list(_watched):
+        if hasattr(owner, "forked"):
+            owner.forked()
+
+
 def _after_fork() -> None:
     for owner in list(_watched):
         owner.after_fork()
 
 
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork
+)

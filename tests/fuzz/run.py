@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import select
+import selectors
 import subprocess
 import sys
 import tempfile
@@ -75,7 +75,9 @@ class _Trial:
         assert process.stdout is not None
         process.stdin.write(json.dumps([str(table), seed]) + "\n")
         process.stdin.flush()
-        ready, _, _ = select.select([process.stdout], [], [], _SLOWEST)
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            ready = selector.select(_SLOWEST)
         line = process.stdout.readline() if ready else ""
         if line:
             found: dict[str, Any] = json.loads(line)

@@ -36,7 +36,9 @@ def _pairs(flag: str, name: str, metavar: str, text: str) -> Callable[[F], F]:
 @options.storage_option
 @options.debug
 def command(table: str, database: str, storage_options: dict[str, str], **changes: Any) -> None:
-    """Change a table's metadata: a commit for each kind of change, in the order of the help.
+    """Change a table's metadata.
+
+    Change a table's metadata: a commit for each kind of change, in the order of the help.
 
     No file is rewritten. With several kinds, those before one that fails are done.
     """

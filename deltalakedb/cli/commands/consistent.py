@@ -22,7 +22,9 @@ _COLUMNS = (
 @options.storage_option
 @options.debug
 def command(paths: tuple[str, ...], output_format: str, storage_options: dict[str, str]) -> None:
-    """Find versions of the tables at PATH... that hold all of a transaction or nothing.
+    """Find versions of tables that fit together.
+
+    Find versions of the tables at PATH... that hold all of a transaction or nothing.
 
     Reads the logs alone; no catalog is asked.
     """

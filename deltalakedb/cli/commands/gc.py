@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Tell what would be removed, and remove nothing.")
 @options.debug
 def command(database: str, dry_run: bool) -> None:
-    """Remove what dead imports left, and give large tables a place of their own.
+    """Remove what dead imports left.
+
+    Remove what dead imports left, and give large tables a place of their own.
 
     Tables that have grown by commits leave what small ones share; their readers and writers go
     on. Running imports and everything that a table shows stay as they are.

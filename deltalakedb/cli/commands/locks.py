@@ -12,7 +12,9 @@ from deltalakedb.cli import options, output
 @options.database
 @options.debug
 def command(table: str | None, database: str) -> None:
-    """Show the sessions in a writing transaction, the longest first, and who tends logs.
+    """Show the sessions in a writing transaction.
+
+    Show the sessions in a writing transaction, the longest first, and who tends logs.
 
     A session that hangs is ended on the server: SELECT pg_terminate_backend(PID), or KILL ID; on
     SQLite by ending the process.

@@ -23,7 +23,9 @@ def command(
     output_format: str,
     storage_options: dict[str, str],
 ) -> None:
-    """Compact, checkpoint, vacuum and forget what is due for TABLE or --all, and say why.
+    """Do what is due for tables.
+
+    Compact, checkpoint, vacuum and forget what is due for TABLE or --all, and say why.
 
     A table that fails doesn't keep the others from theirs; the exit code is 1 then.
     """

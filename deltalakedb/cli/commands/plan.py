@@ -33,7 +33,9 @@ _COLUMNS = (
 def command(
     table: str, database: str, version: int | None, where: str | None, output_format: str
 ) -> None:
-    """Explain which files a query would read, and how they are found."""
+    """Explain which files a query would read.
+
+    Explain which files a query would read, and how they are found."""
     from deltalakedb.catalog.reading.versions import state_to_read
     from deltalakedb.snapshot.snapshot import Snapshot
 

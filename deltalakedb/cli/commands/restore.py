@@ -27,7 +27,9 @@ def command(
     ignore_missing_files: bool,
     storage_options: dict[str, str],
 ) -> None:
-    """Make a table what it was at a version or a time, by a commit that can be restored from."""
+    """Make a table what it was.
+
+    Make a table what it was at a version or a time, by a commit that can be restored from."""
     from deltalakedb.table.connect import connect_to_table
     from deltalakedb.uri import table_uri
 

@@ -46,7 +46,10 @@ _COLUMNS = (
 @options.output_format
 @options.debug
 def command(pattern: str | None, mirror: bool, database: str, output_format: str) -> None:
-    """List the tables of the catalog, or those whose name fits PATTERN, such as 'sales.*'."""
+    """List the tables of the catalog.
+
+    PATTERN names those that are wanted, such as 'sales.*'.
+    """
     import fnmatch
 
     from deltalakedb.catalog.reading.queries import all_tables

@@ -31,7 +31,9 @@ def command(
     output_format: str,
     storage_options: dict[str, str],
 ) -> None:
-    """Delete files that no version within the retention needs, without a LIST."""
+    """Delete files that no version needs.
+
+    Delete files that no version within the retention needs, without a LIST."""
     from deltalakedb.table.connect import connect_to_table
     from deltalakedb.uri import table_uri
 

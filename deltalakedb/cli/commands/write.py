@@ -64,7 +64,9 @@ def command(
     json_output: str | None,
     storage_options: dict[str, str],
 ) -> None:
-    """Write the rows of a Parquet, CSV or Arrow file to a table, which is made if need be."""
+    """Write the rows of a file to a table.
+
+    Write the rows of a Parquet, CSV or Arrow file to a table, which is made if need be."""
     output.check_target(json_output)
     from deltalakedb.table.operations.properties import CommitProperties
     from deltalakedb.table.writing import write_deltalake

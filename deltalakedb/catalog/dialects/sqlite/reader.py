@@ -18,6 +18,8 @@ class SqliteReader(Reader):
 
     _opened: tuple[int, int] | None = None
 
+    _kept_for_fork = False
+
     def is_current(self) -> bool:
         """A file that was deleted or replaced goes on being read by who has it open."""
         return self._connection is None or self._opened == _identity(self._path)
@@ -40,11 +42,17 @@ class SqliteReader(Reader):
     def before_fork(self) -> None:
         # What SQLite knows of a file's locks is the process's: a child that inherits it believes
         # that it holds locks which the system has not given it, whatever it opens anew.
-        if self._lock.acquire(busy_seconds(self.url)):
-            try:
-                self._drop()
-            finally:
-                self._lock.release()
+        # The lock is kept until the fork is made: nobody is inside SQLite then, whose own locks
+        # would stay taken in the child for ever.
+        self._kept_for_fork = self._lock.acquire(busy_seconds(self.url))
+        if self._kept_for_fork:
+            self._drop()
+
+    def forked(self) -> None:
+        """In the parent, once it has forked."""
+        if self._kept_for_fork:
+            self._kept_for_fork = False
+            self._lock.release()
 
     def _query(
         self, connection: Any, statement: str, params: Sequence[Any]
