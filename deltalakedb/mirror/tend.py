@@ -68,6 +68,8 @@ class _Tended:
     failures: int = 0
     quiet: int = 0
     lease: Lease | None = field(default=None)
+    busy: fork.Lock = field(default_factory=fork.Lock)
+    """Held for as long as a round takes."""
 
 
 _tended: dict[tuple[int, DatabaseUrl, int], _Tended] = {}
@@ -112,11 +114,12 @@ def note(
 
 
 def forget(database: DatabaseUrl, table: TableRow) -> None:
-    """The table was dropped or moved: leave its log alone."""
+    """The table was dropped or moved: leave its log alone, from the moment this returns."""
     with _lock:
         found = _tended.pop((os.getpid(), database, table.table_key), None)
     if found is not None:
-        _let_go(found)
+        with found.busy:
+            _let_go(found)
 
 
 def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tending:
@@ -179,11 +182,14 @@ def _round(*, last: bool = False) -> bool:
         mine = [each for key, each in _tended.items() if key[0] == os.getpid()]
     worked = False
     for each in mine:
-        if each.dirty or each.lease is not None:
-            worked = True
-            _try(each)
-        if each.lease is not None and (last or each.quiet >= _QUIET_ROUNDS):
-            _let_go(each)
+        with each.busy:
+            if _tended.get((os.getpid(), each.database, each.table.table_key)) is not each:
+                continue
+            if each.dirty or each.lease is not None:
+                worked = True
+                _try(each)
+            if each.lease is not None and (last or each.quiet >= _QUIET_ROUNDS):
+                _let_go(each)
     return worked
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog.dialects.sqlite.queue import Turn, waiting
@@ -34,8 +35,13 @@ class SqliteWriter(Writer):
         return f"'{found.st_dev}.{found.st_ino}'"
 
     def _connect(self) -> sqlite3.Connection:
+        # A file that has gone is not made anew, empty, by whoever still had it open.
         connection = sqlite3.connect(
-            self._path, timeout=0, isolation_level=None, check_same_thread=False
+            f"{Path(self._path).absolute().as_uri()}?mode=rw",
+            uri=True,
+            timeout=0,
+            isolation_level=None,
+            check_same_thread=False,
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
@@ -59,10 +65,16 @@ class SqliteWriter(Writer):
 
     def _open(self) -> None:
         """A file that was replaced goes on being written by who has it open."""
-        if self._connection is not None and os.stat(self._path).st_ino != self._file:
+        if self._connection is not None and self._inode() != self._file:
             self._connection.close()
             self._connection = None
         super()._open()
+
+    def _inode(self) -> int | None:
+        try:
+            return os.stat(self._path).st_ino
+        except FileNotFoundError:
+            return None
 
     def _ask(self, question: Statement) -> list[tuple[Any, ...]]:
         return list(self._connection.execute(question.sql, question.params).fetchall())
