@@ -1,0 +1,502 @@
+"""Moving a table from its log into the catalog, step by step; each may be repeated.
+
+`offline`: writers are paused, so that nothing may come between the import and the fence. `online`:
+they go on until the fence. `hybrid`: both sides write, the log ratifies, until somebody cuts over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.config import SqlConfig, database_url
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing.context import Progress, no_progress
+from deltalakedb.importing.request import import_request
+from deltalakedb.importing.result import ImportResult
+from deltalakedb.importing.run import CONNECTIONS, import_table
+from deltalakedb.migrate.cutover import (
+    TRY_SECONDS,
+    Fenced,
+    new_cutover_id,
+    put_fence,
+    read_base,
+    settle,
+)
+from deltalakedb.migrate.points import add_point
+from deltalakedb.migrate.records import (
+    LOG_WRITERS,
+    STRATEGIES,
+    LogWriters,
+    Migration,
+    MigrationLease,
+    Strategy,
+    database_now,
+    lease_of,
+    migration_at,
+)
+from deltalakedb.migrate.safety import check_log_writers
+from deltalakedb.migrate.steps import On, Pace, nothing
+from deltalakedb.mirror import publish
+from deltalakedb.mirror.adopt import adopt
+from deltalakedb.parity.report import DiffReport
+from deltalakedb.parity.run import diff_table
+from deltalakedb.storage.store import ObjectStore
+from deltalakedb.table.operations.fence import is_fenced
+
+Until = Literal["ready", "sql"]
+_PROOF_SECONDS = 300.0
+"""How long a proof stands before `ready` is proven again while it is kept caught up."""
+_CATCHING_UP = 20
+"""Rounds of catching up before a proof is tried again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveOptions:
+    """How a table is moved.
+
+    `until`: `ready` stops before the cutover. `log_writers` declares how file-based writers take
+    slots (None: as the store and the engines in the log suggest). `probation_seconds`: for so long
+    after the fence every SQL commit claims its slot in the log first. `validate`: prove catalog and
+    log equal before the cutover and after it. `tries`, `try_seconds`, `back_off`: how often, and
+    how long each, the fence is tried, and the seconds to wait after the first one that lost.
+    `contact`: whom the fence names. `take_over`: the fence is another catalog's, which is lost.
+    """
+
+    strategy: Strategy = "online"
+    until: Until = "sql"
+    mode: str | None = None
+    log_writers: LogWriters | None = None
+    probation_seconds: float = 0.0
+    validate: bool = True
+    rollback_point: bool = True
+    tries: int = 8
+    try_seconds: float = TRY_SECONDS
+    back_off: float = 0.25
+    contact: str | None = None
+    take_over: bool = False
+    pace: Pace = field(default_factory=Pace)
+    storage_options: Mapping[str, object] | None = None
+    client: Any = None
+    connections: int = CONNECTIONS
+
+    def __post_init__(self) -> None:
+        known: tuple[tuple[str, object, tuple[object, ...]], ...] = (
+            ("strategy", self.strategy, STRATEGIES),
+            ("until", self.until, ("ready", "sql")),
+            ("log_writers", self.log_writers, (*LOG_WRITERS, None)),
+        )
+        for name, given, allowed in known:
+            if given not in allowed:
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.INVALID_ARGUMENT,
+                    f"no {name} {given!r}; use {', '.join(str(a) for a in allowed if a)}",
+                )
+        if self.tries < 1 or self.try_seconds <= 0 or self.probation_seconds < 0:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                "tries have to be at least 1, their seconds above 0, a probation at least 0",
+            )
+
+
+@dataclass(frozen=True)
+class MoveResult:
+    """What a move has done.
+
+    `success`: every step up to what was asked for is done, and where it was validated, catalog and
+    log were found equal at `parity_version`. `seconds`: what the steps of this run took, by step;
+    `freeze_ms`: from the newest file-based commit in the catalog to the fence in it.
+    """
+
+    migration: Migration
+    success: bool
+    imported: ImportResult | None = None
+    proof: DiffReport | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    freeze_ms: float | None = None
+
+    @property
+    def parity_version(self) -> int | None:
+        """The newest version at which catalog and log were proven equal."""
+        return self.migration.parity_version
+
+
+def move_table(
+    log_dir: str,
+    *,
+    database: str | SqlConfig,
+    table_location: str | None = None,
+    table_name: str | None = None,
+    options: MoveOptions | None = None,
+    on: On = nothing,
+    progress: Progress = no_progress,
+    stop: Callable[[], bool] | None = None,
+) -> MoveResult:
+    """Move a table into the catalog, or go on where an earlier move of it has stopped.
+
+    `log_dir`: the table or its `_delta_log`; `table_location`, `table_name`: as for `import_table`.
+    `on` is told of each named point (`steps.MOVE_POINTS`), and may stop the move by an exception.
+    `stop`: with `until="ready"`, keep caught up until it says so (None: return when ready).
+
+    Raises DeltaLakeError: of the import, the proof (LOG_DISAGREES), the fence; CONCURRENCY_ERROR
+    while another process moves the table. The table is writable whatever fails, and the failure is
+    in `dl_migrations`.
+    """
+    chosen = options or MoveOptions()
+    request = import_request(
+        log_dir,
+        table_location=table_location,
+        mode=chosen.mode,
+        table_id=None,
+        table_name=table_name,
+        rebuild=False,
+        storage_options=chosen.storage_options,
+        spill_root=None,
+    )
+    with Catalog(database, create=True) as catalog, lease_of(catalog, request.location) as lease:
+        known = queries.table_at(catalog, request.location)
+        name = request.full_name if known is None else known.full_name
+        found = lease.begin(name, request.store.url)
+        if known is not None and (found.table_id, found.table) != (known.table_id, name):
+            lease.move(table_id=known.table_id, table_name=name)
+        move = Move(database, lease, chosen, on, progress)
+        move.log_dir, move.table_name = log_dir, table_name
+        return move.run(stop)
+
+
+class Move:
+    """A move under its lease."""
+
+    def __init__(
+        self,
+        database: str | SqlConfig,
+        lease: MigrationLease,
+        options: MoveOptions,
+        on: On,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.database = database
+        self.lease = lease
+        self.options = options
+        self.progress = progress
+        self.log_dir: str | None = None
+        self.table_name: str | None = None
+        self.seconds: dict[str, float] = {}
+        self.imported: ImportResult | None = None
+        self.proof: DiffReport | None = None
+        self.freeze_ms: float | None = None
+        self._on = on
+        self._proven_at = 0.0
+        self._verified = False
+        found = migration_at(lease.catalog, lease.location)
+        assert found is not None
+        self.now: Migration = found
+
+    def told(self, point: str, facts: Mapping[str, object] | None = None) -> None:
+        """A named point is reached."""
+        of_table = {
+            "table": self.now.table,
+            "location": self.now.location,
+            "state": self.now.state,
+            "strategy": self.options.strategy,
+        }
+        self._on(point, {**of_table, **(facts or {})})
+
+    def run(self, stop: Callable[[], bool] | None = None) -> MoveResult:
+        """Take the steps from where the table is up to what the options say."""
+        began = time.perf_counter()
+        self._record(strategy=self.options.strategy)
+        try:
+            if self.now.state == "failed":
+                self._to(self.now.step or "planned")
+            while not self._is_done():
+                step = self.now.state
+                started = time.perf_counter()
+                self._step()
+                spent = time.perf_counter() - started
+                self.seconds[step] = self.seconds.get(step, 0.0) + spent
+                if self.now.state == step and step in ("ready", "probation"):
+                    break
+            if self.now.state == "ready" and stop is not None:
+                self.keep_up(stop)
+        except DeltaLakeError as error:
+            self.lease.fail(error)
+            failed = {"error": error.message, "kind": error.kind.value}
+            self._on("failure", {"table": self.now.table, "location": self.now.location, **failed})
+            raise
+        took = {k: round(v, 3) for k, v in self.seconds.items()}
+        known = self.now.details.get("seconds", {})
+        self._record(details={"seconds": {**known, **took}})
+        self.seconds["all"] = time.perf_counter() - began
+        return MoveResult(
+            self.now,
+            self._is_done() or self.now.state == "probation",
+            self.imported,
+            self.proof,
+            self.seconds,
+            self.freeze_ms,
+        )
+
+    def _is_done(self) -> bool:
+        if self.now.state == "sql":
+            return self._verified
+        return self.options.until == "ready" and self.now.state in ("ready", "probation")
+
+    def _step(self) -> None:
+        match self.now.state:
+            case "planned":
+                self._plan()
+            case "importing":
+                self._import()
+            case "following" | "rolling_back":
+                self._follow()
+            case "ready":
+                self._begin_cutting()
+            case "cutting":
+                self._cut()
+            case "probation":
+                self._settle()
+            case "sql":
+                self._verify()
+            case _:
+                raise AssertionError(self.now.state)
+
+    def _to(self, state: Any, details: Mapping[str, Any] | None = None, **values: Any) -> None:
+        self.now = self.lease.move(state, details, **values)
+
+    def _record(self, details: Mapping[str, Any] | None = None, **values: Any) -> None:
+        self.now = self.lease.move(None, details, **values)
+
+    # planned, importing
+
+    def _plan(self) -> None:
+        check_log_writers(self.now, self.options)
+        self.told("planned")
+        self._to("importing", log_writers=self.options.log_writers)
+
+    def _import(self) -> None:
+        self.told("importing")
+        self.imported = import_table(
+            log_dir=self.log_dir or self.now.log_location,
+            database=self.database,
+            table_location=self.now.location,
+            mode=self.options.mode,
+            table_name=None if self.now.table_id else self.table_name,
+            storage_options=self.options.storage_options,
+            client=self.options.client,
+            connections=self.options.connections,
+            progress=self.progress,
+        )
+        self.told("imported", {"version": self.imported.to_version})
+        self._to("following", table_id=self.imported.table_id, table_name=self.imported.table_name)
+
+    # following, ready
+
+    def _follow(self) -> None:
+        self.told("following")
+        self._wait_turn()
+        row, _ = self._adopted()
+        self.told("caught-up", {"version": row.head_version})
+        if row.authority == "sql":
+            self._to("sql")
+            return
+        if self.options.validate:
+            self._prove()
+        self.told("proved", {"version": self.now.parity_version or row.head_version})
+        self._to("ready", reason="`dl cutover`" if self.options.until == "ready" else None)
+        self.told("ready", {"version": row.head_version})
+
+    def keep_up(self, stop: Callable[[], bool]) -> None:
+        """Adopt what comes into the log until told to stop; prove it again from time to time."""
+        pace = self.options.pace
+        while not stop():
+            self._wait_turn(stop)
+            row = self._row()
+            log = self._log(row)
+            if row.authority != "log":
+                return
+            if log.exists(publish.commit_name(row.head_version + 1)):
+                adopt(database_url(self.database), row, log)
+            elif self.options.validate and time.monotonic() > self._proven_at + _PROOF_SECONDS:
+                self._prove()
+            else:
+                time.sleep(pace.seconds)
+
+    def _prove(self) -> None:
+        """Compare catalog and log in full, at the newest version of both."""
+        for _ in range(_CATCHING_UP):
+            self.proof = self._diff()
+            if self.proof.exit_code in (0, 3) or self.proof.compared_version is not None:
+                break
+            self._adopted()
+        assert self.proof is not None
+        if self.proof.exit_code == 2:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.LOG_DISAGREES,
+                f"catalog and log of {self.now.table} differ, so it isn't handed over; `dl diff "
+                f"--table-id {self.now.table_id}` shows where",
+                table=self.now.table,
+            )
+        self._proven_at = time.monotonic()
+        self._record(parity_version=self.proof.compared_version)
+
+    # cutting
+
+    def _begin_cutting(self) -> None:
+        check_log_writers(self.now, self.options)
+        cutover_id = new_cutover_id()
+        self._to("cutting", cutover_id=cutover_id, attempts=self.now.attempts + 1)
+        self.told("cutting", {"cutover_id": cutover_id})
+
+    def _cut(self) -> None:
+        base_row, log = self._adopted()
+        with closing(LightCatalog(database_url(self.database))) as light:
+            base = read_base(light, base_row.table_id, self.options.storage_options)
+            mine = self._fence_of(light, base.row)
+            found: Fenced | None = None
+            if mine is None and not (is_fenced(base.protocol) and base.row.authority == "sql"):
+                self._check_paused(base.row)
+                self.told("before-freeze", {"version": base.row.head_version})
+                found = self._put_fence(light, base, log)
+                mine = found.version
+            elif mine is None:
+                # Fenced and ratified by SQL, by another way than a cutover.
+                self._to("sql")
+                return
+        self.told("fenced", {"version": mine})
+        if self.options.rollback_point:
+            add_point(
+                self.lease.catalog,
+                self._row(),
+                "cutover",
+                version=mine - 1,
+                cutover_id=self.now.cutover_id,
+                authority="log",
+            )
+        self.told("recorded", {"version": mine})
+        until = database_now(self.lease.catalog) + int(self.options.probation_seconds * 1000)
+        self._to("probation", fence_version=mine, probation_until=until)
+        self.told("probation", {"version": mine})
+
+    def _put_fence(self, light: LightCatalog, base: Any, log: ObjectStore) -> Fenced:
+        pause = self.options.back_off
+        for left in reversed(range(self.options.tries)):
+            started = time.perf_counter()
+            try:
+                found = put_fence(
+                    light,
+                    base,
+                    log,
+                    cutover_id=str(self.now.cutover_id),
+                    contact=self.options.contact,
+                    take_over=self.options.take_over,
+                    seconds=self.options.try_seconds,
+                    on=self.told,
+                )
+            except DeltaLakeError as error:
+                if not left or error.facts.get("rule") != "slot":
+                    raise
+                self._record(attempts=self.now.attempts + 1, reason=error.message)
+                time.sleep(pause)
+                pause *= 2
+                adopt(database_url(self.database), base.row, log)
+                base = read_base(light, base.row.table_id, self.options.storage_options)
+                continue
+            self.freeze_ms = (time.perf_counter() - started) * 1000
+            return found
+        raise AssertionError("unreachable")
+
+    def _check_paused(self, row: TableRow) -> None:
+        if self.options.strategy != "offline" or self.now.parity_version is None:
+            return
+        if row.head_version != self.now.parity_version:
+            self._to("following")
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"{self.now.table} was written to while it was moved offline (version "
+                f"{self.now.parity_version} was proven, its log goes to {row.head_version}); pause "
+                "its writers and run this again, or move it with the strategy online",
+                rule="offline",
+                version=row.head_version,
+            )
+
+    def _fence_of(self, light: LightCatalog, row: TableRow) -> int | None:
+        """The version of this cutover's fence, once the catalog has it."""
+        found = light.reader.rows(
+            "SELECT version FROM dl_commits WHERE table_key = ? AND token = ?",
+            (row.table_key, self.now.cutover_id),
+        )
+        return int(found[0][0]) if found else None
+
+    # probation, sql
+
+    def _settle(self) -> None:
+        now = database_now(self.lease.catalog)
+        until = self.now.probation_until or 0
+        if now < until:
+            seconds = (until - now) / 1000
+            self._record(reason=f"the end of the probation, in {seconds:.0f} s")
+            return
+        row = self._row()
+        with closing(LightCatalog(database_url(self.database))) as light:
+            settle(light, row, self._log(row), self.options.storage_options)
+        self.told("settled")
+        self._to("sql")
+
+    def _verify(self) -> None:
+        if self.options.validate:
+            self._prove()
+            self.told("verified", {"version": self.now.parity_version or 0})
+        self.told("success")
+        self._verified = True
+
+    # what all need
+
+    def _row(self) -> TableRow:
+        return queries.find_table(self.lease.catalog, str(self.now.table_id))
+
+    def _log(self, row: TableRow) -> ObjectStore:
+        return publish.log_of(row, self.options.storage_options)
+
+    def _adopted(self) -> tuple[TableRow, ObjectStore]:
+        row = self._row()
+        log = self._log(row)
+        if row.authority == "log":
+            adopt(database_url(self.database), row, log)
+            row = self._row()
+        return row, log
+
+    def _diff(self) -> DiffReport:
+        return diff_table(
+            str(self.now.table_id),
+            database=self.database,
+            storage_options=self.options.storage_options,
+            client=self.options.client,
+        )
+
+    def _wait_turn(self, stop: Callable[[], bool] | None = None) -> None:
+        """Stand still as the pace asks for, and say why."""
+        said: str | None = None
+        while stop is None or not stop():
+            why = self.options.pace.waits_for(
+                lambda: database_now(self.lease.catalog), self._is_paused
+            )
+            if why is None:
+                break
+            if why != said:
+                self._record(reason=why)
+                said = why
+            time.sleep(self.options.pace.seconds)
+        if said is not None:
+            self._record(reason=None)
+
+    def _is_paused(self) -> bool:
+        found = migration_at(self.lease.catalog, self.lease.location)
+        return found is not None and found.paused
