@@ -16,7 +16,7 @@ from deltalakedb.storage.open import open_store
 from deltalakedb.storage.store import ObjectStore
 
 if TYPE_CHECKING:
-    from deltalakedb.migrate.move import MoveOptions
+    from deltalakedb.migrate.options import MoveOptions
     from deltalakedb.migrate.records import Migration
 
 _UNCONDITIONAL = ("apache-spark", "databricks", "spark")

@@ -13,7 +13,8 @@ import deltalakedb as dl
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.analysis import analyze_source
-from deltalakedb.migrate.move import MoveOptions, move_table
+from deltalakedb.migrate.move import move_table
+from deltalakedb.migrate.options import MoveOptions
 from deltalakedb.migrate.records import Migration, all_migrations
 from deltalakedb.migrate.steps import MOVE_POINTS, Hooks, Pace
 
