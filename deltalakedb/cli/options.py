@@ -53,6 +53,13 @@ def _default_database() -> str | None:
     return Secret.of(database_of_environment() or "").reveal()
 
 
+def _database(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    found = value or _default_database()
+    if found is None:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return found
+
+
 def with_pool(database: str) -> str | SqlConfig:
     """The database with the pool of the configuration that names it, or as it is."""
     found = _configured()
@@ -63,8 +70,7 @@ database = click.option(
     "--database",
     envvar="DL_DATABASE",
     show_envvar=True,
-    required=True,
-    default=_default_database,
+    callback=_database,
     metavar="DATABASE",
     help="The catalog: a SQLite file or a database URL (postgresql://user:password@host/name).",
 )
