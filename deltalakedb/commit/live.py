@@ -71,12 +71,14 @@ class LiveLoad:
 
     def count(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
         """Bring the counts of the partitions up to date."""
+        grows = all(change.files > 0 for change in prepared.partitions)
+        emptied = "NULL" if grows else f"CASE WHEN {{num_files}} = 0 THEN {self.version} END"
         what = Upsert(
             table="dl_partitions",
             key=("load_id", "partition_id"),
             columns=("load_id", "partition_id", "partition_values", "num_files", "total_bytes"),
             added=("num_files", "total_bytes"),
-            assigned=(("emptied_at", f"CASE WHEN {{num_files}} = 0 THEN {self.version} END"),),
+            assigned=(("emptied_at", emptied),),
         )
         entries = [
             (self.load_id, c.partition_id, c.partition_values, c.files, c.size)
