@@ -186,6 +186,9 @@ class LocalStore(ObjectStore):
             if any(os.stat(self._path(name)).st_dev != device for name in names):
                 return False
             return sync_whole(descriptor)
+        except FileNotFoundError:
+            # One by one it is found out which.
+            return False
         finally:
             os.close(descriptor)
 
