@@ -128,6 +128,7 @@ def _commit(catalog: LightCatalog, base: Base, authority: str, *, fence: bool) -
         metadata=metadata_body(metadata),
         if_version=row.head_version,
         in_commit_timestamps=base.in_commit_timestamps,
+        tracks_rows=base.tracks_rows,
         authority=authority,
         ratified=True,
     )
