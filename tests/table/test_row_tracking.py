@@ -100,9 +100,7 @@ def test_rows_keep_their_ids(sqlite_url: str, tmp_path: Path) -> None:
         table.update(updates={"x": "30"}, predicate="x = 3")
         changed = Tracked(table)
         assert changed.ids[30] == (2, 4)
-        assert {x: changed.ids[x] for x in (1, 4, 5, 6)} == {
-            x: first.ids[x] for x in (1, 4, 5, 6)
-        }
+        assert {x: changed.ids[x] for x in (1, 4, 5, 6)} == {x: first.ids[x] for x in (1, 4, 5, 6)}
         table.merge(
             rows(5, 7), "t.x = s.x", source_alias="s", target_alias="t"
         ).when_matched_update({"p": "9"}).when_not_matched_insert_all().execute()
