@@ -183,6 +183,13 @@ def clean_up(
     ).configuration
     if not force and not switch(configuration, EXPIRED_LOG_CLEANUP, default=True):
         return []
+    # What can be gone back to is kept, with the checkpoint or the commits that it stands on.
+    [(pinned,)] = catalog.reader.rows(
+        "SELECT min(version) FROM dl_rollback_points WHERE table_key = ? AND retired_at IS NULL",
+        (row.table_key,),
+    )
+    if pinned is not None:
+        keep_from = min(keep_from, int(pinned))
     retention = duration_ms(configuration, LOG_RETENTION) or 0
     now = time.time_ns() // 1_000_000
     listing = [LogObject(each.name, each.modified_ms) for each in log.list()]

@@ -1,4 +1,4 @@
-"""Columns that conditions ask again and again are kept decoded, as long as their file is the same."""
+"""Columns that conditions ask again and again are kept, as long as their file is the same."""
 
 from __future__ import annotations
 
