@@ -50,7 +50,7 @@ class LiveLoad:
         values |= {name: [value] * len(values[name]) for name, value in same.items()}
         yield from _inserts(self.files, tuple(values), list(zip(*values.values(), strict=True)))
 
-    def close(self, prepared: PreparedRows, removed_at: int) -> Iterator[Statement]:
+    def close(self, prepared: PreparedRows, removed_at: int | None) -> Iterator[Statement]:
         """End lives: each exactly one that is live."""
         for start in range(0, len(prepared.ended), _CHUNK):
             some = prepared.ended[start : start + _CHUNK]
