@@ -20,6 +20,8 @@ class Appended:
     seconds: tuple[float, ...]
     failures: Counter[str]
     cpu_seconds: float = 0.0
+    lags: tuple[float, ...] = ()
+    """Seconds from COMMIT until the version was in the log, where they are known."""
 
     @property
     def acknowledged(self) -> int:
@@ -38,6 +40,11 @@ class Appended:
     def quantile(self, share: float) -> float:
         """Seconds within which that share of the appends was acknowledged."""
         ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def lag(self, share: float) -> float:
+        """Seconds after COMMIT within which that share of the versions was in the log."""
+        ordered = sorted(self.lags)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
     @property
@@ -87,6 +94,7 @@ def append(
             process.stdin.flush()
         taken: list[float] = []
         failures: Counter[str] = Counter()
+        lags: list[float] = []
         cpu = 0.0
         for process in processes:
             out, err = process.communicate(timeout=seconds + 120)
@@ -95,8 +103,9 @@ def append(
             answer = json.loads(out)
             taken += answer["seconds"]
             failures.update(answer["failures"])
+            lags += answer["lags"]
             cpu += answer["cpu"]
-        return Appended(seconds, tuple(taken), failures, cpu)
+        return Appended(seconds, tuple(taken), failures, cpu, tuple(lags))
     finally:
         for process in processes:
             process.kill()
