@@ -76,8 +76,10 @@ class StagedTable:
     with the lives at the head; without it they are a conflict. `authority` hands the table over
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
-    nothing was committed. `is_remembered`: the table was not read for this commit, so that it has
-    to be the one of this process's last commit.
+    nothing was committed. `claims` are the same for the transaction that reserves a version where
+    the log ratifies; they may run again. `began`: by this machine's monotonic clock, when the first
+    of its files was not yet begun, where no guard protects them from a vacuum. `is_remembered`: the
+    table was not read for this commit, so that it has to be the one of this process's last commit.
     """
 
     table: TableRow
@@ -101,6 +103,8 @@ class StagedTable:
     ratified: bool = False
     deletion_time: int = 0
     guards: tuple[Statement, ...] = ()
+    claims: tuple[Statement, ...] = ()
+    began: float | None = field(default=None, compare=False)
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
     )
@@ -116,6 +120,11 @@ class StagedTable:
                     f"a commit of {self.table.full_name} has {which} {twice} twice; please report "
                     "this",
                 )
+
+    @property
+    def is_ratified_by_log(self) -> bool:
+        """Whether the commit is there once the log has it, and not before."""
+        return self.ratified or self.table.authority == "log"
 
     @property
     def is_blind_append(self) -> bool:

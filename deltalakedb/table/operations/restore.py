@@ -141,6 +141,7 @@ def _restored(
         in_commit_timestamps=base.in_commit_timestamps,
         deletion_time=now_ms(),
         guards=(still_held(lease),),
+        claims=(still_held(lease),),
     )
 
 

@@ -168,7 +168,7 @@ class _Write:
             self._base = base
             staged = self._staged(adds, written, metadata if changed else None, protocol)
             if registration is not None:
-                staged = replace(staged, guards=registration.guards())
+                staged = replace(staged, guards=registration.guards(), claims=registration.claims())
             again = None if changed else on
             return Staged(staged, tuple(written.names), again, registration)
 
