@@ -27,6 +27,7 @@ _MODULES = {
     "restore": "restore",
     "maintain": "maintain",
     "import": "import_",
+    "migrate": "migrate",
     "diff": "diff",
     "tables": "tables",
     "show": "show",

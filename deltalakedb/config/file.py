@@ -23,7 +23,9 @@ from deltalakedb.config.sql import SqlConfig
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 
-KNOWN_SECTIONS = frozenset({"database", "migration", "performance", "logging", "monitoring"})
+KNOWN_SECTIONS = frozenset(
+    {"database", "migration", "performance", "logging", "monitoring", "tables"}
+)
 _DATABASE = {**checks_of(SqlConfig), "url": anything, "connection_string": anything}
 _PERFORMANCE = {
     "enable_caching": truth,
