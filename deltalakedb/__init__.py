@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from deltalakedb.catalog.grants import grants as grants
     from deltalakedb.commit.metrics import CommitMetrics as CommitMetrics
     from deltalakedb.commit.metrics import commit_metrics as commit_metrics
+    from deltalakedb.config import AsyncTaskConfig as AsyncTaskConfig
     from deltalakedb.config import CacheConfig as CacheConfig
     from deltalakedb.config import ConfigFactory as ConfigFactory
     from deltalakedb.config import ConfigLoader as ConfigLoader
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from deltalakedb.error import DeltaLakeErrorKind as DeltaLakeErrorKind
     from deltalakedb.facade.asynchronous import AsyncDeltaLakeOperations as AsyncDeltaLakeOperations
     from deltalakedb.facade.asynchronous import AsyncIOExecutor as AsyncIOExecutor
-    from deltalakedb.facade.asynchronous import AsyncTaskConfig as AsyncTaskConfig
     from deltalakedb.facade.asynchronous import WriteMode as WriteMode
     from deltalakedb.facade.bridge import DeltaLakeBridge as DeltaLakeBridge
     from deltalakedb.facade.connection import SqlConnection as SqlConnection
@@ -110,7 +110,7 @@ _HOMES = {
     "LazyLoadingManager": "deltalakedb.facade.lazy",
     "AsyncDeltaLakeOperations": "deltalakedb.facade.asynchronous",
     "AsyncIOExecutor": "deltalakedb.facade.asynchronous",
-    "AsyncTaskConfig": "deltalakedb.facade.asynchronous",
+    "AsyncTaskConfig": "deltalakedb.config",
     "WriteMode": "deltalakedb.facade.asynchronous",
     "CrossTableOperationType": "deltalakedb.facade.transactions",
     "MultiTableIsolationLevel": "deltalakedb.facade.transactions",

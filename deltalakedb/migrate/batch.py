@@ -20,6 +20,8 @@ from deltalakedb.log.segment import LogListing
 from deltalakedb.migrate import claims
 from deltalakedb.migrate.advice import what_to_do
 from deltalakedb.migrate.mapping import Entry
+from deltalakedb.migrate.move import move_table
+from deltalakedb.migrate.options import MoveOptions, Until
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.storage.open import open_store
@@ -31,7 +33,8 @@ class Outcome:
     """What became of a table.
 
     `status`: `imported`, `caught_up`, `unchanged`, `skipped`, `failed`, `elsewhere` (another run
-    has it), `large` (left to the caller, who has the whole cluster) or `left` (not begun).
+    has it), `large` (left to the caller, who has the whole cluster), `left` (not begun), or the
+    state that its strategy has brought it to: `ready`, `probation`, `sql`.
     `retryable`: the same may go better next time.
     """
 
@@ -55,13 +58,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class BatchSpec:
-    """Tables that one task imports, for the run that claims them."""
+    """Tables that one task imports, for the run that claims them, or brings on until a state."""
 
     database: Secret
     run: str
     entries: tuple[Entry, ...]
     mode: str | None
     storage_options: Mapping[str, Any]
+    until: Until = "ready"
 
 
 def failure(entry: Entry, error: DeltaLakeError, seconds: float) -> Outcome:
@@ -215,3 +219,37 @@ def catch_up_batch(spec: BatchSpec) -> list[Outcome]:
     """Catch up with tables that are in the catalog, one after the other."""
     with Catalog(parse_database(spec.database)) as catalog:
         return [import_alone(catalog, entry, spec) for entry in spec.entries]
+
+
+def move_batch(spec: BatchSpec) -> list[Outcome]:
+    """Bring tables that are in the catalog on, each by its strategy, one after the other."""
+    return [_moved(entry, spec) for entry in spec.entries]
+
+
+def _moved(entry: Entry, spec: BatchSpec) -> Outcome:
+    began = time.perf_counter()
+    try:
+        done = move_table(
+            entry.location,
+            database=str(spec.database.reveal()),
+            table_location=entry.location,
+            table_name=entry.full_name,
+            options=MoveOptions(
+                strategy=entry.strategy,
+                until=spec.until,
+                mode=spec.mode,
+                storage_options=dict(spec.storage_options),
+            ),
+        )
+    except DeltaLakeError as error:
+        return failure(entry, error, time.perf_counter() - began)
+    state = done.migration
+    return Outcome(
+        entry.location,
+        entry.full_name,
+        state.state,
+        time.perf_counter() - began,
+        done.parity_version,
+        error=state.reason if not done.success else None,
+        owner=entry.owner,
+    )

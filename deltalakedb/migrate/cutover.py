@@ -119,6 +119,15 @@ def _found(put: Put) -> Fenced:
     return Fenced(put.version, before.protocol.action(), before.metadata, put.lost)
 
 
+def fence_of(catalog: LightCatalog, row: TableRow, cutover_id: str) -> int | None:
+    """The version of a cutover's fence, once the catalog has it."""
+    found = catalog.reader.rows(
+        "SELECT version FROM dl_commits WHERE table_key = ? AND token = ?",
+        (row.table_key, cutover_id),
+    )
+    return int(found[0][0]) if found else None
+
+
 def tail_of(catalog: LightCatalog, base: Base) -> Tail:
     """The end of the log as the catalog knows it."""
     stamp = None

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import sqlalchemy as sa
 
@@ -22,7 +22,7 @@ from deltalakedb.catalog.reading.queries import all_tables
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.executor.executor import executor_of
+from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.log.reader import read_listing
 from deltalakedb.migrate import batch, claims
 from deltalakedb.migrate.advice import what_to_do
@@ -36,7 +36,11 @@ BATCH_TABLES = 50
 _LISTINGS_AT_ONCE = 16
 _AHEAD = 2
 """Batches under way for each worker, so that none waits for the next."""
-_ORDER = ("failed", "elsewhere", "left", "imported", "caught_up", "unchanged", "skipped")
+_ORDER = (
+    *("failed", "elsewhere", "left"),
+    *("imported", "caught_up", "ready", "probation", "sql", "unchanged", "skipped"),
+)
+_IN_CATALOG = ("imported", "caught_up", "unchanged")
 
 Client = Callable[[], AbstractContextManager[tuple[Any, str | None]]]
 """Gives a `distributed.Client` (None: this process) and where to spill, once there is work."""
@@ -85,7 +89,8 @@ class FleetOptions:
     """How a fleet is imported.
 
     `retry_failed`: also what failed before, other than for a passing reason; `fail_fast`: begin
-    nothing more once a table has failed; `deadline`: begin nothing more after so many seconds.
+    nothing more once a table has failed; `deadline`: begin nothing more after so many seconds;
+    `until`: go on with each table by its strategy (`move_table`) until it is there.
     """
 
     mode: str | None = None
@@ -94,6 +99,7 @@ class FleetOptions:
     fail_fast: bool = False
     deadline: float | None = None
     batch_tables: int = BATCH_TABLES
+    until: Literal["imported", "ready", "sql"] = "imported"
 
 
 def no_progress(done: int, total: int, outcome: Outcome) -> None:
@@ -149,16 +155,48 @@ class _Fleet:
         new = [e for e in wanted if e.location not in known]
         there = [e for e in wanted if e.location in known]
         moved = self._moved(there, known, moving)
-        if not new and not moved:
+        on_from = self._to_bring_on(wanted, moving)
+        if not new and not moved and not on_from:
             return
         run, lease = claims.begin_run(self.catalog)
         try:
             with ExitStack() as stack:
                 on, folder = stack.enter_context(client())
                 self._work(run, new, moved, on, folder)
+                self._bring_on(run, on_from, on)
         finally:
             claims.give_back(self.catalog, run)
             lease.release()
+
+    def _to_bring_on(
+        self, wanted: Sequence[Entry], moving: Mapping[str, sa.Row[Any]]
+    ) -> list[Entry]:
+        """Tables that aren't where `until` wants them."""
+        until = self.options.until
+        if until == "imported":
+            return []
+        there = ("sql",) if until == "sql" else ("sql", "probation")
+        return [e for e in wanted if moving[e.location].state not in there]
+
+    def _bring_on(self, run: str, entries: Sequence[Entry], on: Any) -> None:
+        """Each by its strategy; what it says of a table stands in the place of what was said."""
+        until = self.options.until
+        if until == "imported":
+            return
+        told = {o.location: o for o in self.report.outcomes}
+        going = [e for e in entries if told[e.location].status in _IN_CATALOG]
+        executor, spec_of = self._executor(run, on)
+        specs = [replace(spec_of([entry]), until=until) for entry in going]
+
+        def handles() -> Iterator[Any]:
+            for spec in specs:
+                if not self._ended:
+                    yield executor.submit(batch.move_batch, spec)
+
+        for _, outcomes in executor.completed(handles(), lambda: _AHEAD * executor.slots):
+            for outcome in outcomes:
+                self.report.outcomes.remove(told[outcome.location])
+                self._tell(outcome)
 
     def _tell(self, outcome: Outcome) -> None:
         self.report.outcomes.append(outcome)
@@ -204,7 +242,9 @@ class _Fleet:
             for entry, digest in zip(there, listed, strict=True):
                 row = known[entry.location]
                 details = json.loads(moving[entry.location].details or "{}")
-                if digest is None or details.get("listing") != digest:
+                # Where SQL ratifies, the log follows the catalog.
+                same = digest is not None and details.get("listing") == digest
+                if row.authority == "log" and not same:
                     moved.append(entry)
                     continue
                 self._tell(
@@ -230,14 +270,8 @@ class _Fleet:
     def _work(
         self, run: str, new: Sequence[Entry], moved: Sequence[Entry], on: Any, folder: str | None
     ) -> None:
-        secret = database_url(self.database).secret
-        options = StoreSpec("/", dict(self.options.storage_options))
-        executor = executor_of(on, (secret, *options.secrets()), again="run `dl migrate` again")
+        executor, spec_of = self._executor(run, on)
         large: list[Entry] = []
-        sent: list[tuple[Entry, ...]] = []
-
-        def spec_of(entries: Sequence[Entry]) -> BatchSpec:
-            return BatchSpec(secret, run, tuple(entries), self.options.mode, options.options)
 
         def handles() -> Iterator[Any]:
             size = self._batch_size(len(new) + len(moved), executor.slots)
@@ -247,7 +281,6 @@ class _Fleet:
                     if self._ended:
                         self._leave(some)
                         continue
-                    sent.append(some)
                     yield executor.submit(task, spec_of(some))
 
         by_location = {entry.location: entry for entry in (*new, *moved)}
@@ -262,6 +295,18 @@ class _Fleet:
                 self._leave((entry,))
                 continue
             self._tell(batch.import_alone(self.catalog, entry, spec_of([entry]), on, folder))
+
+    def _executor(
+        self, run: str, on: Any
+    ) -> tuple[Executor, Callable[[Sequence[Entry]], BatchSpec]]:
+        secret = database_url(self.database).secret
+        options = StoreSpec("/", dict(self.options.storage_options))
+        executor = executor_of(on, (secret, *options.secrets()), again="run `dl migrate` again")
+
+        def spec_of(entries: Sequence[Entry]) -> BatchSpec:
+            return BatchSpec(secret, run, tuple(entries), self.options.mode, options.options)
+
+        return executor, spec_of
 
     def _batch_size(self, tables: int, slots: int) -> int:
         """Tables of a task: few enough that every worker has some."""

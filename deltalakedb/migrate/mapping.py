@@ -14,9 +14,9 @@ from deltalakedb.catalog.records import TableRow
 from deltalakedb.catalog.table_name import check_table_name, full_name, is_uuid
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.discovery import Found
+from deltalakedb.migrate.records import STRATEGIES, Strategy
 from deltalakedb.uri import normalise_location
 
-STRATEGIES = ("online", "offline", "hybrid")
 COLUMNS = ("location", "namespace", "name", "strategy", "skip", "owner")
 """Of the file, those that are read."""
 TOLD = ("version", "files", "bytes", "seconds", "writers", "features", "refusal")
@@ -32,7 +32,7 @@ class Entry:
     location: str
     namespace: str
     name: str
-    strategy: str = "online"
+    strategy: Strategy = "online"
     skip: bool = False
     owner: str = ""
 
@@ -46,7 +46,7 @@ def entries_of(
     known: Mapping[str, TableRow],
     *,
     namespace: str | None = None,
-    strategy: str = "online",
+    strategy: Strategy = "online",
 ) -> list[Entry]:
     """An entry for each table found.
 
@@ -200,12 +200,16 @@ def _entry(row: Mapping[str, Any], where: str) -> Entry:
     skip = texts["skip"].lower()
     if skip not in _TRUE | _FALSE:
         raise _invalid(f"{where}: skip is {texts['skip']!r}; write yes, or leave it empty")
-    strategy = texts["strategy"] or entry.strategy
-    if strategy not in STRATEGIES:
-        raise _invalid(
-            f"{where}: there is no strategy {strategy!r}; use one of {', '.join(STRATEGIES)}"
-        )
+    strategy = strategy_of(texts["strategy"] or entry.strategy, where)
     return replace(entry, strategy=strategy, skip=skip in _TRUE)
+
+
+def strategy_of(text: str, where: str) -> Strategy:
+    """A strategy by its name. Raises CONFIGURATION_ERROR, naming where the text stands."""
+    for strategy in STRATEGIES:
+        if text == strategy:
+            return strategy
+    raise _invalid(f"{where}: there is no strategy {text!r}; use one of {', '.join(STRATEGIES)}")
 
 
 def _check_columns(names: Iterable[Any], where: str) -> None:

@@ -283,3 +283,15 @@ def ask(catalog: Catalog, location: str, **details: Any) -> Migration:
             .values(details=json.dumps(merged))
         )
         return _at(connection, location) or found
+
+
+def named(catalog: Catalog, reference: str) -> Migration:
+    """The move of a table by its name, uuid or location. NOT_FOUND for none."""
+    for found in all_migrations(catalog):
+        if reference in (found.table, found.table_id, found.location):
+            return found
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.NOT_FOUND,
+        f"no move of {reference} is known here; `dl migrate status` lists them",
+        table=reference,
+    )

@@ -12,11 +12,12 @@ from deltalakedb.catalog.reading.queries import all_tables
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.catalog.schema_version import check_schema_version
 from deltalakedb.config import database_url
-from deltalakedb.config.checks import Check, invalid, read_section, wrong
+from deltalakedb.config.checks import Check, read_section, wrong
 from deltalakedb.config.file import ConfigFactory, ConfigLoader
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.discovery import Found, discover
-from deltalakedb.migrate.mapping import STRATEGIES, Entry, entries_of, read_mapping
+from deltalakedb.migrate.mapping import Entry, entries_of, read_mapping, strategy_of
+from deltalakedb.migrate.records import Strategy
 from deltalakedb.uri import normalise_location, parse_database
 
 
@@ -28,7 +29,7 @@ class Sources:
     discover: tuple[str, ...] = ()
     mapping: str | None = None
     namespace: str | None = None
-    strategy: str = "online"
+    strategy: Strategy = "online"
     storage_options: Mapping[str, Any] = field(default_factory=dict)
 
     def entries(self, known: Mapping[str, TableRow]) -> list[Entry]:
@@ -69,11 +70,12 @@ def _text(name: str, value: Any) -> str:
     return value
 
 
+_TEXTS = {"type": ["string", "array"], "items": {"type": "string"}}
 _TABLES: Mapping[str, Check] = {
-    "discover": _texts,
-    "locations": _texts,
-    "mapping": _text,
-    "namespace": _text,
+    "discover": Check(_texts, _TEXTS),
+    "locations": Check(_texts, _TEXTS),
+    "mapping": Check(_text, {"type": "string"}),
+    "namespace": Check(_text, {"type": "string"}),
 }
 
 
@@ -84,9 +86,8 @@ def read_configuration(path: str) -> tuple[Sources, str | None]:
     """
     config = ConfigLoader.load_yaml_config(path)
     tables = read_section("tables", config.get("tables", {}), _TABLES)
-    strategy = config.get("migration", {}).get("strategy", STRATEGIES[0])
-    if strategy not in STRATEGIES:
-        raise invalid(f"migration.strategy is {strategy!r}; use one of {', '.join(STRATEGIES)}")
+    named = str(config.get("migration", {}).get("strategy", Sources.strategy)).lower()
+    strategy = strategy_of(named, "migration.strategy")
     database = None
     if "database" in config:
         settings = ConfigFactory.create_sql_config(config["database"])

@@ -39,12 +39,11 @@ MOVE_POINTS = (
 """In the order in which a cutover reaches them."""
 ROLLBACK_POINTS = (
     "rolling-back",
-    "settled-log",
     "drained",
     "pointed",
     "before-unfence",
-    "unfence-put",
     "unfenced",
+    "publishing",
     "published",
     "returned",
     "rolled-back",

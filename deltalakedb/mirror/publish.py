@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
 import xxhash
 
 from deltalakedb import fork
@@ -27,6 +28,9 @@ from deltalakedb.storage.store import ObjectStore
 
 PUBLISH_SECONDS = 30.0
 """How long a write waits for its version to be in the log."""
+RETURNED = "deltalakedb.returned"
+"""In the commitInfo of a commit that gives a table back to its log without the catalog: the epoch
+of the fence that it takes down."""
 _PATIENCE_SECONDS = 0.03
 """How long the one before may take before we look into the outbox for it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0003, 0.01
@@ -184,16 +188,35 @@ def foreign(table: TableRow, log: ObjectStore, version: int) -> DeltaLakeError:
     )
 
 
+def gives_back(there: bytes) -> bool:
+    """Whether a commit's file gave its table back to the log, without the catalog."""
+    if RETURNED.encode() not in there:
+        return False
+    infos = [line for line in there.splitlines() if b'"commitInfo"' in line[:40]]
+    return any(RETURNED in orjson.loads(line)["commitInfo"] for line in infos)
+
+
 def mark_foreign(database: DatabaseUrl, table: TableRow, version: int, there: bytes) -> None:
-    """Record a foreign file, so that nothing more is committed on top of it."""
+    """Record a foreign file, so that nothing more is committed on top of it.
+
+    Where it gave the table back to the log, without the catalog, the log ratifies from here on.
+    """
+    given_back = [
+        Statement(
+            "UPDATE dl_heads SET authority = 'log', epoch = epoch + 1 "
+            "WHERE table_key = ? AND authority = 'sql'",
+            (table.table_key,),
+        )
+    ]
     with writing(database) as writer:
         writer.transact(
             [
+                *(given_back if gives_back(there) else []),
                 Statement(
                     "UPDATE dl_mirror SET foreign_version = ?, foreign_size = ?, "
                     f"foreign_digest = ?, foreign_found_at = {writer.now} "
                     "WHERE table_key = ? AND foreign_version IS NULL",
                     (version, len(there), xxhash.xxh3_128_hexdigest(there), table.table_key),
-                )
+                ),
             ]
         )

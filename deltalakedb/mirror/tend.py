@@ -129,17 +129,19 @@ def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tendin
     if own is not None:
         with _lock:
             mine.lease = own.lease
-    for _ in range(10 * LEASE_SECONDS + 20):
-        found = _tend(mine)
-        if found is not None:
-            if own is not None:
-                own.lease = mine.lease
-            elif mine.lease is not None:
-                with writing(database) as writer:
-                    release(writer, mine.lease)
-            return found
-        publish.drain(database, table, log, after=-1)
-        time.sleep(0.1)
+    try:
+        for _ in range(10 * LEASE_SECONDS + 20):
+            found = _tend(mine)
+            if found is not None:
+                return found
+            publish.drain(database, table, log, after=-1)
+            time.sleep(0.1)
+    finally:
+        # Also after an error: whoever comes next doesn't wait for our lease to expire.
+        with _lock:
+            if own is not None and _tended.get((os.getpid(), database, table.table_key)) is own:
+                own.lease, mine.lease = mine.lease or own.lease, None
+        _let_go(mine)
     with writing(database) as writer:
         return _state(writer, table)
 

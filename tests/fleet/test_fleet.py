@@ -91,9 +91,9 @@ def test_a_dry_run_changes_nothing_and_its_mapping_is_taken(tmp_path: Path) -> N
         "--write-mapping", mapping, "--format", "json",
     )  # fmt: skip
     first = json.loads(told.stdout.splitlines()[0])
-    assert (first["files"], first["bytes"], first["version"]) == (3, 3003, 2)
+    assert (first["total_files"], first["total_bytes"], first["version"]) == (3, 3003, 2)
     assert first["writers"][0]["engine"] == "delta-rs:1.6.6"
-    assert first["writers"][0]["who"] == "ada"
+    assert first["writers"][0]["user"] == "ada"
     dl("migrate", "--database", database, "--discover", lake, "--dry-run")
     after = {p: (p.stat().st_mtime_ns, p.is_file() and p.read_bytes()) for p in lake.rglob("*")}
     assert before == after
@@ -138,6 +138,18 @@ def test_a_configuration_names_the_tables(tmp_path: Path) -> None:
     assert (row.table_name, row.strategy) == ("sales.t000", "offline")
     config.write_text(config.read_text().replace("discover", "discovr"))
     assert "did you mean 'discover'" in error_of("migrate", "--config", config)
+
+
+def test_tables_are_brought_on_by_their_strategies(tmp_path: Path) -> None:
+    lake, database = tmp_path / "lake", tmp_path / "m.sqlite"
+    fleet_of(lake, 2)
+    report = migrate(database, "--discover", lake, "--until", "ready")
+    assert report["counts"] == {"ready": 2}
+    done = migrate(database, "--discover", lake, "--until", "sql")
+    assert done["counts"] == {"sql": 2}
+    with Catalog(str(database)) as catalog:
+        assert {row.authority for row in all_tables(catalog)} == {"sql"}
+    assert migrate(database, "--discover", lake, "--until", "sql")["counts"] == {"unchanged": 2}
 
 
 def test_a_large_table_comes_in_beside_small_ones(

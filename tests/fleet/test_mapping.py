@@ -33,7 +33,7 @@ def test_what_was_written_is_read(name: str, tmp_path: Path) -> None:
         ("location,nmae\n/a,b\n", r"line 2: no column 'nmae' is known; did you mean 'name'"),
         ("name\nb\n", "no column location"),
         ("location,skip\n/a,maybe\n", "line 2: skip is 'maybe'; write yes"),
-        ("location,strategy\n/a,magic\n", "no strategy 'magic'; use one of online"),
+        ("location,strategy\n/a,magic\n", "no strategy 'magic'; use one of offline"),
         ("location\n\n/a,b\n", "more values than columns"),
         ("location,name\n,b\n", "line 2: location is empty"),
     ],

@@ -1,294 +1,312 @@
-"""`dl migrate`: many tables into a catalog, or up to date."""
+"""`dl migrate`: a table from its log into the catalog, and how far each one is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.cli.commands.fleet import command as fleet
 from deltalakedb.cli.place import Place
-from deltalakedb.display.text import count_text, size_text
 
 if TYPE_CHECKING:
-    from deltalakedb.migrate.assess import Assessment
-    from deltalakedb.migrate.batch import Outcome
-    from deltalakedb.migrate.fleet import FleetReport
-    from deltalakedb.migrate.mapping import Entry
-    from deltalakedb.migrate.sources import Sources
+    from deltalakedb.migrate.options import MoveResult
+    from deltalakedb.migrate.records import Migration
 
-_SHOWN = 50
-"""Tables that are told one by one; the rest are counted."""
+F = TypeVar("F", bound=Callable[..., Any])
+_COLUMNS = (
+    output.Column("table"),
+    output.Column("state"),
+    output.Column("strategy"),
+    output.Column("proven", right=True),
+    output.Column("fence", right=True),
+    output.Column("waits for"),
+)
+_WATCH_SECONDS = 1.0
 
 
-@click.command()
-@click.argument("locations", nargs=-1)
+def moving(command: F) -> F:
+    """Options that moving and cutting over have in common."""
+    for option in (
+        click.option(
+            "--log-writers",
+            type=click.Choice(["conditional-put", "dynamodb", "paused"]),
+            help="How file-based writers take their slots, where the store and their engines don't "
+            "tell.",
+        ),
+        click.option(
+            "--probation",
+            type=click.FloatRange(min=0),
+            default=0.0,
+            metavar="SECONDS",
+            help="For so long after the fence every SQL commit claims its slot in the log first.",
+        ),
+        click.option("--no-validate", is_flag=True, help="Don't prove catalog and log equal."),
+        click.option("--no-rollback-point", is_flag=True, help="Don't keep the version before."),
+        click.option(
+            "--tries",
+            type=click.IntRange(min=1),
+            default=8,
+            show_default=True,
+            help="How often the fence is tried, each time a little later.",
+        ),
+        click.option("--contact", metavar="TEXT", help="Whom the fence names."),
+        click.option(
+            "--take-over", is_flag=True, help="The fence is another catalog's, lost for good."
+        ),
+        hooks,
+    ):
+        command = option(command)
+    return command
+
+
+def hooks(command: F) -> F:
+    """The option for commands at named points."""
+    return click.option(
+        "--hook",
+        "hooks",
+        multiple=True,
+        metavar="NAME=COMMAND",
+        callback=options.parse_pairs,
+        help="Run COMMAND at on-plan, on-ready, before-freeze, on-fenced, on-success, on-failure "
+        "or on-rollback; one that fails stops this.",
+    )(command)
+
+
+_SEVERAL = {"--discover", "--mapping", "--config"}
+"""Options that name many tables: `dl migrate fleet`."""
+
+
+class _Group(click.Group):
+    """A group that takes a table, or what names many, where no command is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            several = {arg.partition("=")[0] for arg in args} & _SEVERAL
+            args = ["fleet" if several else "run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Group)
+def command() -> None:
+    """Move tables from their logs into the catalog.
+
+    One: `dl migrate TABLE-URI`. Many: `dl migrate --discover URL`, `--mapping FILE`, `--config
+    FILE`, or `dl migrate fleet URI …`. How far they are: `dl migrate status`.
+    """
+
+
+command.add_command(fleet)
+
+
+@command.command()
+@click.argument("uri", metavar="TABLE-URI")
+@options.database
 @click.option(
-    "--database",
-    envvar="DL_DATABASE",
-    show_envvar=True,
-    metavar="DATABASE",
-    help="The catalog: a SQLite file or a database URL; or database.url of --config.",
+    "--strategy",
+    type=click.Choice(["offline", "online", "hybrid"]),
+    default="online",
+    show_default=True,
+    help="offline: its writers are paused; online: they go on until the fence; hybrid: both sides "
+    "write until `dl cutover`.",
 )
 @click.option(
-    "--config",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="YAML with database, migration and tables (discover, locations, mapping, namespace).",
+    "--until",
+    type=click.Choice(["ready", "sql"]),
+    help="ready: stop before the cutover (the default of hybrid).",
 )
+@click.option("--follow", is_flag=True, help="When ready, stay caught up until interrupted.")
+@click.option("--assess", is_flag=True, help="Tell what it would take, and write nothing.")
+@click.option("--table-location", metavar="DIR", help="Where the data is, if not above the log.")
+@click.option("--table-name", metavar="NAME", help="[namespace.]name; by default the folder's.")
+@click.option("--mode", type=click.Choice(["fast", "full-history"]), help="As of `dl import`.")
+@moving
 @click.option(
-    "--discover",
-    "roots",
-    multiple=True,
-    metavar="URL",
-    help="All tables below this folder or prefix; may be repeated.",
-)
-@click.option(
-    "--mapping",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="CSV or YAML: location, namespace, name, strategy, skip, owner.",
-)
-@click.option("--namespace", metavar="NAME", help="For tables that no mapping names.")
-@click.option("--assess", "assessing", is_flag=True, help="Tell what will be met; change nothing.")
-@click.option("--dry-run", is_flag=True, help="Tell what would be done; change nothing.")
-@click.option(
-    "--write-mapping",
-    metavar="FILE",
-    type=click.Path(dir_okay=False),
-    help="With --assess or --dry-run: a mapping to edit, and to run with.",
-)
-@click.option("--mode", type=click.Choice(["fast", "full-history"]), help="As `dl import --mode`.")
-@click.option("--retry-failed", is_flag=True, help="Also what failed in an earlier run.")
-@click.option("--fail-fast", is_flag=True, help="Begin nothing more once a table has failed.")
-@click.option(
-    "--deadline",
+    "--rate",
     type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="Begin no further table after so long.",
+    default=4.0,
+    show_default=True,
+    metavar="N",
+    help="Look at the log so often a second, at most.",
 )
+@click.option(
+    "--busy-ms",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="MS",
+    help="Wait while a trivial question takes the database longer.",
+)
+@click.option("--pause-file", metavar="FILE", help="Stand still while this file is there.")
 @options.places
 @options.storage_option
 @options.output_format
-@options.json_output
 @options.debug
-def command(
-    locations: tuple[str, ...],
-    database: str | None,
-    config: str | None,
-    roots: tuple[str, ...],
-    mapping: str | None,
-    namespace: str | None,
-    assessing: bool,
-    dry_run: bool,
-    write_mapping: str | None,
+def run(
+    uri: str,
+    database: str,
+    strategy: str,
+    until: str | None,
+    follow: bool,
+    assess: bool,
+    table_location: str | None,
+    table_name: str | None,
     mode: str | None,
-    retry_failed: bool,
-    fail_fast: bool,
-    deadline: float | None,
+    rate: float,
+    busy_ms: float | None,
+    pause_file: str | None,
     workers: int | None,
     scheduler: str | None,
     local_directory: str | None,
     storage_options: dict[str, str],
     output_format: str,
-    json_output: str | None,
+    hooks: dict[str, str],
+    **given: Any,
 ) -> None:
-    """Import many tables, or catch up with them.
+    """Move a table, given itself or its `_delta_log`, or go on where it has stopped."""
+    from deltalakedb.migrate.analysis import analyze_source
+    from deltalakedb.migrate.move import move_table
+    from deltalakedb.migrate.steps import Hooks, Pace
 
-    One that fails stops no other: the end tells what to do about each, and the exit code is 1
-    (75 when another try may do). Run it again to go on after an interruption, or with new commits;
-    what is unchanged costs a listing. Several runs share the tables.
-    """
-    from deltalakedb.migrate.sources import Sources, known_tables
-
-    place = Place(workers, scheduler, local_directory)
-    output.check_target(json_output)
-    if write_mapping and not (assessing or dry_run):
-        raise click.UsageError("--write-mapping goes with --assess or --dry-run")
-    given = Sources(locations, roots, mapping, namespace, storage_options=storage_options)
-    sources, database = _configured(given, config, database)
-    known = known_tables(database)
-    entries = sources.entries(known)
-    if assessing or dry_run:
-        _look(entries, sources, assessing, write_mapping, output_format, json_output, known)
-        return
-    from deltalakedb.migrate.fleet import FleetOptions, migrate_fleet
-    from deltalakedb.migrate.mapping import check_entries
-
-    check_entries(entries, known)
-    fleet = FleetOptions(mode, storage_options, retry_failed, fail_fast, deadline)
-    with _progress(len(entries)) as tell:
-        report = migrate_fleet(entries, database, fleet, lambda: _client(place), tell)
-    _show(report, output_format)
-    if json_output is not None:
-        output.write_to(json_output, output.json_text(report.to_json(), indent=True) + b"\n")
-    if report.exit_code:
-        raise click.exceptions.Exit(report.exit_code)
-
-
-def _configured(given: Sources, config: str | None, database: str | None) -> tuple[Sources, str]:
-    """What the command line says, then what the file says."""
-    from dataclasses import replace
-
-    from deltalakedb.migrate.sources import read_configuration
-
-    if config is not None:
-        filed, of_file = read_configuration(config)
-        named = given.locations or given.discover
-        given = replace(
-            given,
-            locations=given.locations if named else filed.locations,
-            discover=given.discover if named else filed.discover,
-            mapping=given.mapping or filed.mapping,
-            namespace=given.namespace or filed.namespace,
-            strategy=filed.strategy,
+    if assess:
+        found = analyze_source(
+            uri,
+            database=database,
+            table_location=table_location,
+            mode=mode,
+            storage_options=storage_options,
         )
-        database = database or of_file
-    if not database:
-        raise click.UsageError("Missing option '--database'")
-    return given, database
-
-
-@contextmanager
-def _client(place: Place) -> Iterator[tuple[Any, str | None]]:
+        if output_format == "json":
+            output.write_json(found.to_json())
+        else:
+            for line in str(found).splitlines():
+                output.say(output.shown(line))
+        return
     from deltalakedb.cli.progress import display_progress
 
-    if not place.needs_client:
-        yield None, place.local_directory
-        return
-    with display_progress() as progress, place.client(progress) as found:
-        yield found
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """One line on a terminal that counts; elsewhere only failures are told as they come."""
-    import sys
-
-    live = sys.stderr.isatty()
-
-    def tell(done: int, _total: int, outcome: Outcome) -> None:
-        if outcome.status == "failed":
-            lead = "\r\x1b[K" if live else ""
-            output.note(f"{lead}{output.shown(outcome.table)}: {outcome.error}")
-        if live:
-            click.echo(f"\r\x1b[K{done:,} of {total:,} tables", err=True, nl=False)
-
-    yield tell
-    if live:
-        click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def _look(
-    entries: list[Entry],
-    sources: Sources,
-    assessing: bool,
-    write_mapping: str | None,
-    output_format: str,
-    json_output: str | None,
-    known: Any,
-) -> None:
-    from deltalakedb.migrate.mapping import check_entries
-    from deltalakedb.migrate.mapping import write_mapping as write
-
-    found: list[Assessment] = []
-    if assessing:
-        from deltalakedb.migrate.assess import assess
-
-        found = assess([e for e in entries if not e.skip], sources.storage_options)
-    if write_mapping:
-        told = {a.location: a.told() for a in found}
-        write(write_mapping, entries, told if assessing else None)
-        output.note(
-            f"{write_mapping} names {count_text(len(entries), 'table')}; edit it, then run "
-            f"with --mapping {write_mapping}"
+    place = Place(workers, scheduler, local_directory)
+    with display_progress() as display, place.client(display) as (client, _):
+        chosen = move_options(
+            given,
+            strategy=strategy,
+            until=until or ("ready" if strategy == "hybrid" else "sql"),
+            mode=mode,
+            pace=Pace(rate, busy_ms, pause_file),
+            storage_options=storage_options,
+            client=client,
         )
-    lines = [a.to_json() for a in found] if assessing else [_planned(e, known) for e in entries]
-    if json_output is not None:
-        output.write_to(json_output, output.json_text(lines, indent=True) + b"\n")
+        done = move_table(
+            uri,
+            database=database,
+            table_location=table_location,
+            table_name=table_name,
+            options=chosen,
+            on=Hooks(hooks),
+            progress=display,
+            stop=(lambda: False) if follow else None,
+        )
+    show(done, output_format)
+
+
+def move_options(given: dict[str, Any], **more: Any) -> Any:
+    """MoveOptions of the options that several commands have, and of a command's own."""
+    from deltalakedb.migrate.options import MoveOptions
+
+    return MoveOptions(
+        log_writers=given["log_writers"],
+        probation_seconds=given["probation"],
+        validate=not given["no_validate"],
+        rollback_point=not given["no_rollback_point"],
+        tries=given["tries"],
+        contact=given["contact"],
+        take_over=given["take_over"],
+        **more,
+    )
+
+
+def show(done: MoveResult, output_format: str) -> None:
+    """What a move has come to."""
+    found = done.migration
     if output_format == "json":
-        output.write_json_lines(lines)
-    elif assessing:
-        _print_assessments(found)
-    else:
-        _print_planned(lines)
-    check_entries(entries, known)
+        output.write_json(
+            {
+                **found.to_json(),
+                "success": done.success,
+                "freeze_ms": done.freeze_ms,
+                "seconds": dict(done.seconds),
+            }
+        )
+        return
+    proven = "" if found.parity_version is None else f"; proven at version {found.parity_version}"
+    fence = "" if found.fence_version is None else f", fenced since version {found.fence_version}"
+    waits = f"; waits for {found.reason}" if found.reason else ""
+    output.say(f"{output.shown(found.table)}: {found.state}{fence}{proven}{waits}")
 
 
-def _planned(entry: Entry, known: Any) -> dict[str, Any]:
-    what = "skip" if entry.skip else "catch up" if entry.location in known else "import"
-    return {
-        "table": entry.full_name,
-        "location": entry.location,
-        "what": what,
-        "strategy": entry.strategy,
-        "owner": entry.owner,
-    }
+@command.command()
+@click.argument("table", metavar="[TABLE]", required=False)
+@options.database
+@click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
+@options.output_format
+@options.debug
+def status(table: str | None, database: str, watch: bool, output_format: str) -> None:
+    """Tell how far each table is and what it waits for, a line each."""
+    from deltalakedb.catalog.catalog import Catalog
+    from deltalakedb.migrate.records import all_migrations
+
+    with Catalog(database) as catalog:
+        while True:
+            found = [m for m in all_migrations(catalog) if table in (None, m.table, m.table_id)]
+            _show_all(found, output_format)
+            if not watch:
+                return
+            time.sleep(_WATCH_SECONDS)
 
 
-def _print_planned(lines: list[dict[str, Any]]) -> None:
-    columns = [
-        output.Column("table", elastic=True),
-        output.Column("what"),
-        output.Column("strategy", rank=1),
-        output.Column("location", elastic=True, rank=2),
-    ]
-    names = ("table", "what", "strategy", "location")
-    output.print_table(columns, [[output.shown(line[n]) for n in names] for line in lines])
-
-
-def _print_assessments(found: list[Assessment]) -> None:
-    columns = [
-        output.Column("table", elastic=True),
-        output.Column("version", right=True),
-        output.Column("files", right=True),
-        output.Column("size", right=True, rank=1),
-        output.Column("log", right=True, rank=1),
-        output.Column("seconds", right=True, rank=1),
-        output.Column("writers", elastic=True, rank=2),
-        output.Column("refusal", elastic=True),
-    ]
+def _show_all(found: list[Migration], output_format: str) -> None:
+    if output_format == "json":
+        output.write_json_lines([each.to_json() for each in found])
+        output.flush()
+        return
     output.print_table(
-        columns,
+        _COLUMNS,
         [
             [
-                output.shown(a.table),
-                "" if a.version is None else str(a.version),
-                "" if a.files is None else f"{a.files:,}",
-                size_text(a.bytes),
-                size_text(a.log_bytes),
-                f"{a.seconds:.1f}",
-                output.shown("; ".join(map(str, a.writers))),
-                output.shown(a.refusal or (f"read only: {a.read_only}" if a.read_only else "")),
+                output.shown(each.table),
+                each.state if each.step is None else f"failed ({each.step})",
+                each.strategy or "",
+                "" if each.parity_version is None else str(each.parity_version),
+                "" if each.fence_version is None else str(each.fence_version),
+                output.shown(each.reason or ""),
             ]
-            for a in found
+            for each in found
         ],
     )
-    refused = sum(a.refusal is not None for a in found)
-    total = sum(a.seconds for a in found)
-    requests = sum(a.requests for a in found)
-    asked = f", {requests:,} requests to the store" if requests else ""
-    output.say(
-        f"{count_text(len(found), 'table')}, {refused} refused, about {total:,.0f} s of work, "
-        f"{size_text(sum(a.log_bytes for a in found))} of log{asked}"
-    )
 
 
-def _show(report: FleetReport, output_format: str) -> None:
-    from deltalakedb.migrate.fleet import summary_line
+@command.command()
+@options.table
+@options.database
+@options.debug
+def pause(table: str, database: str) -> None:
+    """Have a table's move stand still before its next step."""
+    _ask(table, database, paused=True)
 
-    if output_format == "json":
-        output.write_json_lines(report.to_json()["tables"])
-        output.note(summary_line(report))
-        return
-    output.say(f"{summary_line(report)} in {report.seconds:.1f} s")
-    for outcome in report.failed[:_SHOWN]:
-        owner = f" (ask {output.shown(outcome.owner)})" if outcome.owner else ""
-        output.say(f"  {output.shown(outcome.table)}{owner}: {outcome.error}")
-        output.say(f"    -> {outcome.what_to_do}")
-    if len(report.failed) > _SHOWN:
-        output.say(f"  and {len(report.failed) - _SHOWN} more; --json-output FILE has them all")
-    if report.count("elsewhere"):
-        output.say("  what is elsewhere is imported by another run at this moment")
+
+@command.command()
+@options.table
+@options.database
+@options.debug
+def resume(table: str, database: str) -> None:
+    """Let a table's move go on."""
+    _ask(table, database, paused=None)
+
+
+def _ask(table: str, database: str, **details: Any) -> None:
+    from deltalakedb.catalog.catalog import Catalog
+    from deltalakedb.migrate.records import ask, named
+
+    with Catalog(database) as catalog:
+        ask(catalog, named(catalog, table).location, **details)
+    output.say(f"{output.shown(table)}: {'paused' if details['paused'] else 'goes on'}")

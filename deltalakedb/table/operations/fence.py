@@ -16,6 +16,7 @@ from deltalakedb.catalog.records import TableRow
 from deltalakedb.log.features import implied_features, protocol_with
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.protocol import FENCE_FEATURE, Protocol
+from deltalakedb.mirror.publish import RETURNED
 from deltalakedb.redact import redact
 
 _TARGET = "deltalakedb.target"
@@ -25,8 +26,6 @@ _CONTACT = "deltalakedb.contact"
 PROPERTIES = (_TARGET, _CATALOG, _EPOCH, _CONTACT)
 OPERATION = "SET AUTHORITY"
 """What the commitInfo of a fence, and of its removal, calls itself."""
-RETURNED = "deltalakedb.returned"
-"""In the commitInfo of a removal that the log alone knows of: the epoch that it begins."""
 
 
 def is_fenced(protocol: Protocol) -> bool:
@@ -95,7 +94,7 @@ class Said:
     metadata: Metadata | None = None
     timestamp: int | None = None
     in_commit_timestamp: int | None = None
-    returned: int | None = None
+    gives_back: bool = False
     info: dict[str, Any] | None = None
 
 
@@ -109,13 +108,12 @@ def said_by(data: bytes) -> Said:
         action = orjson.loads(line)
         if "commitInfo" in action:
             info = action["commitInfo"]
-            returned = info.get(RETURNED)
             found = replace(
                 found,
                 token=info.get("txnId"),
                 timestamp=info.get("timestamp"),
                 in_commit_timestamp=info.get("inCommitTimestamp"),
-                returned=None if returned is None else int(returned),
+                gives_back=RETURNED in info,
                 info=info,
             )
         elif "protocol" in action:
