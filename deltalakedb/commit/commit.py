@@ -19,7 +19,7 @@ from deltalakedb.catalog.dialects.writer import (
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit import metrics
 from deltalakedb.commit.committer import Ratifier
-from deltalakedb.commit.conflict import Ours, check
+from deltalakedb.commit.conflict import Ours, check, tracks_rows
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
 from deltalakedb.commit.matching import Matching
 from deltalakedb.commit.refusal import catalog_behind, dropped, not_the_same
@@ -323,6 +323,9 @@ class _Attempt:
             # Another image of the same table; what was read stays true, its rows lie elsewhere.
             table = replace(table, table=replace(row, live_load=head.live_load))
         found = winners(self._writer, table, head)
+        if not table.tracks_rows and any(tracks_rows(winner) for winner in found):
+            table = replace(table, tracks_rows=True)
+            self._changed[row.table_key] = table
         matching = Matching(self._writer, table)
         ours = Ours(
             table=row.full_name,

@@ -81,6 +81,11 @@ class Winner:
     operation: str | None = None
 
 
+def tracks_rows(winner: Winner) -> bool:
+    """Whether files that come after it have to say which ids their rows have."""
+    return "rowTracking" in ((winner.protocol or {}).get("writerFeatures") or ())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ours:
     """What our commit has read and does, as far as others may be in its way.

@@ -119,19 +119,20 @@ def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
         params += apps
     for table in staged.tables:
         mine = f"h.table_key = {int(table.table.table_key)}"
-        after = f"> {int(table.read_version)}"
         for kind, name in ((_METADATA, "dl_metadata"), (_PROTOCOL, "dl_protocols")):
             parts.append(
                 _row(kind, ["h.table_key", "x.added_version"], ["x.body"])
                 + f" FROM dl_heads h JOIN {name} x ON x.load_id = h.live_load "
-                f"AND x.added_version {after} WHERE {mine}"
+                f"AND x.added_version > ? WHERE {mine}"
             )
+            params.append(table.read_version)
         if table.domains:
             parts.append(
                 _row(_DOMAIN, ["h.table_key", "x.added_version"], ["x.domain"])
                 + " FROM dl_heads h JOIN dl_domains x ON x.load_id = h.live_load "
-                f"AND x.added_version {after} WHERE {mine}"
+                f"AND x.added_version > ? WHERE {mine}"
             )
+            params.append(table.read_version)
     return Statement(" UNION ALL ".join(parts), tuple(params))
 
 

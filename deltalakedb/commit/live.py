@@ -50,7 +50,7 @@ class LiveLoad:
         values |= {name: [value] * len(values[name]) for name, value in same.items()}
         yield from _inserts(self.files, tuple(values), list(zip(*values.values(), strict=True)))
 
-    def close(self, prepared: PreparedRows, removed_at: int) -> Iterator[Statement]:
+    def close(self, prepared: PreparedRows, removed_at: int | None) -> Iterator[Statement]:
         """End lives: each exactly one that is live."""
         for start in range(0, len(prepared.ended), _CHUNK):
             some = prepared.ended[start : start + _CHUNK]
@@ -71,12 +71,14 @@ class LiveLoad:
 
     def count(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
         """Bring the counts of the partitions up to date."""
+        grows = all(change.files > 0 for change in prepared.partitions)
+        emptied = "NULL" if grows else f"CASE WHEN {{num_files}} = 0 THEN {self.version} END"
         what = Upsert(
             table="dl_partitions",
             key=("load_id", "partition_id"),
             columns=("load_id", "partition_id", "partition_values", "num_files", "total_bytes"),
             added=("num_files", "total_bytes"),
-            assigned=(("emptied_at", f"CASE WHEN {{num_files}} = 0 THEN {self.version} END"),),
+            assigned=(("emptied_at", emptied),),
         )
         entries = [
             (self.load_id, c.partition_id, c.partition_values, c.files, c.size)

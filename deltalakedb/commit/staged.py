@@ -8,7 +8,7 @@ the rows' version columns.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -77,7 +77,9 @@ class StagedTable:
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
     nothing was committed. `is_remembered`: the table was not read for this commit, so that it has
-    to be the one of this process's last commit.
+    to be the one of this process's last commit. `starts_in_commit_timestamps`: `metadata` switches
+    them on. `tracks_rows`: files without row ids get them. `adds_again`: each add stands for the
+    removed life of the same file, of which the log needs no remove.
     """
 
     table: TableRow
@@ -97,6 +99,9 @@ class StagedTable:
     if_version: int | None = None
     is_remembered: bool = False
     in_commit_timestamps: bool = False
+    starts_in_commit_timestamps: bool = False
+    tracks_rows: bool = False
+    adds_again: bool = False
     authority: str | None = None
     ratified: bool = False
     deletion_time: int = 0
@@ -162,13 +167,14 @@ class StagedTable:
         return b"".join(
             [
                 commit_body(small),
-                *remove_lines(
-                    self.removes, self.deletion_time, data_change=self.removes_change_data
-                ),
+                *(() if self.adds_again else self._remove_lines()),
                 *add_lines(self.adds),
                 commit_body({"cdc": body} for body in self.changes),
             ]
         )
+
+    def _remove_lines(self) -> Iterable[bytes]:
+        return remove_lines(self.removes, self.deletion_time, data_change=self.removes_change_data)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -225,6 +225,11 @@ def _checkpoint_units(store: ObjectStore, entry: CheckpointEntry) -> tuple[Check
     return tuple(units)
 
 
+def sidecars_named(store: ObjectStore, name: str) -> list[str]:
+    """Paths of the sidecars that a checkpoint's file names; none where it isn't V2."""
+    return _json_sidecars(store.read(name)) if name.endswith(".json") else _named(store, name)
+
+
 def _json_sidecars(data: bytes) -> list[str]:
     return [
         action["sidecar"]["path"]
@@ -242,11 +247,21 @@ def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit],
             for group in range(file.metadata.num_row_groups)
             for unit in _group_units(name, group, file.metadata.row_group(group))
         ]
-        sidecars: list[str] = []
-        if "sidecar" in file.schema_arrow.names:
-            for batch in file.iter_batches(columns=["sidecar"]):
-                sidecars += parts.sidecar_names(parts.checked(batch))
-    return units, sidecars
+        return units, _sidecar_paths(file)
+
+
+def _named(store: ObjectStore, name: str) -> list[str]:
+    home, inner = store.resolve(name)
+    with home.open_input(inner) as source:
+        return _sidecar_paths(pq.ParquetFile(source))
+
+
+def _sidecar_paths(file: pq.ParquetFile) -> list[str]:
+    sidecars: list[str] = []
+    if "sidecar" in file.schema_arrow.names:
+        for batch in file.iter_batches(columns=["sidecar"]):
+            sidecars += parts.sidecar_names(parts.checked(batch))
+    return sidecars
 
 
 def _group_units(name: str, group: int, facts: pq.RowGroupMetaData) -> list[CheckpointUnit]:

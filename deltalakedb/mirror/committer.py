@@ -87,7 +87,8 @@ class LogRatifier:
         else:
             known = max(done.published_version, tend.known(self._database, table))
             ready = self._publish(table, log, done, known, wait)
-        tend.note(self._database, table, log, done.version if ready else -1, hooks)
+        own = ready and done.row is not None
+        tend.note(self._database, table, log, done.version if ready else -1, hooks, own=own)
         if not ready:
             told = (
                 f"version {done.version} of {table.full_name} is committed, and isn't in its log "

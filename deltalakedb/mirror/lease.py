@@ -19,12 +19,6 @@ from deltalakedb.error import DeltaLakeError
 LEASE_SECONDS = 10
 
 
-_TAKEN_OVER = (
-    "UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {now}, expires_at = {now} + ? "
-    "WHERE name = ? AND token = ?"
-)
-
-
 @dataclass(frozen=True)
 class Lease:
     """A claim under a name, ours while the row has our token."""
@@ -50,29 +44,24 @@ def acquire(writer: Writer, name: str) -> Lease | None:
     """The lease, unless another holds it and hasn't let it expire."""
     lease = Lease(name, secrets.token_hex(16))
     holder = f"{socket.gethostname()} {os.getpid()}"
-    taken = Statement(
-        f"UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {writer.now}, "
-        f"expires_at = {writer.now} + ? WHERE name = ? AND expires_at < {writer.now}",
-        (holder, lease.token, LEASE_SECONDS * 1000, name),
-        rows=1,
+    held = writer.select(
+        Statement(
+            f"SELECT holder, token, expires_at < {writer.now} FROM dl_leases WHERE name = ?",
+            (name,),
+        )
     )
-    try:
-        writer.transact([taken])
-        return lease
-    except WrongCountError:
-        pass
-    held = writer.select(Statement("SELECT holder, token FROM dl_leases WHERE name = ?", (name,)))
     if held:
-        if not _is_dead(held[0][0]):
+        [(before, token, is_over)] = held
+        if not is_over and not _is_dead(before):
             return None
+        taken = Statement(
+            f"UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {writer.now}, "
+            f"expires_at = {writer.now} + ? WHERE name = ? AND token = ?",
+            (holder, lease.token, LEASE_SECONDS * 1000, name, token),
+            rows=1,
+        )
         try:
-            writer.transact(
-                [
-                    taken._replace(
-                        sql=_TAKEN_OVER.format(now=writer.now), params=(*taken.params, held[0][1])
-                    )
-                ]
-            )
+            writer.transact([taken], relaxed=True)
             return lease
         except WrongCountError:
             return None
@@ -82,7 +71,7 @@ def acquire(writer: Writer, name: str) -> Lease | None:
         [(name, holder, lease.token, 0, 0)],
     )
     try:
-        writer.transact([new, extended(writer, lease)])
+        writer.transact([new, extended(writer, lease)], relaxed=True)
     except DeltaLakeError:
         # Another was faster, and its row is there; any other failure will show again.
         return None
@@ -117,5 +106,6 @@ def release(writer: Writer, lease: Lease) -> None:
                 "UPDATE dl_leases SET expires_at = 0 WHERE name = ? AND token = ?",
                 (lease.name, lease.token),
             )
-        ]
+        ],
+        relaxed=True,
     )

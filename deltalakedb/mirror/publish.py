@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -135,6 +135,46 @@ def drain(
             reached = row.version
         if len(rows) < _BATCH:
             return reached
+
+
+def confirm(
+    database: DatabaseUrl,
+    table: TableRow,
+    log: ObjectStore,
+    heads: Sequence[outbox.OutboxHead],
+    published: Container[int],
+    *,
+    after: int,
+) -> int:
+    """The newest version up to which all are in the log, with the bytes that were committed.
+
+    `heads` are those that wait after version `after`, `published` those that this process has put
+    there itself. What is missing is put there; MIRROR_CONFLICT, and the table marked, where a slot
+    is foreign.
+    """
+    first, last = heads[0].version, heads[-1].version
+    if first > after + 1 and not log.exists(commit_name(first - 1)):
+        return after
+    others = [head for head in heads if head.version not in published]
+    for start in range(0, len(others), _BATCH):
+        some = others[start : start + _BATCH]
+        right = _right(log, some)
+        for head in some:
+            if head.version not in right:
+                return drain(database, table, log, after=head.version - 1, until=last)
+    return last
+
+
+def _right(log: ObjectStore, heads: Sequence[outbox.OutboxHead]) -> set[int]:
+    """Versions whose files are there and theirs; none of those that are large."""
+    small = [head for head in heads if head.size <= outbox.INLINE_BYTES]
+    try:
+        files = log.read_many([commit_name(head.version) for head in small])
+    except DeltaLakeError as error:
+        if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
+            raise
+        return set()
+    return {head.version for head, data in zip(small, files, strict=True) if head.is_whole(data)}
 
 
 def whole(log: ObjectStore, row: outbox.OutboxRow, body: bytes) -> bytes:

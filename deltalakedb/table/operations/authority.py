@@ -120,6 +120,7 @@ def _commit(catalog: LightCatalog, base: Base, authority: str, *, fence: bool) -
         metadata=metadata_body(metadata),
         if_version=row.head_version,
         in_commit_timestamps=base.in_commit_timestamps,
+        tracks_rows=base.tracks_rows,
         authority=authority,
         # The removal is the catalog's last word, and goes to the log after all it has said: who
         # dies in between leaves nothing in the log that the catalog doesn't know of.

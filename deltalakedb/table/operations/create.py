@@ -18,9 +18,10 @@ from deltalakedb.commit.staged import StagedCommit, StagedTable, no_files
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import metadata_body
-from deltalakedb.log.features import enabled, logged_configuration, protocol_for
+from deltalakedb.log.features import logged_configuration, protocol_for
 from deltalakedb.log.metadata import Metadata, TableSchema
 from deltalakedb.log.protocol import Protocol
+from deltalakedb.log.row_tracking import with_column_names
 from deltalakedb.log.schema import StructType
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.mirror.committer import LogRatifier
@@ -130,7 +131,9 @@ def described(new: NewTable, struct: StructType) -> tuple[Metadata, Protocol]:
                 f"{', '.join(sorted(names))}",
                 column=column,
             )
-    mapped, configuration = with_column_mapping(struct, logged_configuration(given))
+    mapped, configuration = with_column_mapping(
+        struct, with_column_names(logged_configuration(given))
+    )
     check_enforceable(new.full_name, mapped, configuration)
     protocol = protocol_for(mapped, {**given, **configuration})
     metadata = Metadata(
@@ -219,5 +222,6 @@ def _staged(base: Base, new: NewTable, options: WriteOptions, written: Any) -> S
         metadata=metadata_body(metadata),
         protocol=base.protocol.action(),
         txns=options.commit.txns,
-        in_commit_timestamps=enabled(metadata.configuration, "delta.enableInCommitTimestamps"),
+        in_commit_timestamps=base.in_commit_timestamps,
+        tracks_rows=base.tracks_rows,
     )

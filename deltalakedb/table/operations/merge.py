@@ -231,7 +231,7 @@ class _Merge:
             files = files.take(pa.array(sorted(having), pa.int64()))
         numbers = {path: n for n, path in enumerate(rewrite.files.column("path").to_pylist())}
         current, places, rows = "", np.empty(0, np.int64), np.empty(0, np.int64)
-        for path, batch in indexed_rows(rewrite.spec(files=files)):
+        for path, batch in rewrite.indexed_rows(rewrite.spec(files=files)):
             if path != current:
                 current = path
                 places, rows = join.pairs(numbers[path])

@@ -139,6 +139,7 @@ def _restored(
         txns=options.txns,
         if_version=options.if_version,
         in_commit_timestamps=base.in_commit_timestamps,
+        tracks_rows=base.tracks_rows,
         deletion_time=now_ms(),
         guards=(still_held(lease),),
     )
@@ -214,6 +215,7 @@ def repair(
             removes=missing,
             if_version=options.if_version,
             in_commit_timestamps=base.in_commit_timestamps,
+            tracks_rows=base.tracks_rows,
             deletion_time=now_ms(),
         )
         return Staged(table, again=lambda newer: staged(catalog, newer))

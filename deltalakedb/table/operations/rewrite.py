@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -31,11 +31,12 @@ from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.rows import FILE_SCHEMA
 from deltalakedb.log.schema import GENERATION
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowFilter
-from deltalakedb.scan.scan import ScanSpec, data_files, scan_batches
+from deltalakedb.scan.scan import ScanSpec, data_files, indexed_rows
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
+from deltalakedb.table.operations.row_columns import KeptIds
 from deltalakedb.table.operations.vectors import (
     Life,
     Places,
@@ -92,6 +93,7 @@ class Rewrite:
         self._options = options
         self._properties = WriterProperties.of(options.writer_properties)
         self._target = FileTarget.of(base.metadata, base.protocol)
+        self._kept = KeptIds.of(base)
         struct = base.struct
         self._checks = RowChecks(struct, base.metadata.configuration)
         self._generated = frozenset(f.name for f in struct.fields if GENERATION in f.metadata)
@@ -142,12 +144,19 @@ class Rewrite:
         """The files that `reads_rows` was told of."""
         return list(self._read)
 
+    def indexed_rows(self, spec: ScanSpec) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """`scan.indexed_rows`, of rows that are to be written again, with their ids."""
+        if self._kept is None:
+            return indexed_rows(spec)
+        return self._kept.rows(spec, self.base.struct)
+
     def inserts(self, rows: pa.RecordBatch, given: frozenset[str] | None = None) -> pa.RecordBatch:
         """Write new rows; what was written, with all columns.
 
         `given`: the columns whose values were said; generated ones that weren't are computed.
-        None: all that the rows have, and defaults fill the others.
+        None: all that the rows have, and defaults fill the others. Rows with ids were others.
         """
+        rows, ids = self._apart(rows)
         converter = self._converter(rows.schema)
         missing = converter.missing
         if given is not None:
@@ -155,13 +164,22 @@ class Rewrite:
         whole = converter.convert(rows)
         if not self._checks.is_empty:
             whole = self._checks(whole, missing)
-        self._writer().write(whole)
+        self._write(whole, ids, changed=True)
         return whole
 
     def copies(self, rows: pa.RecordBatch) -> None:
         """Rows that stay, in a file that goes."""
         self.counts.copied += rows.num_rows
-        self._writer().write(self._converter(rows.schema).convert(rows))
+        rows, ids = self._apart(rows)
+        self._write(self._converter(rows.schema).convert(rows), ids, changed=False)
+
+    def _apart(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+        return (rows, None) if self._kept is None else self._kept.apart(rows)
+
+    def _write(self, rows: pa.RecordBatch, ids: pa.RecordBatch | None, *, changed: bool) -> None:
+        if self._kept is not None:
+            rows = self._kept.joined(rows, ids, changed=changed)
+        self._writer().write(rows)
 
     def tells(self, rows: pa.RecordBatch, kind: ChangeType) -> None:
         """Change data, where the table has a change data feed."""
@@ -174,6 +192,7 @@ class Rewrite:
                 self._id,
                 properties=self._properties,
             )
+        rows, _ = self._apart(rows)
         self._changes.write_changes(self._converter(rows.schema).convert(rows), kind)
 
     def _converter(self, schema: pa.Schema) -> RowConverter:
@@ -186,7 +205,7 @@ class Rewrite:
         if self._rows is None:
             self._rows = FileWriter(
                 self.base.data,
-                self._target,
+                self._target if self._kept is None else self._kept.target(self._target),
                 self._id,
                 target_file_size=self._options.target_file_size,
                 properties=self._properties,
@@ -266,8 +285,8 @@ class Rewrite:
             # As if they were deleted already.
             left = dict(life) | {"dv": orjson.dumps(inline_descriptor(gone)).decode()}
             one = pa.Table.from_pylist([left], schema=FILE_SCHEMA)
-            for batch in scan_batches(self.spec(files=one)):
-                for piece in slices(batch):
+            for _, batch in self.indexed_rows(self.spec(files=one)):
+                for piece in slices(batch.remove_column(batch.num_columns - 1)):
                     self.copies(piece)
 
     def staged(
@@ -304,6 +323,7 @@ class Rewrite:
             changes=tuple(self.cdc.adds),
             if_version=commit.if_version,
             in_commit_timestamps=base.in_commit_timestamps,
+            tracks_rows=base.tracks_rows,
             deletion_time=now_ms(),
         )
         return self.vectors.attached(

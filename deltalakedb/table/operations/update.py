@@ -10,7 +10,6 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.predicate.row_filter import row_filter
-from deltalakedb.scan.scan import indexed_rows
 from deltalakedb.table.operations.assign import Assignments
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.delete import reads, since, told
@@ -48,7 +47,7 @@ def update(
         parsed = base.parsed(predicate)
         began = time.monotonic()
         with Rewrite(base, base.planned(catalog, parsed), options) as rewrite:
-            for path, batch in indexed_rows(rewrite.spec(row_filter(parsed))):
+            for path, batch in rewrite.indexed_rows(rewrite.spec(row_filter(parsed))):
                 last = batch.num_columns - 1
                 rewrite.removes_rows(path, batch.column(last).to_numpy())
                 for old in slices(batch.remove_column(last)):

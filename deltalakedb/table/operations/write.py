@@ -219,6 +219,7 @@ class _Write:
             if_version=options.commit.if_version,
             is_remembered=base.is_remembered,
             in_commit_timestamps=base.in_commit_timestamps,
+            tracks_rows=base.tracks_rows,
             deletion_time=now_ms() if overwrite else 0,
         )
 

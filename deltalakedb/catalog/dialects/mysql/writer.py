@@ -84,7 +84,8 @@ class MySqlWriter(Writer):
                 self._execute(cursor, [self._text(cursor, s) for s in group])
             self._execute(cursor, [*(self._text(cursor, s) for s in last), "COMMIT"])
 
-    def _transact(self, statements: Sequence[Statement], wait: float) -> None:
+    def _transact(self, statements: Sequence[Statement], wait: float, relaxed: bool) -> None:
+        # Whether a COMMIT is synced is the server's to say, not a session's.
         begin = Statement(
             f"SET SESSION innodb_lock_wait_timeout = {max(1, round(wait))}; "
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION READ WRITE"
