@@ -79,7 +79,8 @@ class StagedTable:
     nothing was committed. `is_remembered`: the table was not read for this commit, so that it has
     to be the one of this process's last commit. `starts_in_commit_timestamps`: `metadata` switches
     them on. `tracks_rows`: files without row ids get them. `adds_again`: each add stands for the
-    removed life of the same file, of which the log needs no remove.
+    removed life of the same file, of which the log needs no remove. `identity_marks`: (column, last
+    number) that the rows of identity columns have.
     """
 
     table: TableRow
@@ -102,6 +103,7 @@ class StagedTable:
     starts_in_commit_timestamps: bool = False
     tracks_rows: bool = False
     adds_again: bool = False
+    identity_marks: tuple[tuple[str, int], ...] = ()
     authority: str | None = None
     ratified: bool = False
     deletion_time: int = 0
