@@ -59,6 +59,7 @@ def composed(first: StagedTable, then: StagedTable) -> StagedTable:
         changes=first.changes + then.changes,
         others=first.others + then.others,
         if_version=first.if_version if then.if_version is None else then.if_version,
+        identity_marks=first.identity_marks + then.identity_marks,
         starts_in_commit_timestamps=(
             first.starts_in_commit_timestamps or then.starts_in_commit_timestamps
         ),

@@ -64,6 +64,7 @@ def may_gather(base: Base, staged: StagedTable, options: CommitOptions) -> bool:
         or staged.others
         or staged.guards
         or staged.changes
+        or staged.identity_marks
         or staged.info.extra
         or staged.info.user_metadata
         or options.if_version is not None
