@@ -137,7 +137,8 @@ def _tag(tags: str | None, name: str) -> str | None:
 
 def _by_partition(files: pa.Table) -> Iterator[pa.Table]:
     ids = files.column("partition_values")
-    for text in pc.unique(ids).to_pylist():
+    # Databases give rows in any order.
+    for text in sorted(pc.unique(ids).to_pylist()):
         yield files.filter(pc.equal(ids, text))
 
 
