@@ -242,7 +242,7 @@ def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
         live_bytes=pc.sum(partitions.column("total_bytes")).as_py() or 0,
         partitions=partitions,
         live_changes=live_changes(state.files),
-        slots=tuple(_slot_range(files, slot) for slot in range(len(spec.skipping))),
+        slots=tuple(slot_range(files, slot) for slot in range(len(spec.skipping))),
     )
     return Prepared({n: _filled(t) for n, t in tables.items() if t.num_rows}, loaded)
 
@@ -252,7 +252,8 @@ def _filled(table: pa.Table) -> pa.Table:
     return table.select([n for n in table.column_names if table[n].null_count < len(table)])
 
 
-def _slot_range(files: pa.Table, slot: int) -> SlotRange:
+def slot_range(files: pa.Table, slot: int) -> SlotRange:
+    """What a slot's keys are like in rows of `dl_files`."""
     low = files.column(f"lo{slot}").to_numpy().astype(np.float64)
     high = files.column(f"hi{slot}").to_numpy().astype(np.float64)
     known = (low > float(NEG_INF)) & (high < float(POS_INF)) & (low <= high)
