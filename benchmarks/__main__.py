@@ -7,12 +7,24 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import report, section_import, section_read, section_write
+from benchmarks import (
+    report,
+    section_conditions,
+    section_import,
+    section_read,
+    section_transactions,
+    section_write,
+)
 from benchmarks.measure import machine_facts
 from benchmarks.servers import ServerMissing
 from benchmarks.workbench import Workbench
 
-PARTS = section_import.FIRST | section_read.PARTS | section_import.PARTS | section_write.PARTS
+PARTS = section_import.FIRST | section_read.PARTS | section_import.PARTS
+PARTS |= {
+    "write": section_write.write,
+    "conditions": section_conditions.conditions,
+    "transactions": section_transactions.transactions,
+}
 ON_DEMAND = section_import.ON_DEMAND
 
 

@@ -1,8 +1,8 @@
 """`python -m benchmarks.appender KIND TARGET --seconds S --rows N`: one process that appends.
 
 It prints `ready`, waits for a line on standard input, appends until the time is over, and prints
-one JSON object: acknowledged appends, failures by their text, and the seconds of each append.
-KIND is `ours`, `bare` (the floor), `delta-rs` or `ducklake`; TARGET is what that kind is given.
+one JSON object: failures by their text, the seconds of each acknowledged append, CPU seconds.
+KIND is one of KINDS, `bare` being the floor; TARGET is what that kind is given.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import sys
 import time
 import uuid
@@ -21,7 +22,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-Append = Callable[[int], None]
+Append = Callable[[int], float | None]
+"""Appends; returns the seconds from COMMIT until the version was in the log, where known."""
+PUT_SECONDS = 0.03
 
 
 def rows_of(number: int, count: int) -> pa.Table:
@@ -42,7 +45,63 @@ def ours(target: str, count: int) -> Append:
     import deltalakedb.table.writing  # what the first append would import
 
     table = deltalakedb.connect_to_table(target)
-    return lambda number: table.append(rows_of(number, count)) and None
+    return lambda number: table.append(rows_of(number, count)).publish_seconds
+
+
+def slow_puts(target: str, count: int) -> Append:
+    """`ours` where each put into the log takes 30 ms longer, as in an object store."""
+    from deltalakedb.storage.local import LocalStore
+
+    put = LocalStore.put_if_absent
+
+    def slow(self: LocalStore, name: str, data: bytes) -> bool:
+        time.sleep(PUT_SECONDS)
+        return put(self, name, data)
+
+    LocalStore.put_if_absent = slow  # type: ignore[method-assign]
+    return ours(target, count)
+
+
+def unpublished(target: str, count: int) -> Append:
+    """`slow_puts` by calls that don't wait for the log, of which few versions may be behind."""
+    import deltalakedb
+    from benchmarks.section_conditions import MAX_UNPUBLISHED
+    from deltalakedb.table import transaction
+
+    transaction.MAX_UNPUBLISHED = MAX_UNPUBLISHED
+    slow_puts(target, count)
+    table = deltalakedb.connect_to_table(target)
+
+    def append(number: int) -> None:
+        table.append(rows_of(number, count), mirror="async")
+
+    return append
+
+
+def some_tables(target: str, count: int) -> Append:
+    """Transactions over tables chosen at random.
+
+    TARGET is JSON: `database`, the `tables`, and how many of them a transaction writes (`some`).
+    """
+    import deltalakedb
+    import deltalakedb.table.writing
+
+    given = json.loads(target)
+    chance = random.Random(os.getpid())
+    uri = f"deltasql://{given['database']}?table="
+    opened = {name: deltalakedb.connect_to_table(uri + name) for name in given["tables"]}
+
+    def append(number: int) -> None:
+        chosen = chance.sample(given["tables"], given["some"])
+        rows = rows_of(number, count)
+        if len(chosen) == 1:
+            opened[chosen[0]].append(rows)
+            return
+        with deltalakedb.begin(given["database"]) as tx:
+            for name in chosen:
+                tx.append(name, rows)
+
+    return append
 
 
 def delta_rs(target: str, count: int) -> Append:
@@ -148,6 +207,11 @@ BARE_SCHEMA = (
 
 KINDS: dict[str, Callable[[str, int], Append]] = {
     "ours": ours,
+    "ours-grouped": ours,
+    "ours-slow-puts": slow_puts,
+    "ours-slow-puts-grouped": slow_puts,
+    "ours-unpublished": unpublished,
+    "ours-some-tables": some_tables,
     "delta-rs": delta_rs,
     "ducklake": ducklake,
     "bare": bare,
@@ -166,19 +230,28 @@ def main() -> None:
     pq.write_table(rows_of(0, given.rows), pa.BufferOutputStream())
     print("ready", flush=True)
     sys.stdin.readline()
+    before = time.process_time()
     end = time.monotonic() + given.seconds
     taken: list[float] = []
+    lags: list[float] = []
     failures: Counter[str] = Counter()
     number = 0
     while (begun := time.monotonic()) < end:
         number += 1
         try:
-            append(number)
+            lag = append(number)
         except Exception as error:  # noqa: BLE001 - peers fail; how often is the figure
             failures[_short(error)] += 1
         else:
             taken.append(time.monotonic() - begun)
-    result: dict[str, Any] = {"seconds": taken, "failures": dict(failures)}
+            if lag is not None:
+                lags.append(lag)
+    result: dict[str, Any] = {
+        "seconds": taken,
+        "lags": lags,
+        "failures": dict(failures),
+        "cpu": time.process_time() - before,
+    }
     print(json.dumps(result), flush=True)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from statistics import median
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 import deltalakedb
+from benchmarks.appender import rows_of
 from deltalakedb.table import writing as writing  # what the first append would wait for
 
 Answer = dict[str, Any]
+BEAT_SECONDS = 0.005
 
 
 def append_one(uri: str) -> Answer:
@@ -38,6 +42,59 @@ def bulk(uri: str, rows: str) -> Answer:
     began = time.perf_counter()
     table.append(data)
     return {"seconds": time.perf_counter() - began, "bytes": data.nbytes}
+
+
+def ten_tables(rounds: str, *uris: str) -> Answer:
+    """Appends to each of some tables, one by one and in one transaction, in turns."""
+    tables = [deltalakedb.connect_to_table(uri, cache=False) for uri in uris]
+    database = uris[0].removeprefix("deltasql://").partition("?")[0]
+    alone, together = [], []
+    for number in range(int(rounds) + 1):
+        rows = rows_of(number, 10)
+        began = time.perf_counter()
+        for table in tables:
+            table.append(rows)
+        between = time.perf_counter()
+        with deltalakedb.begin(database) as tx:
+            for table in tables:
+                tx.append(table, rows)
+        alone.append(between - began)
+        together.append(time.perf_counter() - between)
+    # The first round imports and connects.
+    medians = {"alone": median(alone[1:]), "together": median(together[1:])}
+    return {"seconds": sum(together), **medians}
+
+
+def snapshots(*uris: str) -> Answer:
+    """Snapshots one after the other, then by the event loop beside a heartbeat."""
+
+    async def load() -> tuple[float, float]:
+        late = 0.0
+
+        async def beat() -> None:
+            nonlocal late
+            while True:
+                expected = time.perf_counter() + BEAT_SECONDS
+                await asyncio.sleep(BEAT_SECONDS)
+                late = max(late, time.perf_counter() - expected)
+
+        heart = asyncio.create_task(beat())
+        operations = deltalakedb.AsyncDeltaLakeOperations()
+        await asyncio.gather(*[operations.snapshot_async(uri) for uri in uris[:4]])
+        late = 0.0
+        began = time.perf_counter()
+        found = await asyncio.gather(*[operations.snapshot_async(uri) for uri in uris])
+        seconds = time.perf_counter() - began
+        heart.cancel()
+        assert [each.version for each in found] == [0] * len(uris)
+        return seconds, late
+
+    together, late = asyncio.run(load())
+    began = time.perf_counter()
+    for uri in uris:
+        assert deltalakedb.connect_to_table(uri, cache=False).snapshot().version == 0
+    one_by_one = time.perf_counter() - began
+    return {"seconds": together, "together": together, "one_by_one": one_by_one, "late": late}
 
 
 def one_row(schema: pa.Schema, partition_columns: list[str]) -> pa.Table:

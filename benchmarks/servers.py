@@ -32,6 +32,11 @@ class Server:
         """URL of a new, empty database."""
         return self._server.url(self._server.create_database())
 
+    @property
+    def port(self) -> int:
+        """Where it listens on 127.0.0.1."""
+        return self._server.port
+
     def drop(self, url: str) -> None:
         """Remove a database made by `new_database`."""
         self._server.drop_database(url.rsplit("/", 1)[1])

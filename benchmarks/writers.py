@@ -14,11 +14,14 @@ from benchmarks.measure import ROOT, ProcessFailed
 
 @dataclass(frozen=True)
 class Appended:
-    """What some processes did in `duration` seconds: the time of each append, failures."""
+    """What some processes did in `duration` seconds: the time of each append, failures, CPU."""
 
     duration: float
     seconds: tuple[float, ...]
     failures: Counter[str]
+    cpu_seconds: float = 0.0
+    lags: tuple[float, ...] = ()
+    """Seconds from COMMIT until the version was in the log, where they are known."""
 
     @property
     def acknowledged(self) -> int:
@@ -39,6 +42,11 @@ class Appended:
         ordered = sorted(self.seconds)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
+    def lag(self, share: float) -> float:
+        """Seconds after COMMIT within which that share of the versions was in the log."""
+        ordered = sorted(self.lags)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
     @property
     def note(self) -> str:
         """Rate, latencies and failures, for the report."""
@@ -48,7 +56,8 @@ class Appended:
             return f"nothing acknowledged, {share}"
         return (
             f"{self.rate:.0f}/s, p50 {self.quantile(0.5) * 1e3:.1f}, p99 "
-            f"{self.quantile(0.99) * 1e3:.1f}, max {max(self.seconds) * 1e3:.0f} ms, {share}"
+            f"{self.quantile(0.99) * 1e3:.1f}, max {max(self.seconds) * 1e3:.0f} ms, "
+            f"{self.cpu_seconds / self.acknowledged * 1e3:.1f} ms of CPU each, {share}"
         )
 
 
@@ -85,6 +94,8 @@ def append(
             process.stdin.flush()
         taken: list[float] = []
         failures: Counter[str] = Counter()
+        lags: list[float] = []
+        cpu = 0.0
         for process in processes:
             out, err = process.communicate(timeout=seconds + 120)
             if process.returncode:
@@ -92,7 +103,9 @@ def append(
             answer = json.loads(out)
             taken += answer["seconds"]
             failures.update(answer["failures"])
-        return Appended(seconds, tuple(taken), failures)
+            lags += answer["lags"]
+            cpu += answer["cpu"]
+        return Appended(seconds, tuple(taken), failures, cpu, tuple(lags))
     finally:
         for process in processes:
             process.kill()

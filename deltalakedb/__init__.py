@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from deltalakedb.catalog.grants import grants as grants
     from deltalakedb.commit.metrics import CommitMetrics as CommitMetrics
     from deltalakedb.commit.metrics import commit_metrics as commit_metrics
+    from deltalakedb.config import AsyncTaskConfig as AsyncTaskConfig
     from deltalakedb.config import CacheConfig as CacheConfig
     from deltalakedb.config import ConfigFactory as ConfigFactory
     from deltalakedb.config import ConfigLoader as ConfigLoader
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from deltalakedb.error import DeltaLakeErrorKind as DeltaLakeErrorKind
     from deltalakedb.facade.asynchronous import AsyncDeltaLakeOperations as AsyncDeltaLakeOperations
     from deltalakedb.facade.asynchronous import AsyncIOExecutor as AsyncIOExecutor
-    from deltalakedb.facade.asynchronous import AsyncTaskConfig as AsyncTaskConfig
     from deltalakedb.facade.asynchronous import WriteMode as WriteMode
     from deltalakedb.facade.bridge import DeltaLakeBridge as DeltaLakeBridge
     from deltalakedb.facade.connection import SqlConnection as SqlConnection
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from deltalakedb.table.table import Table as Table
     from deltalakedb.table.transaction import TransactionResult as TransactionResult
     from deltalakedb.table.transaction import WriteResult as WriteResult
+    from deltalakedb.table.writing import convert_to_deltalake as convert_to_deltalake
     from deltalakedb.table.writing import create_table as create_table
     from deltalakedb.table.writing import write_deltalake as write_deltalake
     from deltalakedb.write.properties import BloomFilterProperties as BloomFilterProperties
@@ -84,6 +85,7 @@ _HOMES = {
     "WriteResult": "deltalakedb.table.transaction",
     "begin": "deltalakedb.table.begin",
     "create_table": "deltalakedb.table.writing",
+    "convert_to_deltalake": "deltalakedb.table.writing",
     "write_deltalake": "deltalakedb.table.writing",
     "BloomFilterProperties": "deltalakedb.write.properties",
     "ColumnProperties": "deltalakedb.write.properties",
@@ -110,7 +112,7 @@ _HOMES = {
     "LazyLoadingManager": "deltalakedb.facade.lazy",
     "AsyncDeltaLakeOperations": "deltalakedb.facade.asynchronous",
     "AsyncIOExecutor": "deltalakedb.facade.asynchronous",
-    "AsyncTaskConfig": "deltalakedb.facade.asynchronous",
+    "AsyncTaskConfig": "deltalakedb.config",
     "WriteMode": "deltalakedb.facade.asynchronous",
     "CrossTableOperationType": "deltalakedb.facade.transactions",
     "MultiTableIsolationLevel": "deltalakedb.facade.transactions",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import signal
 import sys
@@ -11,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,15 +18,14 @@ import click
 
 from cluster.connect import connect
 from cluster.spec import ClusterSpec, load_cluster
+from deltalakedb import logs
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.uri import parse_database
 from jobs import metrics
 from jobs.outcome import Summary, TableOutcome, code_of, of_error
 
 log = logging.getLogger("deltalakedb.jobs")
-_FIELDS = ("run_id", "table", "step", "duration_s", "error_kind", "version")
 
 
 class Stopped(BaseException):
@@ -141,7 +138,9 @@ def job(command: Callable[..., None]) -> click.Command:
         log_format: str,
         **own: Any,
     ) -> None:
-        _log_to_stderr(log_format)
+        logs.configure(structured=log_format == "json")
+        # Dask's own handlers would tell it once more.
+        logging.getLogger(logs.ROOT).propagate = False
         summary = Summary(name)
         code = 1
         try:
@@ -205,35 +204,3 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _log_to_stderr(log_format: str) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Json() if log_format == "json" else _Text())
-    logger = logging.getLogger("deltalakedb")
-    logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
-class _Text(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        table = getattr(record, "table", None)
-        where = f"{table}: " if table else ""
-        return redact(f"{record.levelname.lower()}: {where}{record.getMessage()}")
-
-
-class _Json(logging.Formatter):
-    """One object a line: ts (RFC 3339, UTC), level, event, and the fields that are known."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname.lower(),
-            "event": redact(record.getMessage()),
-        }
-        for name in _FIELDS:
-            value = getattr(record, name, None)
-            if value is not None:
-                line[name] = redact(value) if isinstance(value, str) else value
-        return json.dumps(line, default=str)

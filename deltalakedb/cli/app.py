@@ -36,12 +36,17 @@ _MODULES = {
     "consistent": "consistent",
     "mirror": "mirror",
     "authority": "authority",
+    "migrate": "migrate",
+    "cutover": "cutover",
+    "rollback": "rollback",
+    "rollback-points": "rollback_points",
     "locks": "locks",
     "rename": "rename",
     "relocate": "relocate",
     "drop": "drop",
     "gc": "gc",
     "grants": "grants",
+    "config": "config",
     "upgrade": "upgrade",
 }
 """Commands in the order of the help, and the modules that have them as `command`."""
@@ -93,8 +98,17 @@ class _Commands(click.Group):
 
 @click.group("dl", cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="dl %(version)s")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    envvar="DL_CONFIG",
+    show_envvar=True,
+    metavar="FILE",
+    help="A configuration: its database where none is named, its pool, its logs.",
+)
 @debug
-def app() -> None:
+@click.pass_context
+def app(context: click.Context, config: str | None) -> None:
     """Delta Lake metadata in a SQL database.
 
     `dl import` reads a table's _delta_log into a catalog, `dl diff` proves that nothing was
@@ -103,6 +117,11 @@ def app() -> None:
     Exit codes: 0 done, 1 error (one line on standard error says why), 130 interrupted, 143
     terminated; `dl diff` also 2 (drift) and 3 (lag alone).
     """
+    if config is not None and context.invoked_subcommand != "config":
+        from deltalakedb.config.loading import load_configuration
+
+        context.obj.configuration = load_configuration(config)
+        context.obj.configuration.settings.begin()
 
 
 def run() -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,15 +15,22 @@ from deltalakedb.cli import output
 from deltalakedb.cli.signals import INTERRUPTED, TERMINATED, Terminated
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
+if TYPE_CHECKING:
+    from deltalakedb.config.loading import Configuration
+
 FAILED = 1
 READER_GONE = 141
 
 
 class Ending:
-    """Swallows what ends a command and keeps its exit code in `code`."""
+    """Swallows what ends a command and keeps its exit code in `code`.
+
+    As the object of all contexts it also knows the `configuration` that the command has.
+    """
 
     def __init__(self) -> None:
         self.code = 0
+        self.configuration: Configuration | None = None
         self.debug = os.environ.get("DL_DEBUG", "").lower() not in ("", "0", "false", "no")
 
     def __enter__(self) -> Ending:

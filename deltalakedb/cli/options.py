@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from deltalakedb.secret import Secret
+
+if TYPE_CHECKING:
+    from deltalakedb.config import SqlConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,11 +30,47 @@ debug = click.option(
     help="Show the traceback of an error (also DL_DEBUG=1).",
 )
 
+
+def _configured() -> SqlConfig | None:
+    """The database of the command's configuration."""
+    configuration = click.get_current_context().obj.configuration
+    if configuration is None or "database" not in configuration.sections:
+        return None
+    from deltalakedb.config import ConfigFactory
+
+    return ConfigFactory.create_sql_config(configuration.sections["database"])
+
+
+def _default_database() -> str | None:
+    """That of the configuration, or of the file that DL_DATABASE_FILE names."""
+    found = _configured()
+    if found is not None:
+        return found.secret.reveal()
+    if not os.environ.get("DL_DATABASE_FILE"):
+        return None
+    from deltalakedb.config.file import database_of_environment
+
+    return Secret.of(database_of_environment() or "").reveal()
+
+
+def _database(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    found = value or _default_database()
+    if found is None:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return found
+
+
+def with_pool(database: str) -> str | SqlConfig:
+    """The database with the pool of the configuration that names it, or as it is."""
+    found = _configured()
+    return database if found is None or found.secret.reveal() != database else found
+
+
 database = click.option(
     "--database",
     envvar="DL_DATABASE",
     show_envvar=True,
-    required=True,
+    callback=_database,
     metavar="DATABASE",
     help="The catalog: a SQLite file or a database URL (postgresql://user:password@host/name).",
 )

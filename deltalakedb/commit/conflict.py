@@ -15,6 +15,7 @@ from typing import Any
 
 from deltalakedb.commit.staged import Isolation
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.identity import HIGH_WATER_MARK
 from deltalakedb.predicate.tree import Expr
 
 UPGRADES_WITHOUT_CONFLICT = frozenset(
@@ -49,6 +50,8 @@ _HARMLESS_PROPERTIES = frozenset(
         "delta.setTransactionRetentionDuration",
     }
 )
+_HARMLESS_NOTES = frozenset({"comment", HIGH_WATER_MARK})
+"""Of a column. Identity columns' numbers are reserved apart, whoever commits first."""
 _MERGED_DOMAINS = frozenset({"delta.rowTracking"})
 
 
@@ -79,6 +82,11 @@ class Winner:
     metadata: Mapping[str, Any] | None = None
     domains: frozenset[str] = frozenset()
     operation: str | None = None
+
+
+def tracks_rows(winner: Winner) -> bool:
+    """Whether files that come after it have to say which ids their rows have."""
+    return "rowTracking" in ((winner.protocol or {}).get("writerFeatures") or ())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +218,7 @@ def _harmful_schema(before: str | None, after: str | None) -> str | None:
 
 
 def _without_comment(field: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {k: v for k, v in (field.get("metadata") or {}).items() if k != "comment"}
+    rest = {k: v for k, v in (field.get("metadata") or {}).items() if k not in _HARMLESS_NOTES}
     return {**field, "metadata": rest}
 
 

@@ -132,8 +132,11 @@ class LiveLoad:
             (self.load_id, *change[:4], change.version if change.files <= 0 else None)
             for change in changes
         ]
+        what = _COUNTS
+        if all(entry[3] > 0 for entry in entries):
+            what = what._replace(assigned=(("emptied_at", "NULL"),))
         for start in range(0, len(entries), _CHUNK):
-            yield writer.upsert(_COUNTS, entries[start : start + _CHUNK])
+            yield writer.upsert(what, entries[start : start + _CHUNK])
 
     def state(self, writer: Writer, changes: Sequence[StateChange]) -> Iterator[Statement]:
         """Small actions: what held until now ends."""

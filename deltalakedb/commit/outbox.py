@@ -35,7 +35,25 @@ class OutboxRow:
     created_at: int
 
 
+_THE_SAME = (
+    "EXISTS (SELECT 1 FROM dl_tables t "
+    "WHERE t.table_key = ? AND t.table_id = ? AND t.log_location = ?)"
+)
 _COLUMNS = ("version", "epoch", "body", "staged_name", "size", "digest", "created_at")
+
+
+@dataclass(frozen=True)
+class OutboxHead:
+    """What says whether a file in the log is a commit's."""
+
+    version: int
+    size: int
+    digest: str
+    staged_name: str | None
+
+    def is_whole(self, data: bytes) -> bool:
+        """Whether these bytes are the commit's file."""
+        return len(data) == self.size and xxhash.xxh3_128_hexdigest(data) == self.digest
 
 
 def outbox_row(
@@ -69,10 +87,22 @@ def waiting(writer: Writer, table: TableRow, after: int, limit: int) -> Sequence
     found = writer.select(
         Statement(
             f"SELECT {', '.join(_COLUMNS)} FROM dl_outbox "
-            "WHERE table_key = ? AND version > ? AND EXISTS (SELECT 1 FROM dl_tables t "
-            "WHERE t.table_key = ? AND t.table_id = ? AND t.log_location = ?) "
+            f"WHERE table_key = ? AND version > ? AND {_THE_SAME} "
             f"ORDER BY version LIMIT {int(limit)}",
             (table.table_key, after, table.table_key, table.table_id, table.log_location),
         )
     )
     return [OutboxRow(v, e, bytes(body), *rest) for v, e, body, *rest in found]
+
+
+def heads(writer: Writer, table: TableRow, after: int, limit: int) -> Sequence[OutboxHead]:
+    """As `waiting`, without the bytes."""
+    found = writer.select(
+        Statement(
+            "SELECT version, size, digest, staged_name FROM dl_outbox "
+            f"WHERE table_key = ? AND version > ? AND {_THE_SAME} "
+            f"ORDER BY version LIMIT {int(limit)}",
+            (table.table_key, after, table.table_key, table.table_id, table.log_location),
+        )
+    )
+    return [OutboxHead(*row) for row in found]

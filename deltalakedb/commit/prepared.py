@@ -58,7 +58,7 @@ class PreparedRows:
             found = found.set_column(place, found.schema.field(place), column)
         return found
 
-    def endings(self, version: int, removed_at: int) -> list[Ending]:
+    def endings(self, version: int, removed_at: int | None) -> list[Ending]:
         """The lives that end with a version."""
         return [Ending(*life, version, removed_at) for life in self.ended]
 

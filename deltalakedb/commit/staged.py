@@ -8,7 +8,7 @@ the rows' version columns.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -76,8 +76,13 @@ class StagedTable:
     with the lives at the head; without it they are a conflict. `authority` hands the table over
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
-    nothing was committed. `is_remembered`: the table was not read for this commit, so that it has
-    to be the one of this process's last commit.
+    nothing was committed. `claims` are the same for the transaction that reserves a version where
+    the log ratifies; they may run again. `began`: by this machine's monotonic clock, when the first
+    of its files was not yet begun, where no guard protects them from a vacuum. `is_remembered`: the
+    table was not read for this commit, so that it has to be the one of this process's last commit.
+    `starts_in_commit_timestamps`: `metadata` switches them on. `tracks_rows`: files without row ids
+    get them. `adds_again`: each add stands for the removed life of the same file, of which the log
+    needs no remove. `identity_marks`: (column, last number) that the rows of identity columns have.
     """
 
     table: TableRow
@@ -97,10 +102,16 @@ class StagedTable:
     if_version: int | None = None
     is_remembered: bool = False
     in_commit_timestamps: bool = False
+    starts_in_commit_timestamps: bool = False
+    tracks_rows: bool = False
+    adds_again: bool = False
+    identity_marks: tuple[tuple[str, int], ...] = ()
     authority: str | None = None
     ratified: bool = False
     deletion_time: int = 0
     guards: tuple[Statement, ...] = ()
+    claims: tuple[Statement, ...] = ()
+    began: float | None = field(default=None, compare=False)
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
     )
@@ -116,6 +127,11 @@ class StagedTable:
                     f"a commit of {self.table.full_name} has {which} {twice} twice; please report "
                     "this",
                 )
+
+    @property
+    def is_ratified_by_log(self) -> bool:
+        """Whether the commit is there once the log has it, and not before."""
+        return self.ratified or self.table.authority == "log"
 
     @property
     def is_blind_append(self) -> bool:
@@ -162,13 +178,14 @@ class StagedTable:
         return b"".join(
             [
                 commit_body(small),
-                *remove_lines(
-                    self.removes, self.deletion_time, data_change=self.removes_change_data
-                ),
+                *(() if self.adds_again else self._remove_lines()),
                 *add_lines(self.adds),
                 commit_body({"cdc": body} for body in self.changes),
             ]
         )
+
+    def _remove_lines(self) -> Iterable[bytes]:
+        return remove_lines(self.removes, self.deletion_time, data_change=self.removes_change_data)
 
 
 @dataclass(frozen=True, kw_only=True)

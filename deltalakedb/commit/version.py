@@ -16,6 +16,7 @@ from deltalakedb.catalog.dialects.writer import Statement, Writer, insert
 from deltalakedb.catalog.loads.slots import wider_slots
 from deltalakedb.commit import outbox
 from deltalakedb.commit.committer import Ratifier
+from deltalakedb.commit.completed import completed
 from deltalakedb.commit.heads import Locked
 from deltalakedb.commit.live import LiveLoad
 from deltalakedb.commit.prepared import prepare, skipping_columns
@@ -72,6 +73,7 @@ class Version:
         version = head.head_version + 1
         before = head.commit_time
         timestamp = self._now if before is None else max(self._now, before + 1)
+        self._table = table = completed(self._writer, table, head.live_load, version, timestamp)
         said = table.info
         if self._staged.group_id is not None:
             said = replace(said, tags={**(said.tags or {}), GROUP_TAG: self._staged.group_id})
@@ -120,7 +122,7 @@ class Version:
             now = json.dumps(head.skipping)
             prepared = prepare(table.adds, table.removes, table.removes_change_data, now)
         if prepared.ended:
-            endings = prepared.endings(version, table.deletion_time)
+            endings = prepared.endings(version, None if table.adds_again else table.deletion_time)
             yield from load.close(writer, endings)
         num_files = head.num_files + table.adds.num_rows - table.removes.num_rows
         total_bytes = head.total_bytes + prepared.bytes_added - prepared.bytes_removed
@@ -142,7 +144,7 @@ class Version:
                 "UPDATE dl_tables SET unreadable_features = ? WHERE table_key = ?",
                 (",".join(unreadable_features(protocol)), load.table_key),
             )
-        counts = [table.adds.num_rows, table.removes.num_rows]
+        counts = [table.adds.num_rows, 0 if table.adds_again else table.removes.num_rows]
         history = version_row(version, info, timestamp, counts, prepared.bytes_added)
         yield load.record(
             history

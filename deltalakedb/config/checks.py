@@ -8,13 +8,35 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
-Check = Callable[[str, Any], Any]
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a setting may be: `take` does the checking, `schema` says the same as JSON Schema.
+
+    `numeric` ones also take a number's text, as variables of the environment are texts.
+    """
+
+    take: Callable[[str, Any], Any]
+    schema: Mapping[str, Any]
+    numeric: bool = False
+
+    def __call__(self, name: str, value: Any) -> Any:
+        """The value as it is used. Raises CONFIGURATION_ERROR, naming `name`."""
+        if self.numeric and isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+            value = float(value) if "." in value else int(value)
+        return self.take(name, value)
 
 
 def whole(least: int) -> Check:
@@ -25,62 +47,93 @@ def whole(least: int) -> Check:
             raise wrong(name, f"a whole number of at least {least}", value)
         return value
 
-    return check
+    return Check(check, {"type": "integer", "minimum": least}, numeric=True)
 
 
-def seconds(name: str, value: Any) -> Any:
-    """A positive number of seconds."""
+def _seconds(name: str, value: Any) -> Any:
+    if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
+        value = float(match[1]) * _UNITS[match[2]]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e12:
-        raise wrong(name, "a positive number of seconds", value)
+        raise wrong(name, "a positive number of seconds, or a text such as 30s or 5m", value)
     return value
 
 
-def truth(name: str, value: Any) -> Any:
-    """True or false."""
+seconds = Check(
+    _seconds,
+    {
+        "anyOf": [
+            {"type": "number", "exclusiveMinimum": 0},
+            {"type": "string", "pattern": f"^{_DURATION.pattern}$"},
+        ]
+    },
+    numeric=True,
+)
+"""A positive number of seconds; as text also with a unit, such as `500ms`, `30s`, `5m`, `1h`."""
+
+
+def _truth(name: str, value: Any) -> Any:
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
     if not isinstance(value, bool):
         raise wrong(name, "true or false", value)
     return value
 
 
-def path(name: str, value: Any) -> Any:
-    """A path; `~` is the home directory."""
+truth = Check(_truth, {"type": "boolean"})
+"""True or false, also as text."""
+
+
+def _path(name: str, value: Any) -> Any:
     if not isinstance(value, (str, os.PathLike)) or not str(value):
         raise wrong(name, "a path", value)
     return os.path.expanduser(value)
 
 
+path = Check(_path, {"type": "string", "minLength": 1})
+"""A path; `~` is the home directory."""
+
+
 def choice(choices: type[Enum]) -> Check:
     """A member of an enum, or its value in any case, as configuration files hold text."""
+    values = [str(each.value) for each in choices]
 
     def check(name: str, value: Any) -> Any:
         if isinstance(value, str):
-            value = next((each for each in choices if each.value == value.lower()), value)
+            value = next((e for e in choices if e.value.lower() == value.lower()), value)
         if not isinstance(value, choices):
-            known = ", ".join(str(each.value) for each in choices)
-            raise wrong(name, f"one of {known}", value)
+            raise wrong(name, f"one of {', '.join(values)}", value, near=values)
         return value
 
-    return check
+    texts = sorted({text for value in values for text in (value, value.upper(), value.lower())})
+    return Check(check, {"enum": texts})
 
 
 def optional(check: Check) -> Check:
     """None, or what `check` takes."""
-    return lambda name, value: None if value is None else check(name, value)
+    return Check(
+        lambda name, value: None if value is None else check(name, value),
+        {"anyOf": [check.schema, {"type": "null"}]},
+    )
 
 
-def anything(_name: str, value: Any) -> Any:
-    """Whatever it is: what is made of it will see."""
+def _mapping(name: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise wrong(name, "a mapping", value)
     return value
+
+
+mapping = Check(_mapping, {"type": "object"})
+"""A mapping whose keys somebody else knows."""
+
+anything = Check(lambda _name, value: value, {"type": "string"})
+"""A text, mostly: what is made of it will see."""
 
 
 def checks_of(config: type) -> Mapping[str, Check]:
     """The checks of a dataclass's fields, by name: `pool_size: Annotated[int, whole(1)]`."""
     hints = get_type_hints(config, include_extras=True)
-    return {name: hint.__metadata__[0] for name, hint in hints.items() if _is_checked(hint)}
-
-
-def _is_checked(hint: object) -> bool:
-    return get_origin(hint) is Annotated
+    checks = {k: get_args(hint)[1] for k, hint in hints.items() if get_origin(hint) is Annotated}
+    return {name: check for name, check in checks.items() if isinstance(check, Check)}
 
 
 def check_fields(config: Any) -> None:
@@ -89,26 +142,39 @@ def check_fields(config: Any) -> None:
         object.__setattr__(config, name, check(name, getattr(config, name)))
 
 
-def read_section(name: str, section: object, keys: Mapping[str, Check]) -> dict[str, Any]:
+def read_section(name: str, section: object, keys: Mapping[str, Check] | Check) -> dict[str, Any]:
     """The settings of a section, checked; those that aren't there are left out.
+
+    A section whose keys somebody else knows is checked as a whole.
 
     Raises CONFIGURATION_ERROR, naming `section.key`, for a value of a wrong kind and for a key
     that isn't known, with the one that may be meant.
     """
     if not isinstance(section, Mapping):
         raise invalid(f"the section {name!r} is {kind_of(section)}; make it a mapping of settings")
+    if isinstance(keys, Check):
+        return dict(keys(name, section))
     for key in section:
         if key not in keys:
-            close = difflib.get_close_matches(str(key), keys, n=1)
-            known = f"known: {', '.join(sorted(keys))}"
-            hint = f"did you mean {close[0]!r}?" if close else known
-            raise invalid(f"{name}.{key} is no setting; {hint}")
+            raise invalid(f"{name}.{key} is no setting; {nearest(key, keys)}")
     return {key: keys[key](f"{name}.{key}", value) for key, value in section.items()}
 
 
-def wrong(name: str, wanted: str, value: object) -> DeltaLakeError:
-    """CONFIGURATION_ERROR for a setting's value."""
-    return invalid(f"{name} has to be {wanted}, not {value!r}")
+def nearest(name: object, known: Iterable[str]) -> str:
+    """What to say after a name that isn't known: the one that may be meant, or all."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+
+
+def wrong(name: str, wanted: str, value: object, near: Iterable[str] = ()) -> DeltaLakeError:
+    """CONFIGURATION_ERROR for a setting's value; `near`: what may be meant."""
+    hint = ""
+    if isinstance(value, bool):
+        hint = "; YAML reads yes, no, on and off as true and false: put a text in quotes"
+    elif close := difflib.get_close_matches(str(value).lower(), list(near), n=1):
+        hint = f"; did you mean {close[0]!r}?"
+    return invalid(f"{name} has to be {wanted}, not {value!r}{hint}")
 
 
 def kind_of(value: object) -> str:

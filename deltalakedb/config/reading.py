@@ -45,6 +45,16 @@ class CacheConfig:
 
 
 @dataclass(frozen=True)
+class AsyncTaskConfig:
+    """`max_concurrent_tasks`: how many asynchronous calls may be under way at a time."""
+
+    max_concurrent_tasks: Annotated[int, whole(1)] = 10
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
 class LazyLoadingConfig:
     """How file lists are read: `chunk_size` files a page, at most `cache_size` pages kept."""
 

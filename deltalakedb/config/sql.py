@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from deltalakedb.config.checks import check_fields, checks_of, seconds, truth, whole
+from deltalakedb.config.sections import Settings
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.redact import HIDDEN, redact
 from deltalakedb.secret import Secret
@@ -23,7 +24,7 @@ class SqlConfig:
     (for passwords that change); it is held as a Secret. `pool_timeout` and `pool_recycle` are
     seconds (-1: never recycle); `max_overflow` -1 is without limit; `echo` logs the SQL. The pool
     serves `SqlConnection`, `import_table` and `diff_table`; tables that are only read share one
-    connection a process.
+    connection a process. `settings`: the other sections of the configuration that it comes from.
     """
 
     connection_string: str | Secret | Callable[[], str]
@@ -32,6 +33,7 @@ class SqlConfig:
     pool_timeout: Annotated[float, seconds] = 30.0
     pool_recycle: Annotated[int, whole(-1)] = 3600
     echo: Annotated[bool, truth] = False
+    settings: Settings | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         given = self.connection_string
@@ -78,6 +80,8 @@ def _shown_database(secret: Secret) -> str:
 
 def _show(config: Any, **shown: object) -> str:
     values = {
-        f.name: shown.get(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)
+        f.name: shown.get(f.name, getattr(config, f.name))
+        for f in dataclasses.fields(config)
+        if f.compare
     }
     return f"{type(config).__name__}({', '.join(f'{k}={v!r}' for k, v in values.items())})"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.config import AsyncTaskConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,19 +27,6 @@ class WriteMode(Enum):
     OVERWRITE = "overwrite"
     ERROR = "error"
     IGNORE = "ignore"
-
-
-@dataclass(frozen=True)
-class AsyncTaskConfig:
-    """`max_concurrent_tasks`: how many calls may be under way at a time."""
-
-    max_concurrent_tasks: int = 10
-
-    def __post_init__(self) -> None:
-        if self.max_concurrent_tasks < 1:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_ARGUMENT, "max_concurrent_tasks has to be at least 1"
-            )
 
 
 class AsyncIOExecutor:

@@ -21,6 +21,8 @@ class SqlConnection:
     """
 
     def __init__(self, config: SqlConfig) -> None:
+        if config.settings is not None:
+            config.settings.begin()
         self._dialect = dialect_of(config.url)
         with self._dialect.errors():
             self._engine = self._dialect.engine(**config.pool_options())

@@ -23,7 +23,8 @@ Listing = Callable[[int | None], Iterable["pa.RecordBatch"]]
 class LazyLoadingManager:
     """Opens tables whose file lists are read as `config` says.
 
-    `sql_config`, `cache` and `storage_options` are those of `connect_to_table`.
+    `sql_config`, `cache` and `storage_options` are those of `connect_to_table`; without a `config`
+    that of the `sql_config` counts.
     """
 
     def __init__(
@@ -34,6 +35,8 @@ class LazyLoadingManager:
         cache: CacheConfig | bool | None = True,
         storage_options: Mapping[str, Any] | None = None,
     ) -> None:
+        if config is None and sql_config is not None and sql_config.settings is not None:
+            config = sql_config.settings.performance.lazy
         self.config = config or LazyLoadingConfig()
         self._sql_config = sql_config
         self._cache = cache

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from deltalakedb import logs
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.leases import Lease
@@ -42,6 +44,7 @@ from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.storage.open import open_store
 
+_log = logging.getLogger(__name__)
 CONNECTIONS = 16
 """To the database by default: more than that only queue for its log."""
 _OWN_CONNECTIONS = 4
@@ -116,6 +119,7 @@ def import_table(
     with memory, Catalog(database, create=True) as catalog:
         check_writer(catalog, own_table=False)
         lease = location_lease(catalog, request.location)
+        told = logs.timed(_log, "import", table=request.full_name, table_id=request.table_id)
         try:
             imported = _Import(
                 catalog,
@@ -128,7 +132,9 @@ def import_table(
                 lease,
                 started,
             )
-            result = imported.run()
+            with told as facts:
+                result = imported.run()
+                facts |= _told(result)
             return replace(result, seconds=time.perf_counter() - started)
         finally:
             lease.release()
@@ -315,6 +321,17 @@ class _Import:
                 if not left:
                     raise
         raise AssertionError("unreachable")
+
+
+def _told(result: ImportResult) -> dict[str, Any]:
+    """What the log says of an import."""
+    return {
+        "event": f"import: {result.status}, {result.versions} versions read",
+        "run_id": result.run_id,
+        "table": result.table_name,
+        "table_id": result.table_id,
+        "version": result.to_version,
+    }
 
 
 def _marks(result: LoadResult) -> tuple[str, ...]:

@@ -269,6 +269,8 @@ def arrow_form(body: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(body)
     if "configuration" in found and isinstance(found["configuration"], Mapping):
         found["configuration"] = list(found["configuration"].items())
+    if isinstance(found.get("tags"), Mapping):
+        found["tags"] = list(found["tags"].items())
     if "format" in found:
         found["format"] = {**found["format"], "options": list(found["format"]["options"].items())}
     return found

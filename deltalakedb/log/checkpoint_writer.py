@@ -6,18 +6,19 @@ Reconciliation". Pure but for the files that the caller opens.
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from deltalakedb.log import checkpoint_schema as schemas
+from deltalakedb.log.checkpoint_part import Kind, Part, Reach, Sidecar
 from deltalakedb.log.checkpoint_schema import (
     AddColumns,
     arrow_form,
@@ -40,10 +41,23 @@ from deltalakedb.log.table_properties import (
 
 ROWS_AT_A_TIME = 32_768
 """Files that become one row group."""
-SIDECAR_ROWS = 524_288
-"""Files of a sidecar."""
+_MOST_SIDECAR_ROWS = 524_288
+_LEAST_SIDECAR_ROWS = 4_096
+_SIDECARS = 128
+
+
+def sidecar_rows(num_files: int) -> int:
+    """Files of a sidecar, in a table of so many: few enough that a change leaves most as they are.
+
+    A sidecar in which one file has changed is written anew.
+    """
+    return min(max(num_files // _SIDECARS, _LEAST_SIDECAR_ROWS), _MOST_SIDECAR_ROWS)
+
 
 Policy = Literal["classic", "v2"]
+_KINDS: tuple[Kind, ...] = ("add", "remove")
+_HINTED_SIDECARS = 30
+"""More than these the hint leaves to the checkpoint itself, as Spark does."""
 
 
 @dataclass(frozen=True)
@@ -66,25 +80,6 @@ class CheckpointState:
         return (
             "v2" if asked and self.protocol.supports_reader_feature("v2Checkpoint") else "classic"
         )
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """A sidecar of a V2 checkpoint: its name in `_sidecars`, bytes, and the files in it."""
-
-    name: str
-    size: int
-    modification_time: int
-    num_adds: int
-    num_removes: int
-
-    def body(self) -> dict[str, Any]:
-        """The `sidecar` action (PROTOCOL.md, Sidecar File Information)."""
-        return {
-            "path": self.name,
-            "sizeInBytes": self.size,
-            "modificationTime": self.modification_time,
-        }
 
 
 @dataclass(frozen=True)
@@ -127,29 +122,32 @@ class CheckpointWriter:
         *,
         policy: Policy | None = None,
         classic_name: bool = False,
-        sidecar_rows: int = SIDECAR_ROWS,
+        sidecar_rows: int = _MOST_SIDECAR_ROWS,
+        source: str = "",
         now: int | None = None,
     ) -> None:
+        """`source`: whose rows the files are (a load, say), for the tags of sidecars."""
         self._open = open_output
         self._state = state
-        self._v2 = (policy or state.policy) == "v2"
+        self.v2 = (policy or state.policy) == "v2"
         self._now = time.time_ns() // 1_000_000 if now is None else now
         configuration = state.metadata.configuration
         kept = duration_ms(configuration, DELETED_FILE_RETENTION)
         assert kept is not None
         self._oldest_remove = self._now - kept
         self._columns = AddColumns(state.metadata, state.protocol)
-        self._sidecar_rows = sidecar_rows
+        self.sidecar_rows = sidecar_rows
+        form = hashlib.md5(str(self._columns.type).encode(), usedforsecurity=False).hexdigest()
+        self.source = f"{source}:{form}" if source else ""
         self._sidecars: list[Sidecar] = []
-        self._adds = 0
-        self._removes = 0
-        self._waiting: dict[str, list[pa.Table]] = {"add": [], "remove": []}
-        self._part: _Part | None = None
-        classic = classic_name or not self._v2
+        self._counts: dict[Kind, int] = {"add": 0, "remove": 0}
+        self._waiting: dict[Kind, list[pa.Table]] = {"add": [], "remove": []}
+        self._part: Part | None = None
+        classic = classic_name or not self.v2
         middle = "" if classic else f".{uuid.uuid4()}"
         self.name = f"{state.version:020d}.checkpoint{middle}.parquet"
-        if not self._v2:
-            self._part = _Part(self._open(self.name), self.name, self._schema())
+        if not self.v2:
+            self._part = Part(self._open(self.name), self.name, self._schema())
             self._part.write(self._small([]))
 
     def _schema(self) -> pa.Schema:
@@ -162,17 +160,22 @@ class CheckpointWriter:
         ]
         v2 = [("checkpointMetadata", schemas.CHECKPOINT_METADATA), ("sidecar", schemas.SIDECAR)]
         # Spark asks every checkpoint for add and remove, also one whose sidecars have them all.
-        return pa.schema([*small, *files, *(v2 if self._v2 else [])])
+        return pa.schema([*small, *files, *(v2 if self.v2 else [])])
+
+    def file_type(self, kind: Kind) -> pa.StructType:
+        """The type of the column `add` or `remove`."""
+        return self._columns.type if kind == "add" else schemas.REMOVE
 
     def _sidecar_schema(self) -> pa.Schema:
         return pa.schema([("add", self._columns.type), ("remove", schemas.REMOVE)])
 
     def keep(self, sidecars: Sequence[Sidecar]) -> None:
         """Name sidecars of an earlier checkpoint, whose files are not given again."""
-        assert self._v2
+        assert self.v2
+        self._end_sidecar()
         self._sidecars += sidecars
-        self._adds += sum(each.num_adds for each in sidecars)
-        self._removes += sum(each.num_removes for each in sidecars)
+        self._counts["add"] += sum(each.num_adds for each in sidecars)
+        self._counts["remove"] += sum(each.num_removes for each in sidecars)
 
     def add_files(self, files: pa.Table | pa.RecordBatch) -> None:
         """Live files, rows of `log.rows.FILE_SCHEMA`."""
@@ -187,7 +190,23 @@ class CheckpointWriter:
         removed_at = pc.fill_null(table.column("removed_at"), 0)
         self._take("remove", table.filter(pc.greater(removed_at, self._oldest_remove)))
 
-    def _take(self, kind: Literal["add", "remove"], files: pa.Table) -> None:
+    def add_written(self, kind: Kind, column: pa.StructArray, reach: Reach) -> None:
+        """Rows of an earlier sidecar of the same `source`, as they stand in it."""
+        self._write_waiting(kind)
+        step = min(ROWS_AT_A_TIME, self.sidecar_rows)
+        for start in range(0, len(column), step):
+            part = column.slice(start, step)
+            size = pc.sum(part.field("size")).as_py() or 0 if kind == "add" else 0
+            self._put(kind, part, replace(reach, size=size))
+
+    def end_sidecar(self) -> None:
+        """Let what comes go into another sidecar than what came, unless that is small."""
+        for kind in _KINDS:
+            self._write_waiting(kind)
+        if self._part is not None and self._part.files >= self.sidecar_rows // 2:
+            self._end_sidecar()
+
+    def _take(self, kind: Kind, files: pa.Table) -> None:
         """Gather rows until they make a row group: who asks a database gets them in small parts."""
         waiting = self._waiting[kind]
         for start in range(0, files.num_rows, ROWS_AT_A_TIME):
@@ -195,40 +214,47 @@ class CheckpointWriter:
             if sum(part.num_rows for part in waiting) >= ROWS_AT_A_TIME:
                 self._write_waiting(kind)
 
-    def _write_waiting(self, kind: Literal["add", "remove"]) -> None:
+    def _write_waiting(self, kind: Kind) -> None:
         parts = self._waiting[kind]
         if not parts:
             return
         files = pa.concat_tables(parts)
         parts.clear()
-        step = min(ROWS_AT_A_TIME, self._sidecar_rows)
+        step = min(ROWS_AT_A_TIME, self.sidecar_rows)
         for start in range(0, files.num_rows, step):
             part = files.slice(start, step)
-            if kind == "add":
-                self._put("add", self._add_column(part))
-                self._adds += part.num_rows
-            else:
-                self._put("remove", self._remove_column(part))
-                self._removes += part.num_rows
+            column = self._add_column(part) if kind == "add" else self._remove_column(part)
+            self._put(kind, column, Reach.of(part, kind))
 
-    def _put(self, kind: str, column: pa.StructArray) -> None:
+    def _put(self, kind: Kind, column: pa.StructArray, reach: Reach) -> None:
+        self._counts[kind] += len(column)
+        other: Kind = "remove" if kind == "add" else "add"
+        if self.v2 and self._part is not None and self._part.counts[other]:
+            self._end_sidecar()
         part = self._part
         if part is None:
             name = f"{uuid.uuid4()}.parquet"
             output = self._open(f"_sidecars/{name}")
-            part = self._part = _Part(output, name, self._sidecar_schema())
-        part.write({kind: column})
-        part.adds += len(column) if kind == "add" else 0
-        part.removes += len(column) if kind == "remove" else 0
-        if self._v2 and part.adds + part.removes >= self._sidecar_rows:
+            part = self._part = Part(output, name, self._sidecar_schema())
+        part.write_files(kind, column, reach)
+        if self.v2 and part.files >= self.sidecar_rows:
             self._end_sidecar()
 
     def _end_sidecar(self) -> None:
         part, self._part = self._part, None
         if part is not None:
             size = part.close()
-            time_ms = time.time_ns() // 1_000_000
-            self._sidecars.append(Sidecar(part.name, size, time_ms, part.adds, part.removes))
+            self._sidecars.append(
+                Sidecar(
+                    part.name,
+                    size,
+                    time.time_ns() // 1_000_000,
+                    part.counts["add"],
+                    part.counts["remove"],
+                    part.reach,
+                    self.source,
+                )
+            )
 
     def _add_column(self, files: pa.Table) -> pa.StructArray:
         texts, places = distinct(files.column("partition_values"))
@@ -296,7 +322,7 @@ class CheckpointWriter:
             *(("txn", txn) for txn in txns),
             *(("domainMetadata", domain) for domain in domains),
         ]
-        if self._v2:
+        if self.v2:
             rows.insert(0, ("checkpointMetadata", {"version": state.version}))
             rows += [("sidecar", sidecar.body()) for sidecar in sidecars]
         self._small_rows = rows
@@ -313,9 +339,9 @@ class CheckpointWriter:
         """Write what is left, last of all what makes the checkpoint one."""
         self._write_waiting("add")
         self._write_waiting("remove")
-        if self._v2:
+        if self.v2:
             self._end_sidecar()
-            top = _Part(self._open(self.name), self.name, self._schema())
+            top = Part(self._open(self.name), self.name, self._schema())
             top.write(self._small(self._sidecars))
         else:
             assert self._part is not None
@@ -330,55 +356,18 @@ class CheckpointWriter:
                 for kind, body in self._small_rows
                 if kind != "sidecar"
             ],
-            "sidecarFiles": [each.body() for each in self._sidecars],
         }
+        if len(self._sidecars) <= _HINTED_SIDECARS:
+            described["sidecarFiles"] = [each.body() for each in self._sidecars]
         return WrittenCheckpoint(
             version=self._state.version,
             name=self.name,
-            num_actions=len(self._small_rows) + self._adds + self._removes,
-            num_adds=self._adds,
+            num_actions=len(self._small_rows) + sum(self._counts.values()),
+            num_adds=self._counts["add"],
             size=size + sum(each.size for each in self._sidecars),
-            sidecars=tuple(self._sidecars) if self._v2 else None,
+            sidecars=tuple(self._sidecars) if self.v2 else None,
             top=described,
         )
-
-
-class _Part:
-    """One Parquet file of a checkpoint."""
-
-    def __init__(self, output: pa.NativeFile, name: str, schema: pa.Schema) -> None:
-        self.name = name
-        self.adds = 0
-        self.removes = 0
-        self._schema = schema
-        self._output = output
-        self._writer = pq.ParquetWriter(
-            output, schema, compression="snappy", store_schema=False, use_dictionary=_DICTIONARY
-        )
-
-    def write(self, columns: Mapping[str, pa.Array]) -> None:
-        """Rows of some of the columns; the others are null."""
-        count = len(next(iter(columns.values())))
-        arrays = [
-            columns[f.name] if f.name in columns else pa.nulls(count, f.type) for f in self._schema
-        ]
-        table = pa.Table.from_arrays(arrays, schema=self._schema)
-        self._writer.write_table(table, row_group_size=max(count, 1))
-
-    def close(self) -> int:
-        """The file's bytes."""
-        self._writer.close()
-        size: int = self._output.tell()
-        self._output.close()
-        return size
-
-
-_DICTIONARY = [
-    f"{action}.{name}"
-    for action in ("add", "remove")
-    for name in ("partitionValues.key_value.key", "partitionValues.key_value.value", "dataChange")
-]
-"""Columns with few distinct values: one of paths or statistics would be as long as they."""
 
 
 def _table(rows: pa.Table | pa.RecordBatch) -> pa.Table:

@@ -20,7 +20,7 @@ from deltalakedb.error import CorruptCheckpointError, DeltaLakeError, DeltaLakeE
 from deltalakedb.log import checkpoint as parts
 from deltalakedb.log.commit import ActionReader, ActionRows, OpenCommit
 from deltalakedb.log.commit_slices import slice_rows
-from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.paths import commit_name, decode_path, is_absolute
 from deltalakedb.log.ranges import (
     RANGE_BYTES,
     RANGE_COMMITS,
@@ -35,13 +35,24 @@ from deltalakedb.storage.store import ObjectStore
 
 SETTLE_ADDS = 2_000
 _FETCH = 256
+_LISTINGS = 5
 _SLICE_BATCH = 16_384
 
 
 def read_listing(store: ObjectStore) -> LogListing:
-    """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG."""
-    entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
-    return list_log(entries, store.spec.url)
+    """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG.
+
+    A long listing beside writers may show a commit and not the one before, which was there first:
+    then it is made again.
+    """
+    for _ in range(_LISTINGS):
+        entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
+        found = list_log(entries, store.spec.url)
+        versions = [commit.version for commit in found.commits]
+        gap = next((a + 1 for a, b in pairwise(versions) if b > a + 1), None)
+        if gap is None or not store.exists(commit_name(gap)):
+            break
+    return found
 
 
 def plan_ranges(
@@ -225,6 +236,11 @@ def _checkpoint_units(store: ObjectStore, entry: CheckpointEntry) -> tuple[Check
     return tuple(units)
 
 
+def sidecars_named(store: ObjectStore, name: str) -> list[str]:
+    """Paths of the sidecars that a checkpoint's file names; none where it isn't V2."""
+    return _json_sidecars(store.read(name)) if name.endswith(".json") else _named(store, name)
+
+
 def _json_sidecars(data: bytes) -> list[str]:
     return [
         action["sidecar"]["path"]
@@ -242,11 +258,21 @@ def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit],
             for group in range(file.metadata.num_row_groups)
             for unit in _group_units(name, group, file.metadata.row_group(group))
         ]
-        sidecars: list[str] = []
-        if "sidecar" in file.schema_arrow.names:
-            for batch in file.iter_batches(columns=["sidecar"]):
-                sidecars += parts.sidecar_names(parts.checked(batch))
-    return units, sidecars
+        return units, _sidecar_paths(file)
+
+
+def _named(store: ObjectStore, name: str) -> list[str]:
+    home, inner = store.resolve(name)
+    with home.open_input(inner) as source:
+        return _sidecar_paths(pq.ParquetFile(source))
+
+
+def _sidecar_paths(file: pq.ParquetFile) -> list[str]:
+    sidecars: list[str] = []
+    if "sidecar" in file.schema_arrow.names:
+        for batch in file.iter_batches(columns=["sidecar"]):
+            sidecars += parts.sidecar_names(parts.checked(batch))
+    return sidecars
 
 
 def _group_units(name: str, group: int, facts: pq.RowGroupMetaData) -> list[CheckpointUnit]:

@@ -17,6 +17,9 @@ CHECKPOINT_INTERVAL = "delta.checkpointInterval"
 CHECKPOINT_POLICY = "delta.checkpointPolicy"
 STATS_AS_JSON = "delta.checkpoint.writeStatsAsJson"
 STATS_AS_STRUCT = "delta.checkpoint.writeStatsAsStruct"
+IN_COMMIT_TIMESTAMPS = "delta.enableInCommitTimestamps"
+TIMED_SINCE_VERSION = "delta.inCommitTimestampEnablementVersion"
+TIMED_SINCE = "delta.inCommitTimestampEnablementTimestamp"
 EXPIRED_LOG_CLEANUP = "delta.enableExpiredLogCleanup"
 
 DAY_MS = 86_400_000

@@ -7,21 +7,25 @@ Made by whoever tends the log, under its lease: where two wrote at once, a hint 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.checkpoint_writer import CheckpointState, CheckpointWriter, WrittenCheckpoint
+from deltalakedb.log.checkpoint_writer import (
+    CheckpointState,
+    CheckpointWriter,
+    WrittenCheckpoint,
+    sidecar_rows,
+)
 from deltalakedb.log.checksum import version_checksum
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
-from deltalakedb.log.rows import FILE_SCHEMA
+from deltalakedb.log.paths import CheckpointFile, parse_log_name
 from deltalakedb.log.table_properties import (
     DELETED_FILE_RETENTION,
     EXPIRED_LOG_CLEANUP,
@@ -29,11 +33,17 @@ from deltalakedb.log.table_properties import (
     duration_ms,
     switch,
 )
-from deltalakedb.replay.retention import LogObject, cutoff, first_checkpoint_version, log_cleanup
+from deltalakedb.mirror.sidecars import file_rows, referenced, sidecars_in, upon_earlier
+from deltalakedb.replay.retention import (
+    Cleanup,
+    LogObject,
+    cutoff,
+    first_checkpoint_version,
+    log_cleanup,
+)
 from deltalakedb.storage.store import ObjectStore
 
 LAST_CHECKPOINT = "_last_checkpoint"
-_COLUMNS = tuple(name for name in FILE_SCHEMA.names if name != "path_key2")
 
 
 def checkpoint(
@@ -62,36 +72,49 @@ def checkpoint(
         for name, text in sorted(state.domains.items())
     ]
     now = time.time_ns() // 1_000_000
-    writer = CheckpointWriter(
-        lambda name: log.open_output(name, whole=True),
-        CheckpointState(version, protocol, metadata, txns, domains),
-        now=now,
-    )
-    for batch in _files(catalog, row, queries.live_predicate(row, version, "f")):
-        writer.add_files(batch)
-    kept = duration_ms(metadata.configuration, DELETED_FILE_RETENTION) or 0
-    for batch in _files(catalog, row, _tombstones(row, version, now - kept)):
-        writer.add_removes(batch)
-    written = writer.finish()
-    sidecars = [f"_sidecars/{each.name}" for each in written.sidecars or ()]
-    log.sync([*sidecars, written.name])
     num_files, size = queries.totals_at(catalog, row, version)
+
+    def writer() -> CheckpointWriter:
+        return CheckpointWriter(
+            lambda name: log.open_output(name, whole=True),
+            CheckpointState(version, protocol, metadata, txns, domains),
+            sidecar_rows=sidecar_rows(num_files),
+            source=f"{row.table_id}/{row.live_load}",
+            now=now,
+        )
+
+    kept = duration_ms(metadata.configuration, DELETED_FILE_RETENTION) or 0
+    hint = _hint(log)
+    written = kept_sidecars = None
+    if isinstance(hint.get("v2Checkpoint"), dict):
+        written, kept_sidecars = upon_earlier(
+            catalog, row, log, writer, hint, version, now - kept, (num_files, size)
+        )
+    if written is None:
+        written = _whole(catalog, row, writer(), version, now - kept)
+    new = [
+        f"_sidecars/{each.name}"
+        for each in written.sidecars or ()
+        if each.name not in (kept_sidecars or ())
+    ]
+    log.sync([*new, written.name])
     _put_checksum(catalog, row, log, state, num_files, size, txns, domains)
     still_ours()
-    if _hinted(log) < version:
+    if _hint(log).get("version", -1) <= version:
         log.put(LAST_CHECKPOINT, written.hint())
     return written
 
 
-def _files(catalog: Catalog, row: TableRow, where: str) -> Iterator[pa.RecordBatch]:
-    picked = ", ".join(f"p.{c}" if c == "partition_values" else f"f.{c}" for c in _COLUMNS)
-    sql = (
-        f"SELECT {picked} FROM {load_files_name(row.live_load)} f JOIN dl_partitions p "
-        "ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
-        f"WHERE f.load_id = {row.live_load} AND {where}"
-    )
-    with catalog.dialect.errors():
-        yield from catalog.dialect.stream(sql, queries.file_schema(_COLUMNS))
+def _whole(
+    catalog: Catalog, row: TableRow, writer: CheckpointWriter, version: int, oldest: int
+) -> WrittenCheckpoint:
+    # What is together in a partition often changes together: one sidecar then, and not all.
+    order = " ORDER BY f.partition_id" if writer.v2 else ""
+    for batch in file_rows(catalog, row, queries.live_predicate(row, version, "f") + order):
+        writer.add_files(batch)
+    for batch in file_rows(catalog, row, _tombstones(row, version, oldest)):
+        writer.add_removes(batch)
+    return writer.finish()
 
 
 def _tombstones(row: TableRow, version: int, oldest: int) -> str:
@@ -134,16 +157,17 @@ def _put_checksum(
     log.put_if_absent(f"{state.version:020d}.crc", body)
 
 
-def _hinted(log: ObjectStore) -> int:
-    """The version to which the hint leads; -1 without one that can be read."""
+def _hint(log: ObjectStore) -> dict[str, Any]:
+    """The hint to the last checkpoint; empty without one that can be read."""
     try:
-        return int(orjson.loads(log.read(LAST_CHECKPOINT))["version"])
+        found = orjson.loads(log.read(LAST_CHECKPOINT))
+        return found if isinstance(found, dict) and isinstance(found.get("version"), int) else {}
     except DeltaLakeError as error:
         if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
             raise
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         pass
-    return -1
+    return {}
 
 
 def clean_up(
@@ -151,14 +175,21 @@ def clean_up(
 ) -> list[str]:
     """Remove log entries that the table's properties have expired; their names.
 
-    Where `delta.enableExpiredLogCleanup` is false nothing goes unless `force`. Sidecars stay: which
-    of them others refer to isn't known here.
+    Where `delta.enableExpiredLogCleanup` is false nothing goes unless `force`. Sidecars go once no
+    checkpoint that stays names them.
     """
     configuration = Metadata.of(
         queries.state_at(catalog, row, row.head_version, small=True).metadata
     ).configuration
     if not force and not switch(configuration, EXPIRED_LOG_CLEANUP, default=True):
         return []
+    # What can be gone back to is kept, with the checkpoint or the commits that it stands on.
+    [(pinned,)] = catalog.reader.rows(
+        "SELECT min(version) FROM dl_rollback_points WHERE table_key = ? AND retired_at IS NULL",
+        (row.table_key,),
+    )
+    if pinned is not None:
+        keep_from = min(keep_from, int(pinned))
     retention = duration_ms(configuration, LOG_RETENTION) or 0
     now = time.time_ns() // 1_000_000
     listing = [LogObject(each.name, each.modified_ms) for each in log.list()]
@@ -167,13 +198,21 @@ def clean_up(
             "SELECT version, commit_time FROM dl_versions WHERE load_id = ?", (row.live_load,)
         )
     )
-    found = log_cleanup(
-        listing,
-        before=cutoff(now, retention),
-        now=now,
-        referenced_sidecars=None,
-        keep_from=keep_from,
-        commit_times=times,
-    )
+
+    def going(referenced: set[str] | None) -> Cleanup:
+        return log_cleanup(
+            listing,
+            before=cutoff(now, retention),
+            now=now,
+            referenced_sidecars=referenced,
+            keep_from=keep_from,
+            commit_times=times,
+        )
+
+    found = going(None)
+    if any(isinstance(parse_log_name(name), CheckpointFile) for name in found.names):
+        gone = set(found.names)
+        listing += sidecars_in(log)
+        found = going(referenced(log, [o.name for o in listing if o.name not in gone]))
     log.delete(found.names)
     return list(found.names)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from deltalakedb import logs
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.commit.staged import StagedTable
@@ -15,6 +17,8 @@ from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
 from deltalakedb.mirror import publish, tend
+
+_log = logging.getLogger(__name__)
 
 
 class LogRatifier:
@@ -83,14 +87,16 @@ class LogRatifier:
         else:
             known = max(done.published_version, tend.known(self._database, table))
             ready = self._publish(table, log, done, known, wait)
-        tend.note(self._database, table, log, done.version if ready else -1, hooks)
+        own = ready and done.row is not None
+        tend.note(self._database, table, log, done.version if ready else -1, hooks, own=own)
         if not ready:
-            warnings.warn(
+            told = (
                 f"version {done.version} of {table.full_name} is committed, and isn't in its log "
-                f"after {wait:g} s; `dl mirror drain` puts it there",
-                RuntimeWarning,
-                stacklevel=5,
+                f"after {wait:g} s; `dl mirror drain` puts it there"
             )
+            warnings.warn(told, RuntimeWarning, stacklevel=5)
+            facts = {"table": table.full_name, "table_id": table.table_id}
+            logs.note(_log, logging.WARNING, told, step="publish", version=done.version, **facts)
         return ready
 
     def leave(self, done: Committed, *, hooks: tend.Hooks | None = None) -> bool:

@@ -7,22 +7,15 @@ it next. A lease that was lost is noticed where it matters: whatever it guards s
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 from dataclasses import dataclass
 
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, insert
+from deltalakedb.catalog.holder import holder, is_dead
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError
 
 LEASE_SECONDS = 10
-
-
-_TAKEN_OVER = (
-    "UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {now}, expires_at = {now} + ? "
-    "WHERE name = ? AND token = ?"
-)
 
 
 @dataclass(frozen=True)
@@ -49,58 +42,38 @@ def lease_name(table: TableRow) -> str:
 def acquire(writer: Writer, name: str) -> Lease | None:
     """The lease, unless another holds it and hasn't let it expire."""
     lease = Lease(name, secrets.token_hex(16))
-    holder = f"{socket.gethostname()} {os.getpid()}"
-    taken = Statement(
-        f"UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {writer.now}, "
-        f"expires_at = {writer.now} + ? WHERE name = ? AND expires_at < {writer.now}",
-        (holder, lease.token, LEASE_SECONDS * 1000, name),
-        rows=1,
+    held = writer.select(
+        Statement(
+            f"SELECT holder, token, expires_at < {writer.now} FROM dl_leases WHERE name = ?",
+            (name,),
+        )
     )
-    try:
-        writer.transact([taken])
-        return lease
-    except WrongCountError:
-        pass
-    held = writer.select(Statement("SELECT holder, token FROM dl_leases WHERE name = ?", (name,)))
     if held:
-        if not _is_dead(held[0][0]):
+        [(before, token, is_over)] = held
+        if not is_over and not is_dead(before):
             return None
+        taken = Statement(
+            f"UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {writer.now}, "
+            f"expires_at = {writer.now} + ? WHERE name = ? AND token = ?",
+            (holder(), lease.token, LEASE_SECONDS * 1000, name, token),
+            rows=1,
+        )
         try:
-            writer.transact(
-                [
-                    taken._replace(
-                        sql=_TAKEN_OVER.format(now=writer.now), params=(*taken.params, held[0][1])
-                    )
-                ]
-            )
+            writer.transact([taken], relaxed=True)
             return lease
         except WrongCountError:
             return None
     new = insert(
         "dl_leases",
         ("name", "holder", "token", "acquired_at", "expires_at"),
-        [(name, holder, lease.token, 0, 0)],
+        [(name, holder(), lease.token, 0, 0)],
     )
     try:
-        writer.transact([new, extended(writer, lease)])
+        writer.transact([new, extended(writer, lease)], relaxed=True)
     except DeltaLakeError:
         # Another was faster, and its row is there; any other failure will show again.
         return None
     return lease
-
-
-def _is_dead(holder: str) -> bool:
-    """Whether it was a process of this machine that is gone; others are waited for."""
-    host, _, pid = holder.rpartition(" ")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def extended(writer: Writer, lease: Lease) -> Statement:
@@ -117,5 +90,6 @@ def release(writer: Writer, lease: Lease) -> None:
                 "UPDATE dl_leases SET expires_at = 0 WHERE name = ? AND token = ?",
                 (lease.name, lease.token),
             )
-        ]
+        ],
+        relaxed=True,
     )

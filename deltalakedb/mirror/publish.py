@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
+import orjson
 import xxhash
 
 from deltalakedb import fork
@@ -27,6 +28,9 @@ from deltalakedb.storage.store import ObjectStore
 
 PUBLISH_SECONDS = 30.0
 """How long a write waits for its version to be in the log."""
+RETURNED = "deltalakedb.returned"
+"""In the commitInfo of a commit that gives a table back to its log without the catalog: the epoch
+of the fence that it takes down."""
 _PATIENCE_SECONDS = 0.03
 """How long the one before may take before we look into the outbox for it."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0003, 0.01
@@ -133,6 +137,46 @@ def drain(
             return reached
 
 
+def confirm(
+    database: DatabaseUrl,
+    table: TableRow,
+    log: ObjectStore,
+    heads: Sequence[outbox.OutboxHead],
+    published: Container[int],
+    *,
+    after: int,
+) -> int:
+    """The newest version up to which all are in the log, with the bytes that were committed.
+
+    `heads` are those that wait after version `after`, `published` those that this process has put
+    there itself. What is missing is put there; MIRROR_CONFLICT, and the table marked, where a slot
+    is foreign.
+    """
+    first, last = heads[0].version, heads[-1].version
+    if first > after + 1 and not log.exists(commit_name(first - 1)):
+        return after
+    others = [head for head in heads if head.version not in published]
+    for start in range(0, len(others), _BATCH):
+        some = others[start : start + _BATCH]
+        right = _right(log, some)
+        for head in some:
+            if head.version not in right:
+                return drain(database, table, log, after=head.version - 1, until=last)
+    return last
+
+
+def _right(log: ObjectStore, heads: Sequence[outbox.OutboxHead]) -> set[int]:
+    """Versions whose files are there and theirs; none of those that are large."""
+    small = [head for head in heads if head.size <= outbox.INLINE_BYTES]
+    try:
+        files = log.read_many([commit_name(head.version) for head in small])
+    except DeltaLakeError as error:
+        if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
+            raise
+        return set()
+    return {head.version for head, data in zip(small, files, strict=True) if head.is_whole(data)}
+
+
 def whole(log: ObjectStore, row: outbox.OutboxRow, body: bytes) -> bytes:
     """The file of a commit."""
     if row.staged_name is None:
@@ -184,16 +228,35 @@ def foreign(table: TableRow, log: ObjectStore, version: int) -> DeltaLakeError:
     )
 
 
+def gives_back(there: bytes) -> bool:
+    """Whether a commit's file gave its table back to the log, without the catalog."""
+    if RETURNED.encode() not in there:
+        return False
+    infos = [line for line in there.splitlines() if b'"commitInfo"' in line[:40]]
+    return any(RETURNED in orjson.loads(line)["commitInfo"] for line in infos)
+
+
 def mark_foreign(database: DatabaseUrl, table: TableRow, version: int, there: bytes) -> None:
-    """Record a foreign file, so that nothing more is committed on top of it."""
+    """Record a foreign file, so that nothing more is committed on top of it.
+
+    Where it gave the table back to the log, without the catalog, the log ratifies from here on.
+    """
+    given_back = [
+        Statement(
+            "UPDATE dl_heads SET authority = 'log', epoch = epoch + 1 "
+            "WHERE table_key = ? AND authority = 'sql'",
+            (table.table_key,),
+        )
+    ]
     with writing(database) as writer:
         writer.transact(
             [
+                *(given_back if gives_back(there) else []),
                 Statement(
                     "UPDATE dl_mirror SET foreign_version = ?, foreign_size = ?, "
                     f"foreign_digest = ?, foreign_found_at = {writer.now} "
                     "WHERE table_key = ? AND foreign_version IS NULL",
                     (version, len(there), xxhash.xxh3_128_hexdigest(there), table.table_key),
-                )
+                ),
             ]
         )

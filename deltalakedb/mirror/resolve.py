@@ -21,13 +21,20 @@ def examine(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[st
         return [f"Nothing foreign is known in the log of {table.full_name}."]
     name = publish.commit_name(version)
     lines = [f"{log.describe(name)} isn't version {version} of the catalog."]
-    if log.exists(name):
-        lines.append(f"It says: {_said(log.read(name))}")
+    there = log.read(name) if log.exists(name) else b""
+    if there:
+        lines.append(f"It says: {_said(there)}")
     with writing(database) as writer:
         ours = outbox.waiting(writer, table, version - 1, 1000)
     lines += [f"The catalog's: {_said(row.body)}" for row in ours[:1]]
+    lines.append(f"{len(ours)} versions of the catalog wait for the log.")
+    if publish.gives_back(there):
+        lines.append(
+            f"The table was given back to its log without the catalog: `dl rollback "
+            f"{table.full_name}` takes over what the log says, and keeps copies of what waits."
+        )
+        return lines
     lines += [
-        f"{len(ours)} versions of the catalog wait for the log.",
         "Stop who wrote it, move its file away, and run this with --retry: the catalog's versions "
         "are published, and the foreign one never was.",
     ]

@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from deltalakedb import fork
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError
@@ -33,6 +33,7 @@ PERIOD_SECONDS = 0.5
 _IDLE_ROUNDS = 20
 """Rounds without work after which the thread ends."""
 _BATCH = 1_000
+_MOST_OWN = 20_000
 _MOST_FAILURES = 60
 _CHECKPOINT_INTERVAL = 10
 """Delta's default of `delta.checkpointInterval`."""
@@ -68,6 +69,8 @@ class _Tended:
     failures: int = 0
     quiet: int = 0
     lease: Lease | None = field(default=None)
+    published: set[int] = field(default_factory=set)
+    """Versions that this process has put into the log, and that may not be durable yet."""
     busy: fork.Lock = field(default_factory=fork.Lock)
     """Held for as long as a round takes."""
 
@@ -100,8 +103,13 @@ def note(
     log: ObjectStore,
     version: int,
     hooks: Hooks | None = None,
+    *,
+    own: bool = False,
 ) -> None:
-    """A version was published (-1: one was committed and wasn't): to be tended soon."""
+    """A version was published (-1: one was committed and wasn't): to be tended soon.
+
+    `own`: by this process, so that its bytes are known to be in the log.
+    """
     key = (os.getpid(), database, table.table_key)
     with _lock:
         found = _tended.get(key)
@@ -109,6 +117,8 @@ def note(
             found = _tended[key] = _Tended(database, table, log)
         found.known = max(found.known, version)
         found.dirty = True
+        if own and len(found.published) < _MOST_OWN:
+            found.published.add(version)
         found.hooks = hooks or found.hooks
         _start()
 
@@ -129,19 +139,21 @@ def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tendin
     if own is not None:
         with _lock:
             mine.lease = own.lease
-    for _ in range(10 * LEASE_SECONDS + 20):
-        found = _tend(mine)
-        if found is not None:
-            if own is not None:
-                own.lease = mine.lease
-            elif mine.lease is not None:
-                with writing(database) as writer:
-                    release(writer, mine.lease)
-            return found
-        publish.drain(database, table, log, after=-1)
-        time.sleep(0.1)
+    try:
+        for _ in range(10 * LEASE_SECONDS + 20):
+            found = _tend(mine)
+            if found is not None:
+                return found
+            publish.drain(database, table, log, after=-1)
+            time.sleep(0.1)
+    finally:
+        # Also after an error: whoever comes next doesn't wait for our lease to expire.
+        with _lock:
+            if own is not None and _tended.get((os.getpid(), database, table.table_key)) is own:
+                own.lease, mine.lease = mine.lease or own.lease, None
+        _let_go(mine)
     with writing(database) as writer:
-        return _state(writer, table)
+        return _state(writer, table)[0]
 
 
 def _start() -> None:
@@ -199,6 +211,7 @@ def _try(each: _Tended) -> None:
         found = _tend(each)
     except DeltaLakeError:
         # A store or a database that doesn't answer: tried again, but not for ever.
+        each.published.clear()
         each.failures += 1
         each.dirty = each.failures < _MOST_FAILURES
         return
@@ -228,37 +241,55 @@ def _tend(each: _Tended) -> Tending | None:
         if each.lease is None:
             each.lease = acquire(writer, lease_name(table))
             if each.lease is None:
+                each.published.clear()
                 return None
             each.renewed = time.monotonic()
         elif time.monotonic() > each.renewed + LEASE_SECONDS / 3:
             try:
-                writer.transact([extended(writer, each.lease)])
+                writer.transact([extended(writer, each.lease)], relaxed=True)
             except WrongCountError:
                 each.lease = None
                 return None
             each.renewed = time.monotonic()
-        before = _state(writer, table)
-    reached = publish.drain(each.database, table, log, after=before.durable_version)
-    each.known = max(each.known, reached)
-    if reached > before.durable_version:
-        log.sync([publish.commit_name(v) for v in range(before.durable_version + 1, reached + 1)])
+        now, interval = _state(writer, table)
+    while now.waiting > 0:
+        durable = now.durable_version
+        with writing(each.database) as writer:
+            heads = outbox.heads(writer, table, durable, _BATCH)
+        with _lock:
+            own = frozenset(each.published)
+        if not heads:
+            break
+        reached = publish.confirm(each.database, table, log, heads, own, after=durable)
+        if reached <= durable:
+            break
+        log.sync([publish.commit_name(v) for v in range(durable + 1, reached + 1)])
         with writing(each.database) as writer:
             try:
-                staged = _staged_names(writer, table, reached)
-                writer.transact(_record(writer, table, each.lease, reached))
+                writer.transact(_record(writer, table, each.lease, reached), relaxed=True)
             except WrongCountError:
                 each.lease = None
                 return None
-        log.delete(staged)
-    after = _maintain(each, max(reached, before.durable_version))
-    return after
+        each.known = max(each.known, reached)
+        with _lock:
+            each.published -= {version for version in own if version <= reached}
+        log.delete([h.staged_name for h in heads if h.staged_name and h.version <= reached])
+        now = replace(
+            now,
+            published_version=max(now.published_version, reached),
+            durable_version=reached,
+            waiting=max(0, now.waiting - (reached - durable)),
+        )
+        if len(heads) < _BATCH:
+            break
+    _maintain(each, now, interval)
+    return now
 
 
-def _maintain(each: _Tended, durable: int) -> Tending:
+def _maintain(each: _Tended, now: Tending, interval: int) -> None:
     """A checkpoint where one is due, and the cleanup after it."""
-    with writing(each.database) as writer:
-        now = _state(writer, each.table)
-        due = each.hooks.create_checkpoint and _is_due(writer, each, durable, now)
+    due = each.hooks.create_checkpoint and _is_due(each, now, interval)
+    durable = now.durable_version
     if due and each.lease is not None:
         lease = each.lease
 
@@ -281,22 +312,13 @@ def _maintain(each: _Tended, durable: int) -> Tending:
         ended = time.monotonic()
         # Not more than a tenth of the time goes into checkpoints.
         each.next_checkpoint = ended + max(_LEAST_GAP_SECONDS, 10 * (ended - began))
-    return now
 
 
-def _is_due(writer: Writer, each: _Tended, durable: int, now: Tending) -> bool:
+def _is_due(each: _Tended, now: Tending, interval: int) -> bool:
     last = -1 if now.checkpoint_version is None else now.checkpoint_version
+    durable = now.durable_version
     if durable <= last or durable < 1 or time.monotonic() < each.next_checkpoint:
         return False
-    rows = writer.select(
-        Statement(
-            "SELECT m.configuration FROM dl_heads h JOIN dl_metadata m "
-            f"ON m.load_id = h.live_load AND m.removed_version = {LIVE} WHERE h.table_key = ?",
-            (each.table.table_key,),
-        )
-    )
-    text = json.loads(rows[0][0]).get(CHECKPOINT_INTERVAL) if rows else None
-    interval = int(text) if text and text.isdigit() and int(text) else _CHECKPOINT_INTERVAL
     return durable // interval > last // interval
 
 
@@ -336,29 +358,23 @@ def checkpoint_now(
         return written.name
 
 
-def _state(writer: Writer, table: TableRow) -> Tending:
+def _state(writer: Writer, table: TableRow) -> tuple[Tending, int]:
+    """How far the log is, and the table's checkpoint interval."""
     rows = writer.select(
         Statement(
-            "SELECT m.published_version, m.durable_version, h.head_version, m.checkpoint_version "
-            "FROM dl_mirror m JOIN dl_heads h ON h.table_key = m.table_key WHERE m.table_key = ?",
+            "SELECT m.published_version, m.durable_version, h.head_version, m.checkpoint_version, "
+            "x.configuration FROM dl_mirror m JOIN dl_heads h ON h.table_key = m.table_key "
+            "LEFT JOIN dl_metadata x ON x.load_id = h.live_load "
+            f"AND x.removed_version = {LIVE} WHERE m.table_key = ?",
             (table.table_key,),
         )
     )
     if not rows:
-        return Tending(-1, -1, 0, None)
-    published, durable, head, checkpointed = rows[0]
-    return Tending(published, durable, head - durable, checkpointed)
-
-
-def _staged_names(writer: Writer, table: TableRow, until: int) -> list[str]:
-    rows = writer.select(
-        Statement(
-            "SELECT staged_name FROM dl_outbox "
-            "WHERE table_key = ? AND version <= ? AND staged_name IS NOT NULL",
-            (table.table_key, until),
-        )
-    )
-    return [name for (name,) in rows]
+        return Tending(-1, -1, 0, None), _CHECKPOINT_INTERVAL
+    published, durable, head, checkpointed, configuration = rows[0]
+    text = json.loads(configuration).get(CHECKPOINT_INTERVAL) if configuration else None
+    interval = int(text) if text and text.isdigit() and int(text) else _CHECKPOINT_INTERVAL
+    return Tending(published, durable, head - durable, checkpointed), interval
 
 
 def _record(writer: Writer, table: TableRow, lease: Lease, until: int) -> list[Statement]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from deltalakedb import logs
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads.ledger import now_ms
 from deltalakedb.catalog.reading import queries
@@ -31,6 +33,7 @@ from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
+_log = logging.getLogger(__name__)
 _NOTHING_TO_COMPARE = (DeltaLakeErrorKind.MISSING_COMMIT, DeltaLakeErrorKind.VERSION_NOT_FOUND)
 """Why a version isn't on one side; if commits were lost, that is the news."""
 
@@ -102,7 +105,23 @@ def diff_table(
             seconds=time.perf_counter() - started,
         )
         _record(catalog, report)
+        _tell(report)
     return report
+
+
+def _tell(report: DiffReport) -> None:
+    """What the log says of a diff."""
+    verdicts = {0: "parity", 2: "drift", 3: "only lag"}
+    logs.note(
+        _log,
+        logging.INFO if report.exit_code == 0 else logging.WARNING,
+        f"diff: {verdicts[report.exit_code]}",
+        table=report.name,
+        table_id=report.table_id,
+        version=report.compared_version,
+        step="diff",
+        duration_s=round(report.seconds, 6),
+    )
 
 
 @dataclass

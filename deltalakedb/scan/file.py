@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from deltalakedb.log.parquet_footer import footer_of, metadata_of
 from deltalakedb.log.plain_arrow import plain_batch
 from deltalakedb.scan.columns import Convert, UnreadableColumn, file_columns
 from deltalakedb.scan.guarantees import partition_guarantee, surviving
+from deltalakedb.scan.kept import kept
 from deltalakedb.scan.row_groups import LeafColumn, row_group_guarantees
 from deltalakedb.scan.types import PartitionValues, ReadField, ReadSchema
 from deltalakedb.scan.variant import NotAVariant
@@ -27,6 +29,7 @@ from deltalakedb.storage.store import ObjectStore
 
 ROW_INDEX = "\0row"
 """Name of the column of physical row indexes, which no column of a table has."""
+_COUNTED = 1 << 17
 _RUN_BYTES = 64 << 20
 """Row groups are fetched together up to this many uncompressed bytes: a bound on memory."""
 
@@ -120,21 +123,38 @@ def _read_run(
 ) -> Iterator[pa.RecordBatch]:
     names = list(dict.fromkeys(name for name, _ in found.values()))
     batches: Iterator[tuple[pa.RecordBatch | None, int]]
+    # Conditions leave few rows: which of them are live is asked afterwards.
+    late = plan.row_index and plan.predicate is not None
     if names:
-        batches = (
-            (batch, batch.num_rows)
-            for batch in parquet.iter_batches(
+
+        def stored_batches() -> Iterator[pa.RecordBatch]:
+            found: Iterator[pa.RecordBatch] = parquet.iter_batches(
                 batch_size=plan.batch_size,
                 row_groups=list(groups),
                 columns=names,
                 use_threads=plan.use_threads,
             )
+            return found
+
+        what = (tuple(names), tuple(groups), plan.batch_size)
+        read = (
+            kept(file.filesystem, file.arrow_path, what, stored_batches)
+            if late
+            else stored_batches()
         )
+        batches = ((batch, batch.num_rows) for batch in read)
     else:
         batches = (
             (None, min(plan.batch_size, rows - done)) for done in range(0, rows, plan.batch_size)
         )
     for stored, length in batches:
+        if late:
+            batch = _table_batch(stored, length, file, plan, found, _counted(length))
+            batch = _with_places(batch, start, deleted)
+            start += length
+            if batch.num_rows:
+                yield batch
+            continue
         mask = _live(deleted, start, length)
         index = None
         if plan.row_index:
@@ -149,6 +169,32 @@ def _read_run(
             batch = _table_batch(stored, length, file, plan, found, index)
             if batch.num_rows:
                 yield batch
+
+
+@cache
+def _count() -> pa.Int64Array:
+    return pa.array(np.arange(_COUNTED, dtype=np.int64))
+
+
+def _counted(length: int) -> pa.Int64Array:
+    """0, 1, 2 …"""
+    if length <= _COUNTED:
+        return _count().slice(0, length)
+    return pa.array(np.arange(length, dtype=np.int64))
+
+
+def _with_places(
+    batch: pa.RecordBatch, start: int, deleted: npt.NDArray[np.int64] | None
+) -> pa.RecordBatch:
+    """The live rows of a batch whose last column counts from 0 at row `start` of the file."""
+    last = batch.num_columns - 1
+    places = batch.column(last).to_numpy() + start
+    batch = batch.set_column(last, ROW_INDEX, pa.array(places))
+    if deleted is None or not len(places):
+        return batch
+    at = np.minimum(np.searchsorted(deleted, places), len(deleted) - 1)
+    live = deleted[at] != places if len(deleted) else np.ones(len(places), dtype=bool)
+    return batch if live.all() else plain_batch(batch).filter(pa.array(live))
 
 
 def _table_batch(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import DEFAULT_CONCURRENCY, ObjectInfo, ObjectStore, not_found
+from deltalakedb.storage.syncfs import sync_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,6 +26,8 @@ _TEMPORARY = ".dl-put-"
 _FIRST_READ = 1 << 16
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+_SYNCED_ALONE = 3
+"""Files that are synced one by one."""
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -58,6 +61,18 @@ class LocalStore(ObjectStore):
                     directories += below
         found.sort(key=itemgetter(0))
         return found
+
+    def folders(self, prefix: str = "") -> builtins.list[str]:
+        try:
+            with os.scandir(self._path(prefix)) as entries:
+                return sorted(f"{prefix}{e.name}/" for e in entries if e.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._error(error, prefix) from error
+
+    def identity(self, name: str) -> str:
+        return os.path.realpath(self._path(name))
 
     def read(self, name: str) -> bytes:
         try:
@@ -152,10 +167,15 @@ class LocalStore(ObjectStore):
                 os.rmdir(folder)
 
     def sync(self, names: Sequence[str]) -> None:
-        """fsync of the files, then of their folders up to the store's parent, each once."""
+        """fsync of the files, then of their folders up to the store's parent, each once.
+
+        Of more than a few, a sync of their file system, where it can be relied upon.
+        """
         folders: set[str] = set()
         name = ""
         try:
+            if len(names) > _SYNCED_ALONE and self._sync_at_once(names):
+                return
             for name in names:
                 path = self._path(name)
                 _sync(path)
@@ -169,6 +189,20 @@ class LocalStore(ObjectStore):
                 _sync(os.path.dirname(self._root))
         except OSError as error:
             raise self._error(error, name) from error
+
+    def _sync_at_once(self, names: Sequence[str]) -> bool:
+        """Whether they lie in one file system, and that has been synced."""
+        descriptor = os.open(self._root or "/", _READ_FLAGS)
+        try:
+            device = os.fstat(descriptor).st_dev
+            if any(os.stat(self._path(name)).st_dev != device for name in names):
+                return False
+            return sync_whole(descriptor)
+        except FileNotFoundError:
+            # One by one it is found out which.
+            return False
+        finally:
+            os.close(descriptor)
 
     def exists(self, name: str) -> bool:
         try:

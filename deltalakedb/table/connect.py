@@ -36,14 +36,18 @@ def connect_to_table(
     `uri`: `deltasql://<database URL>.<[namespace.]table>` or `…?table=[namespace.]table`.
     `sql_config`: takes the place of the URI's database (credentials kept out of URIs); one that
     names a variable or a function follows a changed password.
-    `cache`: of file lists on local disk: True for the defaults, a CacheConfig, or False or None
-    (what ConfigFactory.create_cache_config makes of `enable_caching: false`) for none.
+    `cache`: of file lists on local disk: True for what the configuration of `sql_config` says of
+    it, or the defaults, a CacheConfig, or False or None (what ConfigFactory.create_cache_config
+    makes of `enable_caching: false`) for none. A configuration's logs begin.
     Tables of one database share its connection. Raises NOT_FOUND (no catalog),
     TABLE_NOT_FOUND, AUTHENTICATION_ERROR, CATALOG_VERSION.
     """
     parsed = parse_table_uri(uri)
     if sql_config is not None:
         parsed = TableUri(sql_config.secret, parsed.namespace, parsed.table)
+        if sql_config.settings is not None:
+            sql_config.settings.begin()
+            cache = sql_config.settings.performance.cache if cache is True else cache
     return Table(
         parsed,
         open_catalog(parsed.database),

@@ -1,7 +1,8 @@
 """The end of a table's life in a catalog, and its moves: drop, rename, relocate.
 
-They change what the catalog says; data and log go with `purge` alone. What a table's log may lack
-has to be in it first: `_require_published` is the one place that sees to it.
+They change what the catalog says; data and log go with `purge` alone. Before a table is dropped or
+its log moves, what the log may lack has to be in it: `_require_published` is the one place that
+sees to it. A name is the catalog's alone.
 """
 
 from __future__ import annotations
@@ -159,6 +160,7 @@ def relocate_table(
                 catalog,
                 row,
                 taken,
+                published=True,
                 location=location,
                 location_hash=location_hash(location),
                 log_location=store.url,
@@ -174,11 +176,18 @@ def _leased(catalog: Catalog, *locations: str) -> Iterator[None]:
         yield
 
 
-def _update(catalog: Catalog, row: TableRow, taken: str, **values: object) -> MovedTable:
-    """Change a table's own row. Raises TABLE_EXISTS, saying `taken`, for another table's values."""
+def _update(
+    catalog: Catalog, row: TableRow, taken: str, *, published: bool = False, **values: object
+) -> MovedTable:
+    """Change a table's own row. Raises TABLE_EXISTS, saying `taken`, for another table's values.
+
+    `published`: only when the log has all that the catalog has, else MIRROR_CONFLICT.
+    """
     update = tables.update().where(tables.c.table_key == row.table_key).values(**values)
     with catalog.write() as connection:
-        _require_published(connection, _locked(catalog, connection, row))
+        locked = _locked(catalog, connection, row)
+        if published:
+            _require_published(connection, locked)
         try:
             connection.execute(update)
         except sa.exc.IntegrityError:

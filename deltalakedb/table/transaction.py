@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deltalakedb import logs
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit import metrics as counted
 from deltalakedb.commit.commit import commit, find_conflicts
@@ -17,6 +19,7 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.table.operations.properties import CommitOptions
 
+_log = logging.getLogger(__name__)
 MAX_UNPUBLISHED = 2_000
 """Versions that may wait for the log before writers wait for it too."""
 
@@ -71,6 +74,11 @@ def ratify(
         counted.refused(error)
         raise
     counted.committed(sum(not each.repeated for each in done))
+    if _log.isEnabledFor(logging.DEBUG):
+        for each in done:
+            row = each.table.table
+            facts = {"table": row.full_name, "table_id": row.table_id, "version": each.version}
+            logs.note(_log, logging.DEBUG, f"committed {each.version}", step="commit", **facts)
     seconds = counted.waited() - waited
     return [replace(found, lock_seconds=seconds) for found in _published(ratifier, done, options)]
 

@@ -43,13 +43,17 @@ _FIELD_ID = "PARQUET:field_id"
 
 @dataclass(frozen=True)
 class FileTarget:
-    """The table as its data files know it. `tight_bounds`: whether statistics say they are."""
+    """The table as its data files know it. `tight_bounds`: whether statistics say they are.
+
+    `unlisted`: columns of files that the table doesn't have.
+    """
 
     schema: StructType
     partition_columns: tuple[str, ...]
     configuration: Mapping[str, str]
     mapped: bool
     tight_bounds: bool = False
+    unlisted: tuple[StructField, ...] = ()
 
     @classmethod
     def of(cls, metadata: Metadata, protocol: Protocol) -> FileTarget:
@@ -88,7 +92,8 @@ class FileTarget:
     def stored(self) -> list[StructField]:
         """The columns that files hold: no partition columns, none of type void."""
         away = set(self.partition_columns)
-        return [f for f in self.schema.fields if f.name not in away and not is_void(f)]
+        own = [f for f in self.schema.fields if f.name not in away and not is_void(f)]
+        return [*own, *self.unlisted]
 
     @cached_property
     def file_schema(self) -> pa.Schema:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import psycopg2
+import pyarrow as pa
 import pytest
 
+import deltalakedb as dl
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import _idle
 from deltalakedb.importing.run import import_table
 from tests.conftest import pgbouncer
 from tests.log.made_logs import write_commit
@@ -15,6 +20,7 @@ from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import PostgresServer
 from tests.table.opening import add, first_actions, open_table
 
+SCHEMA = pa.schema([("x", pa.int64())])
 _SESSION = (
     "SELECT name, setting FROM pg_settings WHERE name IN ('default_transaction_read_only', "
     "'default_transaction_isolation', 'search_path', 'lock_timeout', "
@@ -52,3 +58,44 @@ def test_imports_and_reads_leave_nothing_on_a_pools_connections(
         locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
         assert postgres_server.sql(locks) == [(0,)]
     postgres_server.drop_database(name)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_usual_statements_are_prepared_where_the_session_stays(
+    tmp_path: Path, postgres_server: PostgresServer, direct: bool
+) -> None:
+    name = postgres_server.create_database()
+    with closing(PgBouncer(pgbouncer(), postgres_server, "transaction")) as pool:
+        url = postgres_server.url(name) if direct else pool.url(name)
+        tables = [
+            dl.create_table(f"deltasql://{url}?table={each}", SCHEMA, location=str(tmp_path / each))
+            for each in ("a", "b")
+        ]
+        with ThreadPoolExecutor(2) as threads:
+            # At the same time, so that the pool has them on changing sessions.
+            done = [threads.submit(append, table) for table in tables for _ in range(6)]
+            assert sorted(each.result() for each in done) == sorted([*range(1, 7)] * 2)
+        assert [table.snapshot().num_files for table in tables] == [6, 6]
+        [writer] = list(_idle._kept[tables[0]._catalog.reader.url])[-1:]
+        prepared = writer.select(Statement("SELECT name, statement FROM pg_prepared_statements"))
+        assert any("INTO dl_outbox" in text for _, text in prepared) is direct
+        assert bool(prepared) is direct
+        for table in tables:
+            table.close()
+    postgres_server.drop_database(name)
+
+
+def append(table: dl.Table) -> int:
+    return table.append(pa.table({"x": [1]})).version
+
+
+def test_a_statement_that_is_gone_is_sent_as_it_is(tmp_path: Path, pg_database: str) -> None:
+    """A pool that gives the process id of a session, and then another session."""
+    uri = f"deltasql://{pg_database}?table=t"
+    with closing(dl.create_table(uri, SCHEMA, location=str(tmp_path / "t"))) as table:
+        versions = []
+        for _ in range(8):
+            versions.append(append(table))
+            for writer in list(_idle._kept[table._catalog.reader.url]):
+                writer._connection.cursor().execute("DEALLOCATE ALL")
+        assert versions == [*range(1, 9)]

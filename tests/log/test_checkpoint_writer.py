@@ -107,7 +107,7 @@ def test_a_checkpoint_holds_the_table(tmp_path: Path, v2: bool) -> None:
     written = write(tmp_path, state, files, sidecar_rows=4)
     assert (written.num_adds, written.sidecars is None) == (9, not v2)
     if v2:
-        assert len(written.sidecars or ()) == 3
+        assert len(written.sidecars or ()) == 4
     whole = read_all(tmp_path, written)
     assert written.num_actions == whole.num_rows
     rows = action_rows(whole, 5)

@@ -142,17 +142,6 @@ def test_what_a_commit_says(catalog_url: str, tmp_path: Path) -> None:
     assert newest["user_metadata"] == "hello"
 
 
-def test_what_is_not_kept_up_is_refused(sqlite_url: str, tmp_path: Path) -> None:
-    with pytest.raises(DeltaLakeError, match="rowTracking") as caught:
-        dl.create_table(
-            uri_of(sqlite_url),
-            pa.schema([("x", pa.int64())]),
-            location=str(tmp_path / "t"),
-            properties={"delta.enableRowTracking": "true"},
-        )
-    assert caught.value.kind is DeltaLakeErrorKind.UNSUPPORTED_FEATURE
-
-
 def test_overwriting_the_rows_of_a_predicate(catalog_url: str, tmp_path: Path) -> None:
     uri, place = uri_of(catalog_url), tmp_path / "t"
     rows = pa.table({"p": ["a", "a", "b", None], "x": [1, 2, 3, None]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from contextlib import suppress
 
 
@@ -15,6 +16,8 @@ class CountingProxy:
     gets no answer.
     """
 
+    delay = 0.0
+    """Seconds by which each trip is held up."""
     cut: bytes | None = None
     reached = True
 
@@ -53,6 +56,7 @@ class CountingProxy:
                 elif state[0]:
                     state[:2] = [False, len(self.trips)]
                     self.trips.append(data)
+                    time.sleep(self.delay)
                 else:
                     self.trips[state[1]] += data
                 if asks and self.cut is not None and self.cut in data:

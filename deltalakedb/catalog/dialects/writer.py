@@ -119,11 +119,16 @@ class Writer(ABC):
         with self._translated():
             return self._select(question)
 
-    def transact(self, statements: Sequence[Statement], wait: float = 10.0) -> None:
-        """A small transaction of its own. Raises WrongCountError, having changed nothing."""
+    def transact(
+        self, statements: Sequence[Statement], wait: float = 10.0, *, relaxed: bool = False
+    ) -> None:
+        """A small transaction of its own. Raises WrongCountError, having changed nothing.
+
+        `relaxed`: it may be lost in a crash of the server, so it needs no sync of its own.
+        """
         with self._translated():
             self._open()
-            self._transact(statements, wait)
+            self._transact(statements, wait, relaxed)
 
     def _connected(self) -> Any:
         try:
@@ -243,7 +248,7 @@ class Writer(ABC):
     def _commit(self, statements: Sequence[Statement]) -> None: ...
 
     @abstractmethod
-    def _transact(self, statements: Sequence[Statement], wait: float) -> None: ...
+    def _transact(self, statements: Sequence[Statement], wait: float, relaxed: bool) -> None: ...
 
     @abstractmethod
     def _rollback(self) -> None: ...

@@ -97,7 +97,7 @@ def command(
             progress.phase("opening the log")
             report = diff_table(
                 table_id,
-                database=database,
+                database=options.with_pool(database),
                 log_dir=log_dir,
                 lag_threshold_seconds=lag_threshold_seconds,
                 max_drift_files=max_drift_files,

@@ -87,7 +87,7 @@ def command(
                 log_dir,
                 place,
                 {
-                    "database": database,
+                    "database": options.with_pool(database),
                     "table_location": table_location,
                     "mode": mode,
                     "table_id": table_id,

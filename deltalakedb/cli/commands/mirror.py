@@ -141,6 +141,31 @@ def rebuild(table: str, database: str, storage_options: dict[str, str]) -> None:
 @command.command()
 @options.table
 @options.database
+@options.storage_option
+@options.output_format
+@options.debug
+def repair(table: str, database: str, storage_options: dict[str, str], output_format: str) -> None:
+    """Bring a catalog that was restored, or has lost versions, up to the table's log."""
+    from deltalakedb.migrate.recover import repair_table
+
+    found = repair_table(table, database=database, storage_options=storage_options)
+    if output_format == "json":
+        output.write_json(found.to_json())
+        return
+    adopted = "nothing was missing"
+    if found.adopted is not None:
+        adopted = f"versions {found.adopted[0]} to {found.adopted[1]} are adopted from its log"
+    output.say(f"{output.shown(found.table)}: {adopted}; version {found.version}")
+    for each in found.stranded:
+        output.say(
+            f"Version {each.version} ({each.operation or 'unknown'}) never came into the log; a "
+            f"copy is _delta_log/{each.copy}"
+        )
+
+
+@command.command()
+@options.table
+@options.database
 @click.option("--retry", is_flag=True, help="The foreign file is gone or ours again: go on.")
 @options.storage_option
 @options.debug

@@ -7,7 +7,7 @@ table's newest metadata, so that a commit that lost against another change is de
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +18,11 @@ from deltalakedb.commit.staged import StagedTable
 from deltalakedb.engine.expression import compile_expression
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import metadata_body
+from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.protocol import Protocol, check_writable
+from deltalakedb.log.row_tracking import ENABLED
+from deltalakedb.log.table_properties import IN_COMMIT_TIMESTAMPS
 from deltalakedb.scan.scan import ScanSpec, scan_batches
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.properties import CommitOptions
@@ -66,6 +69,10 @@ def alter(catalog: LightCatalog, base: Base, change: Change, options: CommitOpti
         if found.constraints:
             verified.check(catalog, base, found.constraints)
         staged = _staged(base, found, options)
+        if enabled(found.metadata.configuration, ENABLED) and not enabled(
+            base.metadata.configuration, ENABLED
+        ):
+            staged = _with_rows_numbered(catalog, base, staged)
         if base.enlist is not None:
             base.enlist(staged, ())
             return WriteResult(base.row.full_name, base.row.head_version, published=False)
@@ -88,6 +95,7 @@ def _staged(base: Base, found: Altered, options: CommitOptions) -> StagedTable:
     # Rows that others add meanwhile have met no new constraint: it is checked against them, too.
     demanded = row.head_version if found.constraints else options.if_version
     changed = found.metadata != base.metadata
+    timed = enabled(found.metadata.configuration, IN_COMMIT_TIMESTAMPS)
     return StagedTable(
         table=row,
         read_version=row.head_version,
@@ -96,7 +104,34 @@ def _staged(base: Base, found: Altered, options: CommitOptions) -> StagedTable:
         protocol=found.protocol.action() if found.protocol != base.protocol else None,
         txns=options.txns,
         if_version=demanded,
-        in_commit_timestamps=base.in_commit_timestamps,
+        in_commit_timestamps=timed,
+        starts_in_commit_timestamps=timed and not base.in_commit_timestamps,
+        tracks_rows=found.protocol.supports_writer_feature("rowTracking"),
+    )
+
+
+def _with_rows_numbered(catalog: LightCatalog, base: Base, staged: StagedTable) -> StagedTable:
+    """Rows keep their ids from now on: files that give them none are added again, with some."""
+    files = base.live_files(catalog)
+    files = files.filter(pc.is_null(files.column("base_row_id")))
+    if not files.num_rows:
+        return staged
+    if base.enlist is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+            f"{base.row.full_name} has {files.num_rows} files whose rows get ids with rowTracking; "
+            "enable it outside of a transaction",
+            features=["rowTracking"],
+        )
+    place = files.schema.get_field_index("data_change")
+    same = pa.array([False] * files.num_rows, pa.bool_())
+    return replace(
+        staged,
+        adds=files.set_column(place, files.schema.field(place), same),
+        removes=files,
+        removes_change_data=False,
+        adds_again=True,
+        if_version=base.row.head_version,
     )
 
 

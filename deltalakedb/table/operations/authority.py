@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from deltalakedb.catalog.dialects.writer import Statement, WrongCountError
@@ -19,23 +19,16 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import metadata_body
-from deltalakedb.log.features import protocol_with
-from deltalakedb.log.metadata import Metadata
-from deltalakedb.log.protocol import FENCE_FEATURE, Protocol
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
-from deltalakedb.redact import redact
 from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.fence import OPERATION, fenced, is_fenced, unfenced
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.transaction import ratify
 
 Authority = Literal["log", "sql", "fence"]
 AUTHORITIES: tuple[Authority, ...] = ("log", "sql", "fence")
-_TARGET = "deltalakedb.target"
-_CATALOG = "deltalakedb.catalogId"
-_EPOCH = "deltalakedb.epoch"
-_PROPERTIES = (_TARGET, _CATALOG, _EPOCH)
 
 
 @dataclass(frozen=True)
@@ -66,11 +59,6 @@ def authority_of(catalog: LightCatalog, base: Base) -> AuthorityState:
     )
 
 
-def is_fenced(protocol: Protocol) -> bool:
-    """Whether the protocol keeps file-based writers out."""
-    return FENCE_FEATURE in (protocol.writer_features or ())
-
-
 def set_authority(catalog: LightCatalog, base: Base, wanted: Authority) -> AuthorityState:
     """Hand the table over. What the log has is adopted, what the catalog has is published first.
 
@@ -96,6 +84,8 @@ def set_authority(catalog: LightCatalog, base: Base, wanted: Authority) -> Autho
         return authority_of(catalog, base)
     if fence != is_fenced(base.protocol):
         _commit(catalog, base, authority, fence=fence)
+        base = _read(catalog, base)
+        tend.tend_now(catalog.reader.url, base.row, log)
     else:
         _move(catalog, base, authority)
     return authority_of(catalog, _read(catalog, base))
@@ -117,46 +107,26 @@ def _commit(catalog: LightCatalog, base: Base, authority: str, *, fence: bool) -
     token = str(uuid.uuid4())
     options = CommitOptions(token=token)
     protocol, metadata = (
-        (_fenced(base, catalog.catalog_id, row.epoch + 1)) if fence else _unfenced(base)
+        fenced(base.protocol, base.metadata, row, catalog.catalog_id, row.epoch + 1)
+        if fence
+        else unfenced(base.protocol, base.metadata)
     )
     parameters: Mapping[str, Any] = {"authority": authority, "fence": fence}
     staged = StagedTable(
         table=row,
         read_version=row.head_version,
-        info=commit_info("SET AUTHORITY", parameters, {}, options, blind=False),
+        info=commit_info(OPERATION, parameters, {}, options, blind=False),
         protocol=protocol.action(),
         metadata=metadata_body(metadata),
         if_version=row.head_version,
         in_commit_timestamps=base.in_commit_timestamps,
+        tracks_rows=base.tracks_rows,
         authority=authority,
-        ratified=True,
+        # The removal is the catalog's last word, and goes to the log after all it has said: who
+        # dies in between leaves nothing in the log that the catalog doesn't know of.
+        ratified=fence,
     )
     ratify(catalog, [staged], options, base.storage_options)
-
-
-def _fenced(base: Base, catalog_id: str, epoch: int) -> tuple[Protocol, Metadata]:
-    row = base.row
-    target = f"deltasql table {row.full_name} ({row.table_id})"
-    configuration = {
-        **base.metadata.configuration,
-        _TARGET: redact(target),
-        _CATALOG: catalog_id,
-        _EPOCH: str(epoch),
-    }
-    return (
-        protocol_with(base.protocol, [FENCE_FEATURE]),
-        replace(base.metadata, configuration=configuration),
-    )
-
-
-def _unfenced(base: Base) -> tuple[Protocol, Metadata]:
-    protocol = base.protocol
-    features = tuple(f for f in protocol.writer_features or () if f != FENCE_FEATURE)
-    configuration = {k: v for k, v in base.metadata.configuration.items() if k not in _PROPERTIES}
-    return (
-        replace(protocol, writer_features=features),
-        replace(base.metadata, configuration=configuration),
-    )
 
 
 def _move(catalog: LightCatalog, base: Base, authority: str) -> None:

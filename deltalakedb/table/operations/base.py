@@ -23,6 +23,7 @@ from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.protocol import Protocol, check_writable
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys, without
 from deltalakedb.log.schema import StructType, column_mapping_mode
+from deltalakedb.log.table_properties import IN_COMMIT_TIMESTAMPS
 from deltalakedb.planning.plan import plan
 from deltalakedb.planning.request import PlanRequest
 from deltalakedb.predicate.tree import TRUE, Expr
@@ -144,7 +145,12 @@ class Base:
 
     @property
     def in_commit_timestamps(self) -> bool:
-        return enabled(self.metadata.configuration, "delta.enableInCommitTimestamps")
+        return enabled(self.metadata.configuration, IN_COMMIT_TIMESTAMPS)
+
+    @property
+    def tracks_rows(self) -> bool:
+        """Whether each file that is added has to say which ids its rows have."""
+        return self.protocol.supports_writer_feature("rowTracking")
 
     def check_may_write(self, *, removes: bool) -> None:
         """Refuse by name what we couldn't enforce; READ_ONLY for removing from an append-only one.
@@ -257,11 +263,4 @@ def check_enforceable(
     name: str, schema: StructType, configuration: Mapping[str, str | None]
 ) -> None:
     """UNSUPPORTED_FEATURE, by name, for duties towards rows that writing here can't fulfil yet."""
-    if enabled(configuration, "delta.enableRowTracking"):
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-            f"{name} has rowTracking, whose row ids aren't given here yet; write with an engine "
-            "that does, or set delta.enableRowTracking to false",
-            features=["rowTracking"],
-        )
     RowChecks(schema, {k: v for k, v in configuration.items() if v is not None})

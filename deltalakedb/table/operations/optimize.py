@@ -28,9 +28,9 @@ from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.operation import Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
+from deltalakedb.table.operations.row_columns import KeptIds, read_rows
 from deltalakedb.write.files import BUFFERED_BYTES, FileWriter, WrittenFiles
 from deltalakedb.write.properties import WriterProperties
-from deltalakedb.write.schema import RowConverter
 from deltalakedb.write.target import FileTarget
 from deltalakedb.write.z_order import ZOrder
 
@@ -233,9 +233,11 @@ class _Job:
 
     def _written(self, base: Base, files: pa.Table, each: Bin) -> WrittenFiles:
         options = self._options
+        kept = KeptIds.of(base)
+        target = FileTarget.of(base.metadata, base.protocol)
         writer = FileWriter(
             base.data,
-            FileTarget.of(base.metadata, base.protocol),
+            target if kept is None else kept.target(target),
             str(uuid.uuid4()),
             target_file_size=options.target_size,
             properties=WriterProperties.of(options.writer_properties),
@@ -276,6 +278,7 @@ class _Job:
             removes=removed,
             removes_change_data=False,
             in_commit_timestamps=base.in_commit_timestamps,
+            tracks_rows=base.tracks_rows,
             deletion_time=now_ms(),
         )
 
@@ -407,12 +410,3 @@ class ZOrdering:
         memory = options.memory or BUFFERED_BYTES
         for rows in ranges.sorted(read_rows(base, files, options.workers), memory):
             writer.write(rows)
-
-
-def read_rows(base: Base, files: pa.Table, workers: int | None) -> Iterator[pa.RecordBatch]:
-    """The live rows of files, of the table's types, as `FileWriter` takes them."""
-    converter: RowConverter | None = None
-    for rows in scan_batches(scan_spec(base, files), workers=workers):
-        if converter is None:
-            converter = RowConverter(rows.schema, base.struct)
-        yield converter.convert(rows)

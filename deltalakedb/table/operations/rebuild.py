@@ -71,6 +71,7 @@ def rebuild_log(
                 metadata=metadata_body(base.metadata),
                 if_version=base.row.head_version,
                 in_commit_timestamps=base.in_commit_timestamps,
+                tracks_rows=base.tracks_rows,
             )
         ],
         options,

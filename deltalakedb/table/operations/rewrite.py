@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -20,7 +20,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import Reads, StagedTable, no_files
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.commit_writer import metadata_body
@@ -31,11 +30,12 @@ from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.rows import FILE_SCHEMA
 from deltalakedb.log.schema import GENERATION
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowFilter
-from deltalakedb.scan.scan import ScanSpec, data_files, scan_batches
+from deltalakedb.scan.scan import ScanSpec, data_files, indexed_rows
 from deltalakedb.table.operations.base import Base
-from deltalakedb.table.operations.operation import Operation, Staged, run
+from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
+from deltalakedb.table.operations.row_columns import KeptIds
 from deltalakedb.table.operations.vectors import (
     Life,
     Places,
@@ -43,7 +43,6 @@ from deltalakedb.table.operations.vectors import (
     vector_metrics,
     with_vector,
 )
-from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.change_data import ChangeType, ChangeWriter, change_target
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.deletion_vector import inline_descriptor
@@ -80,7 +79,14 @@ class Rewrite:
     `finish` decides each file's fate.
     """
 
-    def __init__(self, base: Base, files: pa.Table, options: RewriteOptions) -> None:
+    def __init__(
+        self,
+        base: Base,
+        files: pa.Table,
+        options: RewriteOptions,
+        numbers: IdentityNumbers | None = None,
+    ) -> None:
+        """`numbers`: for identity columns of rows that come."""
         self.base = base
         self.files = files
         self.counts = Counts()
@@ -92,8 +98,10 @@ class Rewrite:
         self._options = options
         self._properties = WriterProperties.of(options.writer_properties)
         self._target = FileTarget.of(base.metadata, base.protocol)
+        self._kept = KeptIds.of(base)
         struct = base.struct
-        self._checks = RowChecks(struct, base.metadata.configuration)
+        self._numbers = numbers
+        self._checks = RowChecks(struct, base.metadata.configuration, numbers)
         self._generated = frozenset(f.name for f in struct.fields if GENERATION in f.metadata)
         self._id = str(uuid.uuid4())
         self._rows: FileWriter | None = None
@@ -142,26 +150,49 @@ class Rewrite:
         """The files that `reads_rows` was told of."""
         return list(self._read)
 
-    def inserts(self, rows: pa.RecordBatch, given: frozenset[str] | None = None) -> pa.RecordBatch:
+    def indexed_rows(self, spec: ScanSpec) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """`scan.indexed_rows`, of rows that are to be written again, with their ids."""
+        if self._kept is None:
+            return indexed_rows(spec)
+        return self._kept.rows(spec, self.base.struct)
+
+    def inserts(
+        self,
+        rows: pa.RecordBatch,
+        given: frozenset[str] | None = None,
+        *,
+        updated: bool = False,
+    ) -> pa.RecordBatch:
         """Write new rows; what was written, with all columns.
 
         `given`: the columns whose values were said; generated ones that weren't are computed.
-        None: all that the rows have, and defaults fill the others.
+        None: all that the rows have, and defaults fill the others. Rows with ids were others,
+        as `updated` ones were.
         """
+        rows, ids = self._apart(rows)
         converter = self._converter(rows.schema)
         missing = converter.missing
         if given is not None:
             missing = missing | (self._generated - given)
         whole = converter.convert(rows)
         if not self._checks.is_empty:
-            whole = self._checks(whole, missing)
-        self._writer().write(whole)
+            whole = self._checks(whole, missing, updated=updated)
+        self._write(whole, ids, changed=True)
         return whole
 
     def copies(self, rows: pa.RecordBatch) -> None:
         """Rows that stay, in a file that goes."""
         self.counts.copied += rows.num_rows
-        self._writer().write(self._converter(rows.schema).convert(rows))
+        rows, ids = self._apart(rows)
+        self._write(self._converter(rows.schema).convert(rows), ids, changed=False)
+
+    def _apart(self, rows: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch | None]:
+        return (rows, None) if self._kept is None else self._kept.apart(rows)
+
+    def _write(self, rows: pa.RecordBatch, ids: pa.RecordBatch | None, *, changed: bool) -> None:
+        if self._kept is not None:
+            rows = self._kept.joined(rows, ids, changed=changed)
+        self._writer().write(rows)
 
     def tells(self, rows: pa.RecordBatch, kind: ChangeType) -> None:
         """Change data, where the table has a change data feed."""
@@ -174,6 +205,7 @@ class Rewrite:
                 self._id,
                 properties=self._properties,
             )
+        rows, _ = self._apart(rows)
         self._changes.write_changes(self._converter(rows.schema).convert(rows), kind)
 
     def _converter(self, schema: pa.Schema) -> RowConverter:
@@ -186,7 +218,7 @@ class Rewrite:
         if self._rows is None:
             self._rows = FileWriter(
                 self.base.data,
-                self._target,
+                self._target if self._kept is None else self._kept.target(self._target),
                 self._id,
                 target_file_size=self._options.target_file_size,
                 properties=self._properties,
@@ -266,8 +298,8 @@ class Rewrite:
             # As if they were deleted already.
             left = dict(life) | {"dv": orjson.dumps(inline_descriptor(gone)).decode()}
             one = pa.Table.from_pylist([left], schema=FILE_SCHEMA)
-            for batch in scan_batches(self.spec(files=one)):
-                for piece in slices(batch):
+            for _, batch in self.indexed_rows(self.spec(files=one)):
+                for piece in slices(batch.remove_column(batch.num_columns - 1)):
                     self.copies(piece)
 
     def staged(
@@ -304,6 +336,8 @@ class Rewrite:
             changes=tuple(self.cdc.adds),
             if_version=commit.if_version,
             in_commit_timestamps=base.in_commit_timestamps,
+            tracks_rows=base.tracks_rows,
+            identity_marks=tuple(self._numbers.marks) if self._numbers else (),
             deletion_time=now_ms(),
         )
         return self.vectors.attached(
@@ -343,46 +377,3 @@ class Rewrite:
         # Where nobody knows whether the commit is there, the log may name these files.
         if error is not None and getattr(error, "outcome", "failed") == "failed":
             self.discard()
-
-
-def settle(
-    catalog: LightCatalog,
-    base: Base,
-    options: RewriteOptions,
-    make: Callable[[LightCatalog, Base], tuple[Rewrite, StagedTable]],
-    *,
-    again: bool = True,
-) -> tuple[WriteResult, Rewrite]:
-    """Commit what `make` finds to do at the newest version, and again where files changed under it.
-
-    CONCURRENCY_ERROR where both changed the same rows of a file by vectors (rule concurrent_rows),
-    and by the other rules of `commit.conflict`. `again`: whether `make` can be called again.
-    """
-    made: list[Rewrite] = []
-    try:
-        result = run(catalog, base, operation_of(make, made.append, again=again), options.commit)
-    except DeltaLakeError as error:
-        if error.outcome == "failed":
-            for rewrite in made:
-                rewrite.discard()
-        raise
-    if not result.repeated:
-        made[-1].vectors.drop_superseded()
-    return result, made[-1]
-
-
-def operation_of(
-    make: Callable[[LightCatalog, Base], tuple[Rewrite, StagedTable]],
-    seen: Callable[[Rewrite], None] = lambda rewrite: None,
-    *,
-    again: bool = True,
-) -> Operation:
-    """The operation that `make` stages; on a newer version it is made again from its rows."""
-
-    def stage(catalog: LightCatalog, base: Base) -> Staged:
-        rewrite, table = make(catalog, base)
-        seen(rewrite)
-        written = tuple(rewrite.names)
-        return Staged(table, written, (lambda newer: stage(catalog, newer)) if again else None)
-
-    return stage

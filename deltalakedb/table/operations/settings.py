@@ -28,9 +28,15 @@ from deltalakedb.log.protocol import (
     WRITER_FEATURES_VERSION,
     Protocol,
 )
+from deltalakedb.log.row_tracking import with_column_names
 from deltalakedb.log.schema import StructType, column_mapping_mode
 from deltalakedb.log.schema_writer import schema_string
-from deltalakedb.log.table_properties import interval_ms
+from deltalakedb.log.table_properties import (
+    IN_COMMIT_TIMESTAMPS,
+    TIMED_SINCE,
+    TIMED_SINCE_VERSION,
+    interval_ms,
+)
 from deltalakedb.table.operations import columns
 from deltalakedb.table.operations.alter import Altered
 from deltalakedb.table.operations.base import Base
@@ -213,7 +219,7 @@ def configured(
 ) -> Altered:
     """With these properties besides the others; column mapping may go from none to name."""
     before = base.metadata.configuration
-    wanted = {**before, **given}
+    wanted = with_column_names({**before, **given})
     struct = base.struct
     had, has = column_mapping_mode(before), column_mapping_mode(wanted)
     if had != has:
@@ -225,7 +231,7 @@ def configured(
         named = columns.with_physical_names(struct)
         assert isinstance(named, StructType)
         struct = named
-    _check_switched(base, wanted)
+    wanted = _without_timing(wanted, given)
     mapped, configuration = with_column_mapping(struct, logged_configuration(wanted))
     schema = base.metadata.schema if mapped == base.struct else TableSchema(schema_string(mapped))
     return Altered(
@@ -236,15 +242,17 @@ def configured(
     )
 
 
-def _check_switched(base: Base, wanted: Mapping[str, str]) -> None:
-    name = "delta.enableInCommitTimestamps"
-    if enabled(wanted, name) != enabled(base.metadata.configuration, name):
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-            f"{name} can't be switched in a table that is there, since its commits say from which "
-            "version on they are timed so; give it when the table is made",
-            feature="inCommitTimestamp",
-        )
+def _without_timing(configuration: dict[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Without in-commit timestamps nothing says since when commits have them.
+
+    What says it is the commit's that switches them on.
+    """
+    for name in (TIMED_SINCE_VERSION, TIMED_SINCE):
+        if name in given:
+            raise _invalid(f"{name} is set by the commit that enables in-commit timestamps alone")
+    if enabled(configuration, IN_COMMIT_TIMESTAMPS):
+        return configuration
+    return {k: v for k, v in configuration.items() if k not in (TIMED_SINCE_VERSION, TIMED_SINCE)}
 
 
 def unconfigure(base: Base, names: Sequence[str], *, must_exist: bool) -> Altered:
@@ -260,7 +268,7 @@ def unconfigure(base: Base, names: Sequence[str], *, must_exist: bool) -> Altere
         if name.startswith(CONSTRAINT_PREFIX):
             raise _invalid(f"{name} is a constraint; use drop_constraint")
     rest = {k: v for k, v in configuration.items() if k not in names}
-    _check_switched(base, rest)
+    rest = _without_timing(rest, {})
     return Altered(
         metadata=replace(base.metadata, configuration=rest),
         protocol=base.protocol,

@@ -10,11 +10,12 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.predicate.row_filter import row_filter
-from deltalakedb.scan.scan import indexed_rows
 from deltalakedb.table.operations.assign import Assignments
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.delete import reads, since, told
-from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions, settle
+from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
+from deltalakedb.table.operations.settle import settle
+from deltalakedb.write.constraints import refuse_setting_identity
 from deltalakedb.write.input import slices
 
 
@@ -45,15 +46,16 @@ def update(
             assignments = Assignments.of_sql(updates, base.struct)
         else:
             assignments = Assignments.of_values(new_values or {}, base.struct)
+        refuse_setting_identity(base.struct, assignments.names)
         parsed = base.parsed(predicate)
         began = time.monotonic()
         with Rewrite(base, base.planned(catalog, parsed), options) as rewrite:
-            for path, batch in indexed_rows(rewrite.spec(row_filter(parsed))):
+            for path, batch in rewrite.indexed_rows(rewrite.spec(row_filter(parsed))):
                 last = batch.num_columns - 1
                 rewrite.removes_rows(path, batch.column(last).to_numpy())
                 for old in slices(batch.remove_column(last)):
                     rewrite.tells(old, "update_preimage")
-                    new = rewrite.inserts(assignments.applied(old), assignments.names)
+                    new = rewrite.inserts(assignments.applied(old), assignments.names, updated=True)
                     rewrite.tells(new, "update_postimage")
             rewrite.counts.scan_ms = since(began)
             staged = rewrite.staged(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
 from psycopg2 import errors
 
 from deltalakedb.catalog.dialects.postgresql.connection import libpq_uri
+from deltalakedb.catalog.dialects.postgresql.prepared import Prepared
 from deltalakedb.catalog.dialects.writer import (
     Statement,
     UpdateEach,
@@ -24,6 +25,9 @@ from deltalakedb.catalog.dialects.writer import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from deltalakedb.database_url import DatabaseUrl
+
+T = TypeVar("T")
 _MESSAGE_BYTES = 32 << 20
 _COPY_BYTES = 1 << 20
 _TYPES = {int: "bigint", str: "text"}
@@ -37,6 +41,10 @@ class PostgresWriter(Writer):
     now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
     incarnation = "CAST(pg_postmaster_start_time() AS text)"
 
+    def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
+        self._prepared = Prepared(allowed=connection is None)
+        super().__init__(url, connection)
+
     def _connect(self) -> Any:
         connection = psycopg2.connect(
             libpq_uri(self.url),
@@ -47,10 +55,11 @@ class PostgresWriter(Writer):
         )
         # Transactions begin where we say so, with the isolation that we name.
         connection.autocommit = True
+        self._prepared = Prepared(allowed=self._prepared.allowed)
         return connection
 
     def _begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
-        self._open()
+        self._ready()
         head = (
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
             f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}; "
@@ -58,38 +67,77 @@ class PostgresWriter(Writer):
             "SELECT set_config('synchronous_commit', 'on', true) "
             "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
         )
-        with self._connection.cursor() as cursor:
-            cursor.execute(
-                b"; ".join([head.encode(), _text(cursor, lock), _text(cursor, question)])
+
+        def send() -> list[tuple[Any, ...]]:
+            with self._connection.cursor() as cursor:
+                parts = [self._text(cursor, lock), self._text(cursor, question)]
+                cursor.execute(b"; ".join([head.encode(), *parts]))
+                return list(cursor.fetchall())
+
+        return self._sent(send)
+
+    def _sent(self, send: Callable[[], T]) -> T:
+        """The answer to a message that begins whatever it does."""
+        try:
+            return send()
+        except errors.InvalidSqlStatementName:
+            # Another session than the one that has prepared it: a pooler we don't know.
+            self._prepared = Prepared(allowed=False)
+            self._rollback()
+            return send()
+
+    def _ready(self) -> None:
+        """Before a transaction: a connection, and on it what has become usual."""
+        self._open()
+        if self._prepared.wanted:
+            self._prepared.make(self._connection)
+
+    def _text(self, cursor: Any, statement: Statement) -> bytes:
+        sql = statement.sql
+        if statement.rows is not None:
+            # A wrong count divides by zero, which voids the transaction before its COMMIT.
+            sql = (
+                f"WITH touched AS ({sql} RETURNING 1) SELECT 1 / "
+                f"(CASE WHEN count(*) = {statement.rows} THEN 1 ELSE 0 END) FROM touched"
             )
-            return list(cursor.fetchall())
+        sql = self._prepared.call(sql, len(statement.params))
+        if not statement.params:
+            return sql.encode()
+        text: bytes = cursor.mogrify(sql.replace("?", "%s"), statement.params)
+        return text
+
+    def _select(self, question: Statement) -> list[tuple[Any, ...]]:
+        self._ready()
+        return self._sent(lambda: self._ask(question))
 
     def _ask(self, question: Statement) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
-            cursor.execute(_text(cursor, question))
+            cursor.execute(self._text(cursor, question))
             return list(cursor.fetchall())
 
     def _run(self, statements: Sequence[Statement]) -> None:
         with self._connection.cursor() as cursor:
             for group in in_turn(statements, _MESSAGE_BYTES):
                 if group:
-                    cursor.execute(b"; ".join([_text(cursor, s) for s in group]))
+                    cursor.execute(b"; ".join([self._text(cursor, s) for s in group]))
 
     def _commit(self, statements: Sequence[Statement]) -> None:
         *before, last = in_turn(statements, _MESSAGE_BYTES)
         with self._connection.cursor() as cursor:
             for group in before:
-                cursor.execute(b"; ".join([_text(cursor, s) for s in group]))
-            cursor.execute(b"; ".join([*(_text(cursor, s) for s in last), b"COMMIT"]))
+                cursor.execute(b"; ".join([self._text(cursor, s) for s in group]))
+            cursor.execute(b"; ".join([*(self._text(cursor, s) for s in last), b"COMMIT"]))
             if cursor.statusmessage != "COMMIT":
                 raise errors.InFailedSqlTransaction("the transaction was rolled back")
 
-    def _transact(self, statements: Sequence[Statement], wait: float) -> None:
+    def _transact(self, statements: Sequence[Statement], wait: float, relaxed: bool) -> None:
+        self._ready()
         begin = Statement(
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
             f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}"
+            + ("; SET LOCAL synchronous_commit = off" if relaxed else "")
         )
-        self._commit([begin, *statements])
+        self._sent(lambda: self._commit([begin, *statements]))
 
     def _rollback(self) -> None:
         if self._connection is not None:
@@ -165,17 +213,3 @@ class PostgresWriter(Writer):
 
     def _is_lock_timeout(self, error: Exception) -> bool:
         return isinstance(error, errors.LockNotAvailable)
-
-
-def _text(cursor: Any, statement: Statement) -> bytes:
-    sql = statement.sql
-    if statement.rows is not None:
-        # A wrong count divides by zero, which voids the transaction before its COMMIT.
-        sql = (
-            f"WITH touched AS ({sql} RETURNING 1) SELECT 1 / "
-            f"(CASE WHEN count(*) = {statement.rows} THEN 1 ELSE 0 END) FROM touched"
-        )
-    if not statement.params:
-        return sql.encode()
-    text: bytes = cursor.mogrify(sql.replace("?", "%s"), statement.params)
-    return text

@@ -17,6 +17,9 @@ from deltalakedb.config import (
     EvictionPolicy,
     LazyLoadingConfig,
     LoadingStrategy,
+    LoggingSettings,
+    LogLevel,
+    MigrationStrategy,
     SqlConfig,
 )
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -98,10 +101,10 @@ def test_the_guides_production_settings(monkeypatch: pytest.MonkeyPatch) -> None
 def test_variables(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("A", "x: [1]")
     monkeypatch.delenv("NOT_SET", raising=False)
-    config = load("logging: {a: '<${A}${A}>', b: ['$${A}', '$A', '${A}'], c: 5}")
-    assert config["logging"] == {"a": "<x: [1]x: [1]>", "b": ["${A}", "$A", "x: [1]"], "c": 5}
-    error = refused(lambda: load("logging:\n  files:\n    - ${NOT_SET}"))
-    assert "logging.files[0]" in error.message
+    config = load("cluster: {a: '<${A}${A}>', b: ['$${A}', '$A', '${A}'], c: 5}")
+    assert config["cluster"] == {"a": "<x: [1]x: [1]>", "b": ["${A}", "$A", "x: [1]"], "c": 5}
+    error = refused(lambda: load("cluster:\n  files:\n    - ${NOT_SET}"))
+    assert "cluster.files[0]" in error.message
     assert "'NOT_SET'" in error.message
 
 
@@ -128,11 +131,98 @@ def test_yaml_runs_no_code(load: Load) -> None:
     refused(lambda: load("database: !!python/object/apply:os.getcwd []"))
 
 
-def test_unknown_sections_are_kept_and_warned_of(load: Load) -> None:
-    with pytest.warns(UserWarning, match="databse") as warned:
-        config = load("databse: {url: x}\nlogging: {level: INFO}")
-    assert config["databse"] == {"url": "x"}
-    assert warned[0].filename == __file__
+def test_a_variable_may_have_a_default_or_be_a_file(
+    load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("SIZE", "7")
+    (tmp_path / "password").write_text("p@ss:1\n")
+    config = load(
+        "database:\n"
+        f"  url: postgresql://u:${{file:{tmp_path}/password}}@${{NOT_SET:-db.example}}:5432/d\n"
+        "  pool_size: ${SIZE}\n"
+        "  max_overflow: ${EMPTY:-9}\n"
+        "  echo: ${NOT_SET:-true}\n"
+        "performance: {chunk_size: '${NOT_SET:-12}'}"
+    )
+    sql = ConfigFactory.create_sql_config(config["database"])
+    assert sql.reveal_url() == "postgresql+psycopg2://u:p%40ss%3A1@db.example:5432/d"
+    assert (sql.pool_size, sql.max_overflow, sql.echo) == (7, 9, True)
+    assert config["performance"]["chunk_size"] == 12
+    missing = refused(lambda: load("logging: {file: '${file:/no/such}'}"))
+    assert "logging.file refers to the file '/no/such'" in missing.message
+
+
+def test_the_database_may_be_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DL_DATABASE", raising=False)
+    (tmp_path / "url").write_text("postgresql://u:hidden@h/db\n")
+    monkeypatch.setenv("DL_DATABASE_FILE", str(tmp_path / "url"))
+    config = ConfigFactory.create_sql_config({})
+    assert config.reveal_url() == "postgresql+psycopg2://u:hidden@h/db"
+    monkeypatch.setenv("DL_DATABASE_FILE", str(tmp_path / "gone"))
+    assert "gone" in refused(lambda: ConfigFactory.create_sql_config({})).message
+
+
+@pytest.mark.parametrize(
+    ("text", "messages"),
+    [
+        ("databse: {url: x}", ["'databse' is no section; did you mean 'database'?"]),
+        ("xyz: {}", ["known: cluster, database,"]),
+        ("migration: {stratgy: online}", ["migration.stratgy is no setting", "'strategy'"]),
+        ("migration: {strategy: onlin}", ["one of offline, online, hybrid", "mean 'online'"]),
+        ("migration: {strategy: off}", ["put a text in quotes"]),
+        ("performance: {cache_size: '5x'}", ["performance.cache_size", "not '5x'"]),
+        ("logging: {level: LOUD}", ["one of DEBUG, INFO,"]),
+        ("monitoring: {structured_logging: 1}", ["true or false"]),
+        ("cluster: 5", ["the section 'cluster' is a int"]),
+        ("logging: {level: INFO, level: DEBUG}", ["logging.level stands there twice"]),
+        ("logging: {}\nlogging: {}", ["line 2, column 1", "logging stands there twice"]),
+        ("cluster: {options: {a: 1, a: 2}}", ["cluster.options.a stands there twice"]),
+        (
+            "logging: {level: INFO}\nmonitoring: {log_level: DEBUG}",
+            ["logging.level and monitoring.log_level", "contradict"],
+        ),
+    ],
+)
+def test_what_is_not_known_is_refused(load: Load, text: str, messages: list[str]) -> None:
+    error = refused(lambda: load(text))
+    for message in messages:
+        assert message in error.message
+
+
+def test_all_that_is_wrong_is_told(load: Load) -> None:
+    error = refused(lambda: load("databse: {}\nmigration: {a: 1, strategy: x}"))
+    assert len(error.__notes__) == 2
+
+
+def test_the_environment_overrides_a_file(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DL_MIGRATION__STRATEGY", "offline")
+    monkeypatch.setenv("DL_MIGRATION__PRESERVE_PARTITIONS", "false")
+    monkeypatch.setenv("DL_DATABASE__POOL_TIMEOUT", "2m")
+    monkeypatch.setenv("DL_CLUSTER__OPTIONS__CORES", "3")
+    config = load("migration: {strategy: online}\ncluster: {kind: slurm, options: {memory: 1GB}}")
+    assert config["migration"] == {"strategy": "offline", "preserve_partitions": False}
+    assert config["database"] == {"pool_timeout": 120}
+    assert config["cluster"] == {"kind": "slurm", "options": {"memory": "1GB", "cores": 3}}
+    monkeypatch.setenv("DL_MIGRATION__STRATGY", "offline")
+    error = refused(lambda: load("migration: {}"))
+    assert "DL_MIGRATION__STRATGY" in error.message
+    assert "did you mean 'strategy'" in error.message
+    monkeypatch.delenv("DL_MIGRATION__STRATGY")
+    monkeypatch.setenv("DL_MIGRATOIN__STRATEGY", "offline")
+    assert "did you mean 'migration'" in refused(lambda: load("migration: {}")).message
+
+
+def test_a_section_knows_the_others(load: Load) -> None:
+    config = load("database: {url: x}\nmigration: {strategy: hybrid}")
+    sql = ConfigFactory.create_sql_config(config["database"])
+    assert sql.settings is not None
+    assert sql.settings.migration.strategy is MigrationStrategy.HYBRID
+    assert pickle.loads(pickle.dumps(sql)).settings == sql.settings
+    assert ConfigFactory.create_sql_config({"url": "x"}).settings is None
+    made = ConfigLoader.load_mapping({"monitoring": {"log_level": "debug"}})
+    assert ConfigFactory.create_settings(made).logging == LoggingSettings(LogLevel.DEBUG)
 
 
 @pytest.mark.parametrize(

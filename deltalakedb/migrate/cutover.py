@@ -1,0 +1,197 @@
+"""Handing a table over from its file-based writers to SQL, while they go on.
+
+Up to the fence the log ratifies, and so it does for the fence itself: one put. The catalog adopts
+it like any commit; from there on SQL alone commits, and claims each slot of the log first, until
+the probation is over. docs/migrating.md, "The cutover".
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from deltalakedb.catalog.dialects.writer import LostConnectionError, Statement
+from deltalakedb.catalog.dialects.writers import writing
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.commit_writer import CommitInfo
+from deltalakedb.log.features import enabled
+from deltalakedb.log.metadata import Metadata
+from deltalakedb.log.protocol import Protocol
+from deltalakedb.migrate.slot import Put, Tail, put_in_next_slot
+from deltalakedb.migrate.steps import On
+from deltalakedb.mirror import publish
+from deltalakedb.mirror.adopt import adopt
+from deltalakedb.storage.store import ObjectStore
+from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.fence import OPERATION, fenced, is_fenced, mark_of
+from deltalakedb.table.operations.provenance import engine_info
+
+TRY_SECONDS = 3.0
+"""How long one try may go on losing slots to others."""
+_SETTLINGS = 50
+
+
+@dataclass(frozen=True)
+class Fenced:
+    """A fence that stands: its commit, what held before it, and the slots lost to others."""
+
+    version: int
+    protocol_before: dict[str, Any]
+    metadata_before: Metadata
+    lost: int
+
+
+def new_cutover_id() -> str:
+    """A name for a cutover: the token of its fence."""
+    return f"cutover-{uuid.uuid4()}"
+
+
+def read_base(catalog: LightCatalog, table_id: str, options: Any) -> Base:
+    """The table at its head. TABLE_NOT_FOUND when it was dropped."""
+    found = Base.read(catalog, None, table_id, options)
+    if found is None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.TABLE_NOT_FOUND,
+            f"table {table_id} was dropped meanwhile",
+            table=table_id,
+        )
+    return found
+
+
+def check_own_fence(catalog: LightCatalog, protocol: Protocol, metadata: Metadata) -> None:
+    """MIRROR_CONFLICT where another catalog has fenced the table: two would ratify."""
+    if not is_fenced(protocol):
+        return
+    owner = mark_of(metadata).catalog_id
+    if owner != catalog.catalog_id:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.MIRROR_CONFLICT,
+            f"another catalog ({owner}) ratifies this table, as the fence in its log says; write "
+            "through that one, or, where it is lost for good, take over with `dl cutover "
+            "--take-over`",
+            catalog_id=owner,
+        )
+
+
+def put_fence(
+    catalog: LightCatalog,
+    base: Base,
+    log: ObjectStore,
+    *,
+    cutover_id: str,
+    contact: str | None,
+    take_over: bool,
+    seconds: float,
+    on: On,
+) -> Fenced:
+    """Put the fence behind the newest commit of the log, and adopt all up to it.
+
+    `base` is the table where the log ratifies, at a head that is near the log's. Idempotent by
+    `cutover_id`. Raises as `put_in_next_slot` does, and MIRROR_CONFLICT where another catalog has
+    fenced the table.
+    """
+    row = base.row
+    catalog_id = catalog.catalog_id
+
+    def change(protocol: Protocol, metadata: Metadata) -> tuple[Protocol, Metadata]:
+        if not take_over:
+            check_own_fence(catalog, protocol, metadata)
+        return fenced(protocol, metadata, row, catalog_id, row.epoch + 1, contact)
+
+    info = CommitInfo(
+        operation=OPERATION,
+        parameters={"authority": "sql", "fence": True},
+        is_blind_append=False,
+        engine_info=engine_info(),
+        txn_id=cutover_id,
+    )
+    put = put_in_next_slot(log, tail_of(catalog, base), change, info, seconds=seconds)
+    on("fence-put", {"version": put.version})
+    adopt(catalog.reader.url, row, log)
+    return _found(put)
+
+
+def _found(put: Put) -> Fenced:
+    before = put.before
+    return Fenced(put.version, before.protocol.action(), before.metadata, put.lost)
+
+
+def fence_of(catalog: LightCatalog, row: TableRow, cutover_id: str) -> int | None:
+    """The version of a cutover's fence, once the catalog has it."""
+    found = catalog.reader.rows(
+        "SELECT version FROM dl_commits WHERE table_key = ? AND token = ?",
+        (row.table_key, cutover_id),
+    )
+    return int(found[0][0]) if found else None
+
+
+def tail_of(catalog: LightCatalog, base: Base) -> Tail:
+    """The end of the log as the catalog knows it."""
+    stamp = None
+    if enabled(base.metadata.configuration, "delta.enableInCommitTimestamps"):
+        [(stamp,)] = catalog.reader.rows(
+            "SELECT in_commit_time FROM dl_versions WHERE load_id = ? AND version = ?",
+            (base.row.live_load, base.row.head_version),
+        ) or [(None,)]
+    return Tail(base.row.head_version, base.protocol, base.metadata, stamp)
+
+
+def settle(catalog: LightCatalog, row: TableRow, log: ObjectStore, options: Any) -> Base:
+    """End the probation: from here on the catalog's transaction alone ratifies.
+
+    Decided under the head's lock, with the log's next slot free: whoever commits through SQL
+    holds that lock while it claims one, and files are fenced. Raises CONCURRENCY_ERROR when the
+    table never stood still.
+    """
+    database = catalog.reader.url
+    for _ in range(_SETTLINGS):
+        adopt(database, row, log)
+        base = read_base(catalog, row.table_id, options)
+        row = base.row
+        if row.authority == "sql":
+            return base
+        if not is_fenced(base.protocol):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"the fence of {row.full_name} was taken down meanwhile; run the cutover again",
+                table=row.full_name,
+                rule="fence",
+            )
+        if _handed_over(catalog, row, log):
+            return read_base(catalog, row.table_id, options)
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.CONCURRENCY_ERROR,
+        f"{row.full_name} moved on under each of {_SETTLINGS} attempts to end its probation; run "
+        "this again",
+        table=row.full_name,
+        rule="settle",
+    )
+
+
+def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> bool:
+    key = (row.table_key,)
+    locking = Statement("SELECT table_key FROM dl_heads WHERE table_key = ? FOR UPDATE", key)
+    asked = Statement(
+        "SELECT head_version, epoch, authority FROM dl_heads WHERE table_key = ?", key
+    )
+    with writing(catalog.reader.url) as writer:
+        [(head, epoch, authority)] = writer.begin(locking, asked, 10.0) or [(-1, -1, "")]
+        same = (head, epoch, authority) == (row.head_version, row.epoch, "log")
+        if not same or log.exists(publish.commit_name(head + 1)):
+            writer.rollback()
+            return False
+        moved = Statement(
+            "UPDATE dl_heads SET authority = 'sql', epoch = epoch + 1 "
+            "WHERE table_key = ? AND head_version = ?",
+            (row.table_key, head),
+            rows=1,
+        )
+        try:
+            writer.commit([moved])
+        except LostConnectionError:
+            # Looked at again: it is done, or it isn't.
+            return False
+    return True

@@ -1,0 +1,302 @@
+"""A catalog and a log that went apart: what each has that the other lacks, named, and nothing lost.
+
+A catalog restored from an older backup, or failed over with loss, lacks versions that its log has.
+A log that was given back without the catalog has slots that the catalog's own versions wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit import outbox
+from deltalakedb.config import SqlConfig
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing.run import import_table
+from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
+from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror.adopt import adopt
+from deltalakedb.storage.store import ObjectStore
+from deltalakedb.table.operations.fence import said_by
+
+STRANDED = "_stranded"
+"""The folder below `_delta_log` with copies of commits that were acknowledged, not published."""
+_BATCH = 200
+
+
+@dataclass(frozen=True)
+class Stranded:
+    """A commit that the catalog acknowledged and whose slot the log has given to another.
+
+    `copy`: its file, below `_delta_log`. `is_blind_append`: it can be committed again as it is.
+    """
+
+    version: int
+    token: str | None
+    operation: str | None
+    is_blind_append: bool
+    copy: str
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair has found and done.
+
+    `adopted`: versions (first, last) that came from the log, None for none. `rebuilt`: whether the
+    catalog's image was read anew, since the log doesn't have every commit in between. `stranded`:
+    commits that were acknowledged and aren't in the log; copies of them are kept.
+    """
+
+    table: str
+    version: int
+    epoch: int
+    adopted: tuple[int, int] | None
+    rebuilt: bool
+    stranded: tuple[Stranded, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The machine-readable form."""
+        return asdict(self)
+
+
+def repair_table(
+    table: str,
+    *,
+    database: str | SqlConfig,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Repair:
+    """Bring a table's catalog up to a log that is ahead of it, in a new epoch.
+
+    Nothing is committed meanwhile: who had the table open has to open it again. Raises
+    LOG_DISAGREES where the log has other commits than the catalog for versions that both have.
+    """
+    with Catalog(database) as catalog:
+        row = queries.find_table(catalog, table)
+        log = publish.log_of(row, storage_options)
+        tend.forget(catalog.reader.url, row)
+        returned = given_back(catalog, row, log)
+        if returned is not None and row.authority != "log":
+            return take_over(catalog, row, log, returned, database, storage_options)
+        foreign = _foreign(catalog, row)
+        if foreign is not None and row.authority == "log" and log.exists(_name(foreign)):
+            return take_over(catalog, row, log, foreign, database, storage_options)
+        return _caught_up(catalog, row, log, database, storage_options)
+
+
+def given_back(catalog: Catalog, row: TableRow, log: ObjectStore) -> int | None:
+    """The version by which the log took the table back without the catalog; None where it didn't.
+
+    Looked for behind what the catalog knows to be in the log.
+    """
+    [(durable,)] = catalog.reader.rows(
+        "SELECT durable_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+    ) or [(-1,)]
+    found = [v for v in _after(log, int(durable)) if publish.gives_back(log.read(_name(v)))]
+    return found[0] if found else None
+
+
+def take_over(
+    catalog: Catalog,
+    row: TableRow,
+    log: ObjectStore,
+    since: int,
+    database: str | SqlConfig,
+    storage_options: Mapping[str, Any] | None,
+) -> Repair:
+    """Let the log ratify from version `since` on; what waits for those slots is kept as copies."""
+    stranded = tuple(_kept(catalog, row, log, since))
+    epoch = row.epoch + 1
+    key = row.table_key
+    with writing(catalog.reader.url) as writer:
+        writer.transact(
+            [
+                Statement(
+                    "UPDATE dl_heads SET authority = 'log', epoch = ? WHERE table_key = ?",
+                    (epoch, key),
+                    rows=1,
+                ),
+                Statement(
+                    "DELETE FROM dl_outbox WHERE table_key = ? AND version >= ?", (key, since)
+                ),
+                Statement(
+                    "DELETE FROM dl_commits WHERE table_key = ? AND version >= ?", (key, since)
+                ),
+                Statement(
+                    "UPDATE dl_mirror SET foreign_version = NULL, foreign_size = NULL, "
+                    "foreign_digest = NULL, foreign_found_at = NULL, published_version = "
+                    "CASE WHEN published_version >= ? THEN ? ELSE published_version END, "
+                    "durable_version = CASE WHEN durable_version >= ? THEN ? "
+                    "ELSE durable_version END WHERE table_key = ?",
+                    (since, since - 1, since, since - 1, key),
+                ),
+            ]
+        )
+    rebuilt = since <= row.head_version
+    if rebuilt:
+        # Its rows are those of commits that never came into the log.
+        import_table(
+            log_dir=row.log_location,
+            database=database,
+            table_location=row.location,
+            rebuild=True,
+            storage_options=storage_options,
+        )
+    else:
+        adopt(catalog.reader.url, queries.find_table(catalog, row.table_id), log)
+    now = queries.find_table(catalog, row.table_id)
+    return Repair(
+        row.full_name, now.head_version, now.epoch, (since, now.head_version), rebuilt, stranded
+    )
+
+
+def _kept(catalog: Catalog, row: TableRow, log: ObjectStore, since: int) -> list[Stranded]:
+    found: list[Stranded] = []
+    after = since - 1
+    while True:
+        with writing(catalog.reader.url) as writer:
+            rows = outbox.waiting(writer, row, after, _BATCH)
+        for each in rows:
+            data = publish.whole(log, each, b"")
+            copy = f"{STRANDED}/{row.epoch}-{_name(each.version)}"
+            log.put(copy, data)
+            log.sync([copy])
+            info = said_by(data).info or {}
+            found.append(
+                Stranded(
+                    each.version,
+                    info.get("txnId"),
+                    info.get("operation"),
+                    bool(info.get("isBlindAppend")),
+                    copy,
+                )
+            )
+            after = each.version
+        if len(rows) < _BATCH:
+            return found
+
+
+def _caught_up(
+    catalog: Catalog,
+    row: TableRow,
+    log: ObjectStore,
+    database: str | SqlConfig,
+    storage_options: Mapping[str, Any] | None,
+) -> Repair:
+    newest = newest_in(log)
+    if row.authority == "log" or newest <= row.head_version:
+        _bring_up(catalog, row, log, newest, database, storage_options)
+        now = queries.find_table(catalog, row.table_id)
+        adopted = (row.head_version + 1, now.head_version)
+        return Repair(
+            row.full_name,
+            now.head_version,
+            now.epoch,
+            adopted if now.head_version > row.head_version else None,
+            False,
+            (),
+        )
+    _check_common(catalog, row, log)
+    # Nobody commits from here on who read the table before: neither here nor, by the fence, there.
+    _set(catalog, row, "log")
+    rebuilt = _bring_up(catalog, row, log, newest, database, storage_options)
+    now = queries.find_table(catalog, row.table_id)
+    _set(catalog, now, "sql")
+    with writing(catalog.reader.url) as writer:
+        writer.transact(
+            [
+                Statement(
+                    "DELETE FROM dl_outbox WHERE table_key = ? AND version <= ?",
+                    (row.table_key, now.head_version),
+                )
+            ]
+        )
+    done = queries.find_table(catalog, row.table_id)
+    return Repair(
+        row.full_name,
+        done.head_version,
+        done.epoch,
+        (row.head_version + 1, done.head_version),
+        rebuilt,
+        (),
+    )
+
+
+def _bring_up(
+    catalog: Catalog,
+    row: TableRow,
+    log: ObjectStore,
+    newest: int,
+    database: str | SqlConfig,
+    storage_options: Mapping[str, Any] | None,
+) -> bool:
+    """Adopt what the log has, or read it anew where commits are gone; whether it was the latter."""
+    gone = any(not log.exists(_name(v)) for v in range(row.head_version + 1, newest + 1))
+    if gone:
+        import_table(
+            log_dir=row.log_location,
+            database=database,
+            table_location=row.location,
+            rebuild=True,
+            storage_options=storage_options,
+        )
+    else:
+        adopt(catalog.reader.url, queries.find_table(catalog, row.table_id), log)
+    return gone
+
+
+def _check_common(catalog: Catalog, row: TableRow, log: ObjectStore) -> None:
+    """Versions that both have must be the same, or neither is the other's past."""
+    with writing(catalog.reader.url) as writer:
+        waiting = outbox.waiting(writer, row, -1, _BATCH)
+    for each in waiting:
+        name = _name(each.version)
+        if log.exists(name) and log.read(name) != publish.whole(log, each, b""):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.LOG_DISAGREES,
+                f"version {each.version} of {row.full_name} is another one in its log, so both "
+                "went on from the same past; `dl rollback` lets the log go on, and keeps a copy of "
+                "what the catalog has",
+                version=each.version,
+            )
+
+
+def _set(catalog: Catalog, row: TableRow, authority: str) -> None:
+    with writing(catalog.reader.url) as writer:
+        writer.transact(
+            [
+                Statement(
+                    "UPDATE dl_heads SET authority = ?, epoch = epoch + 1 WHERE table_key = ?",
+                    (authority, row.table_key),
+                    rows=1,
+                )
+            ]
+        )
+
+
+def _foreign(catalog: Catalog, row: TableRow) -> int | None:
+    [(found,)] = catalog.reader.rows(
+        "SELECT foreign_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+    ) or [(None,)]
+    return None if found is None else int(found)
+
+
+def newest_in(log: ObjectStore) -> int:
+    """The newest version that a log has a commit or a checkpoint of; -1 for none."""
+    names = [parse_log_name(each.name) for each in log.list("0")]
+    return max((n.version for n in names if isinstance(n, CommitFile | CheckpointFile)), default=-1)
+
+
+def _after(log: ObjectStore, version: int) -> list[int]:
+    """Versions of the commits after one that a log has, in order."""
+    names = [parse_log_name(each.name) for each in log.list("", _name(max(version, 0)))]
+    return sorted(n.version for n in names if isinstance(n, CommitFile) and n.version > version)
+
+
+def _name(version: int) -> str:
+    return publish.commit_name(version)

@@ -1,0 +1,301 @@
+"""Giving a table back to file-based writers: nothing that was acknowledged is discarded.
+
+The removal of the fence is the last commit that the catalog ratifies, in one transaction with the
+log's authority, and goes into the log after all others, by whoever publishes there: who dies in
+between leaves a table that SQL can write to, and whose log is drained by the next one who comes.
+docs/migrating.md, "Back to the log".
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit.staged import StagedTable
+from deltalakedb.config import SqlConfig
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.commit_writer import CommitInfo, metadata_body
+from deltalakedb.log.features import features_of
+from deltalakedb.log.metadata import Metadata, protocol_of
+from deltalakedb.log.place import log_store
+from deltalakedb.log.protocol import Protocol
+from deltalakedb.migrate.cutover import check_own_fence, read_base
+from deltalakedb.migrate.log_tail import tail_of_log
+from deltalakedb.migrate.points import add_point, cutover_point
+from deltalakedb.migrate.records import Migration, MigrationLease, lease_of
+from deltalakedb.migrate.recover import Stranded, given_back, take_over
+from deltalakedb.migrate.slot import put_in_next_slot
+from deltalakedb.migrate.steps import On, nothing
+from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror.adopt import adopt
+from deltalakedb.redact import redact
+from deltalakedb.storage.open import open_store
+from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.fence import (
+    OPERATION,
+    features_since,
+    is_fenced,
+    mark_of,
+    unfenced,
+)
+from deltalakedb.table.operations.properties import CommitOptions
+from deltalakedb.table.operations.provenance import commit_info, engine_info
+from deltalakedb.table.transaction import ratify
+
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class RollbackResult:
+    """What a rollback has done.
+
+    `version`: the commit from which on files may be written again. `features`: those that were
+    enabled since the cutover and stay: writers that don't know them are shut out. `stranded`:
+    commits that the catalog had acknowledged and that never came into the log, copies of which are
+    kept (only after a rollback without the catalog). `drain_seconds`: until all was in the log;
+    `seconds`: from there until files may be written.
+    """
+
+    table: str
+    version: int
+    protocol: Protocol
+    features: tuple[str, ...] = ()
+    stranded: tuple[Stranded, ...] = ()
+    drain_seconds: float = 0.0
+    seconds: float = 0.0
+    migration: Migration | None = None
+
+
+def rollback_table(
+    table: str,
+    *,
+    database: str | SqlConfig,
+    exact: bool = False,
+    rollback_point: bool = True,
+    storage_options: Mapping[str, Any] | None = None,
+    on: On = nothing,
+) -> RollbackResult:
+    """Hand a table back to its log; again changes nothing. `dl cutover` goes the other way.
+
+    The protocol is that from before the cutover, with what was enabled since: `exact` refuses
+    then, by name. Raises MIRROR_CONFLICT where foreign versions are in the way of unpublished ones,
+    STORAGE_ERROR when the log can't be reached: the catalog goes on ratifying then.
+    """
+    with Catalog(database) as catalog:
+        row = queries.find_table(catalog, table)
+        with lease_of(catalog, row.location) as lease:
+            back = _Rollback(catalog, lease, row, database, storage_options, on, exact)
+            try:
+                return back.run(rollback_point)
+            except DeltaLakeError as error:
+                lease.fail(error)
+                on("failure", {"table": row.full_name, "error": error.message})
+                raise
+
+
+class _Rollback:
+    def __init__(
+        self,
+        catalog: Catalog,
+        lease: MigrationLease,
+        row: TableRow,
+        database: str | SqlConfig,
+        storage_options: Mapping[str, Any] | None,
+        on: On,
+        exact: bool,
+    ) -> None:
+        self.catalog = catalog
+        self.lease = lease
+        self.row = row
+        self.database = database
+        self.options = storage_options
+        self.exact = exact
+        self.url = catalog.reader.url
+        self.log = publish.log_of(row, storage_options)
+        self.stranded: tuple[Stranded, ...] = ()
+        self._on = on
+
+    def told(self, point: str, version: int) -> None:
+        self._on(
+            point,
+            {"table": self.row.full_name, "location": self.row.location, "version": version},
+        )
+
+    def run(self, rollback_point: bool) -> RollbackResult:
+        found = self.lease.begin(self.row.full_name, self.row.log_location, self.row.table_id)
+        name = found.cutover_id or f"rollback-{uuid.uuid4()}"
+        self.lease.move("rolling_back", table_id=self.row.table_id, cutover_id=name)
+        self.told("rolling-back", self.row.head_version)
+        self._repair()
+        began = time.perf_counter()
+        self._drain()
+        drained = time.perf_counter()
+        self.told("drained", self.row.head_version)
+        if rollback_point and self.row.authority == "sql":
+            add_point(self.catalog, self.row, "rollback", cutover_id=name)
+        self.told("pointed", self.row.head_version)
+        features, unfence_seconds = self._unfence()
+        self.told("returned", self.row.head_version)
+        migration = self.lease.move(
+            "following", cutover_id=None, fence_version=None, probation_until=None
+        )
+        with closing(LightCatalog(self.url)) as light:
+            base = read_base(light, self.row.table_id, self.options)
+        self.told("rolled-back", self.row.head_version)
+        return RollbackResult(
+            self.row.full_name,
+            base.row.head_version,
+            base.protocol,
+            tuple(features),
+            self.stranded,
+            drained - began,
+            unfence_seconds,
+            migration,
+        )
+
+    def _repair(self) -> None:
+        """Where the log was given back already, without the catalog: it is right from there on."""
+        row = self.row
+        since = given_back(self.catalog, row, self.log)
+        [(foreign,)] = self.catalog.reader.rows(
+            "SELECT foreign_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+        ) or [(None,)]
+        if since is None or (row.authority == "log" and foreign is None):
+            return
+        tend.forget(self.url, row)
+        done = take_over(self.catalog, row, self.log, since, self.database, self.options)
+        self.stranded = done.stranded
+        if done.stranded:
+            listed = [
+                {"version": s.version, "token": s.token, "copy": s.copy} for s in done.stranded
+            ]
+            self.lease.move(None, {"stranded": listed})
+        self.row = queries.find_table(self.catalog, row.table_id)
+
+    def _drain(self) -> None:
+        """All that the catalog has ratified into the log, before anything changes hands."""
+        self.row = queries.find_table(self.catalog, self.row.table_id)
+        if self.row.authority == "log":
+            adopt(self.url, self.row, self.log)
+            self.row = queries.find_table(self.catalog, self.row.table_id)
+        tend.tend_now(self.url, self.row, self.log)
+
+    def _unfence(self) -> tuple[list[str], float]:
+        began = time.perf_counter()
+        for left in reversed(range(_TRIES)):
+            with closing(LightCatalog(self.url)) as light:
+                base = read_base(light, self.row.table_id, self.options)
+                check_own_fence(light, base.protocol, base.metadata)
+                self.row = base.row
+                protocol, metadata, features = self._before(base)
+                if not is_fenced(base.protocol) and base.row.authority == "log":
+                    break
+                self.told("before-unfence", base.row.head_version)
+                try:
+                    self._commit(light, base, protocol, metadata)
+                except DeltaLakeError as error:
+                    # Others change the table's properties, or hand it over, at the same time.
+                    if not left or error.kind is not DeltaLakeErrorKind.CONCURRENCY_ERROR:
+                        raise
+                    continue
+                break
+        self.row = queries.find_table(self.catalog, self.row.table_id)
+        self.told("publishing", self.row.head_version)
+        tend.tend_now(self.url, self.row, self.log)
+        self.told("published", self.row.head_version)
+        if not self.log.exists(publish.commit_name(self.row.head_version)):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.TIMEOUT_ERROR,
+                f"version {self.row.head_version} of {self.row.full_name}, with which files may be "
+                "written again, isn't in the log yet; run this again when the log answers",
+                table=self.row.full_name,
+            )
+        return features, time.perf_counter() - began
+
+    def _before(self, base: Base) -> tuple[Protocol, Metadata, list[str]]:
+        """Without the fence: as before the cutover, where nothing was enabled since."""
+        protocol, metadata = unfenced(base.protocol, base.metadata)
+        point = cutover_point(self.catalog, base.row)
+        if point is None or not point.protocol:
+            return protocol, metadata, []
+        before = protocol_of(point.protocol)
+        since = features_since(before, protocol)
+        if not since and not features_since(protocol, before):
+            return before, metadata, []
+        if not self.exact:
+            return protocol, metadata, since
+        needed = features_of(metadata.schema.struct, metadata.configuration)
+        kept = sorted(set(since) & (needed | {"deletionVectors", "columnMapping"}))
+        if kept:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+                f"{base.row.full_name} has come to need {', '.join(kept)} since its cutover, and a "
+                "protocol without them would have others misread it; take them away first, or roll "
+                "back without --exact, which keeps them",
+                features=kept,
+            )
+        return before, metadata, []
+
+    def _commit(
+        self, light: LightCatalog, base: Base, protocol: Protocol, metadata: Metadata
+    ) -> None:
+        options = CommitOptions(mirror="async")
+        info = commit_info(
+            OPERATION, {"authority": "log", "fence": False}, {}, options, blind=False
+        )
+        staged = StagedTable(
+            table=base.row,
+            read_version=base.row.head_version,
+            info=info,
+            protocol=protocol.action(),
+            metadata=metadata_body(metadata),
+            in_commit_timestamps=base.in_commit_timestamps,
+            authority="log",
+        )
+        ratify(light, [staged], options, self.options)
+        self.told("unfenced", base.row.head_version + 1)
+
+
+def rollback_without_catalog(
+    log_dir: str,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    seconds: float = 5.0,
+) -> RollbackResult:
+    """Take the fence out of a log while its catalog can't be reached: by the log alone.
+
+    Whoever still reaches the catalog, and publishes there, finds this in its way and gives the
+    table back at once; what was acknowledged and isn't in the log by then is kept, and listed by
+    `dl rollback TABLE` when the catalog is there again. Raises INVALID_ARGUMENT where there is no
+    fence.
+    """
+    began = time.perf_counter()
+    spec = log_store(log_dir, storage_options)
+    log = open_store(spec)
+    tail = tail_of_log(log)
+    if not is_fenced(tail.protocol):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"no fence is in {redact(spec.url)}: file-based writers may write already",
+        )
+    info = CommitInfo(
+        operation=OPERATION,
+        parameters={"authority": "log", "fence": False},
+        is_blind_append=False,
+        engine_info=engine_info(),
+        txn_id=f"rollback-{uuid.uuid4()}",
+        extra={publish.RETURNED: str(mark_of(tail.metadata).epoch)},
+    )
+    put = put_in_next_slot(log, tail, unfenced, info, seconds=seconds)
+    protocol, _ = unfenced(put.before.protocol, put.before.metadata)
+    return RollbackResult(
+        redact(spec.url), put.version, protocol, seconds=time.perf_counter() - began
+    )

@@ -1,0 +1,384 @@
+"""Moving a table from its log into the catalog, step by step; each may be repeated.
+
+`offline`: writers are paused, so that nothing may come between the import and the fence. `online`:
+they go on until the fence. `hybrid`: both sides write, the log ratifies, until somebody cuts over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from typing import Any
+
+from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.config import SqlConfig, database_url
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing.context import Progress, no_progress
+from deltalakedb.importing.result import ImportResult
+from deltalakedb.importing.run import import_table
+from deltalakedb.migrate.cutover import (
+    Fenced,
+    fence_of,
+    new_cutover_id,
+    put_fence,
+    read_base,
+    settle,
+)
+from deltalakedb.migrate.options import MoveOptions, MoveResult
+from deltalakedb.migrate.points import add_point
+from deltalakedb.migrate.records import (
+    Migration,
+    MigrationLease,
+    database_now,
+    migration_at,
+)
+from deltalakedb.migrate.safety import check_log_writers
+from deltalakedb.migrate.steps import On
+from deltalakedb.mirror import publish
+from deltalakedb.mirror.adopt import adopt
+from deltalakedb.parity.report import DiffReport
+from deltalakedb.parity.run import diff_table
+from deltalakedb.storage.store import ObjectStore
+from deltalakedb.table.operations.fence import is_fenced
+
+_PROOF_SECONDS = 300.0
+"""How long a proof stands before `ready` is proven again while it is kept caught up."""
+_CATCHING_UP = 20
+"""Rounds of catching up before a proof is tried again."""
+
+
+class Move:
+    """A move under its lease."""
+
+    def __init__(
+        self,
+        database: str | SqlConfig,
+        lease: MigrationLease,
+        options: MoveOptions,
+        on: On,
+        progress: Progress = no_progress,
+    ) -> None:
+        self.database = database
+        self.lease = lease
+        self.options = options
+        self.progress = progress
+        self.log_dir: str | None = None
+        self.table_name: str | None = None
+        self.seconds: dict[str, float] = {}
+        self.imported: ImportResult | None = None
+        self.proof: DiffReport | None = None
+        self.freeze_ms: float | None = None
+        self._on = on
+        self._proven_at = 0.0
+        self._verified = False
+        found = migration_at(lease.catalog, lease.location)
+        assert found is not None
+        self.now: Migration = found
+
+    def told(self, point: str, facts: Mapping[str, object] | None = None) -> None:
+        """A named point is reached."""
+        of_table = {
+            "table": self.now.table,
+            "location": self.now.location,
+            "state": self.now.state,
+            "strategy": self.options.strategy,
+        }
+        self._on(point, {**of_table, **(facts or {})})
+
+    def run(self, stop: Callable[[], bool] | None = None) -> MoveResult:
+        """Take the steps from where the table is up to what the options say."""
+        began = time.perf_counter()
+        self._record(strategy=self.options.strategy)
+        try:
+            if self.now.state == "failed":
+                self._to(self.now.step or "planned")
+            self._as_it_is()
+            while not self._is_done():
+                step = self.now.state
+                started = time.perf_counter()
+                self._step()
+                spent = time.perf_counter() - started
+                self.seconds[step] = self.seconds.get(step, 0.0) + spent
+                if self.now.state == step and step in ("ready", "probation"):
+                    break
+            if self.now.state == "ready" and stop is not None:
+                self.keep_up(stop)
+        except DeltaLakeError as error:
+            self.lease.fail(error)
+            failed = {"error": error.message, "kind": error.kind.value}
+            self._on("failure", {"table": self.now.table, "location": self.now.location, **failed})
+            raise
+        took = {k: round(v, 3) for k, v in self.seconds.items()}
+        known = self.now.details.get("seconds", {})
+        self._record(details={"seconds": {**known, **took}})
+        self.seconds["all"] = time.perf_counter() - began
+        return MoveResult(
+            self.now,
+            self._is_done() or self.now.state == "probation",
+            self.imported,
+            self.proof,
+            self.seconds,
+            self.freeze_ms,
+        )
+
+    def _as_it_is(self) -> None:
+        """Where others have handed the table over, it stands elsewhere than its row says."""
+        if self.now.table_id is None:
+            return
+        row = queries.lookup_table(self.lease.catalog, self.now.table_id)
+        if row is None:
+            self._to("planned", table_id=None)
+        elif self.now.state == "sql" and row.authority == "log":
+            self._to("following", cutover_id=None, fence_version=None)
+
+    def _is_done(self) -> bool:
+        if self.now.state == "sql":
+            return self._verified
+        return self.options.until == "ready" and self.now.state in ("ready", "probation")
+
+    def _step(self) -> None:
+        match self.now.state:
+            case "planned":
+                self._plan()
+            case "importing":
+                self._import()
+            case "following" | "rolling_back":
+                self._follow()
+            case "ready":
+                self._begin_cutting()
+            case "cutting":
+                self._cut()
+            case "probation":
+                self._settle()
+            case "sql":
+                self._verify()
+            case _:
+                raise AssertionError(self.now.state)
+
+    def _to(self, state: Any, details: Mapping[str, Any] | None = None, **values: Any) -> None:
+        self.now = self.lease.move(state, details, **values)
+
+    def _record(self, details: Mapping[str, Any] | None = None, **values: Any) -> None:
+        self.now = self.lease.move(None, details, **values)
+
+    # planned, importing
+
+    def _plan(self) -> None:
+        check_log_writers(self.now, self.options)
+        self.told("planned")
+        self._to("importing", log_writers=self.options.log_writers)
+
+    def _import(self) -> None:
+        self.told("importing")
+        self.imported = import_table(
+            log_dir=self.log_dir or self.now.log_location,
+            database=self.database,
+            table_location=self.now.location,
+            mode=self.options.mode,
+            table_name=None if self.now.table_id else self.table_name,
+            storage_options=self.options.storage_options,
+            client=self.options.client,
+            connections=self.options.connections,
+            progress=self.progress,
+        )
+        self.told("imported", {"version": self.imported.to_version})
+        self._to("following", table_id=self.imported.table_id, table_name=self.imported.table_name)
+
+    # following, ready
+
+    def _follow(self) -> None:
+        self.told("following")
+        self._wait_turn()
+        row, _ = self._adopted()
+        self.told("caught-up", {"version": row.head_version})
+        if row.authority == "sql":
+            self._to("sql")
+            return
+        if self.options.validate:
+            self._prove()
+        self.told("proved", {"version": self.now.parity_version or row.head_version})
+        self._to("ready", reason="`dl cutover`" if self.options.until == "ready" else None)
+        self.told("ready", {"version": row.head_version})
+
+    def keep_up(self, stop: Callable[[], bool]) -> None:
+        """Adopt what comes into the log until told to stop; prove it again from time to time."""
+        pace = self.options.pace
+        while not stop():
+            self._wait_turn(stop)
+            row = self._row()
+            log = self._log(row)
+            if row.authority != "log":
+                return
+            if log.exists(publish.commit_name(row.head_version + 1)):
+                adopt(database_url(self.database), row, log)
+            elif self.options.validate and time.monotonic() > self._proven_at + _PROOF_SECONDS:
+                self._prove()
+            else:
+                time.sleep(pace.seconds)
+
+    def _prove(self) -> None:
+        """Compare catalog and log in full, at the newest version of both."""
+        for _ in range(_CATCHING_UP):
+            self.proof = self._diff()
+            if self.proof.exit_code in (0, 3) or self.proof.compared_version is not None:
+                break
+            self._adopted()
+        assert self.proof is not None
+        if self.proof.exit_code == 2:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.LOG_DISAGREES,
+                f"catalog and log of {self.now.table} differ, so it isn't handed over; `dl diff "
+                f"--table-id {self.now.table_id}` shows where",
+                table=self.now.table,
+            )
+        self._proven_at = time.monotonic()
+        self._record(parity_version=self.proof.compared_version)
+
+    # cutting
+
+    def _begin_cutting(self) -> None:
+        check_log_writers(self.now, self.options)
+        cutover_id = new_cutover_id()
+        self._to("cutting", cutover_id=cutover_id, attempts=self.now.attempts + 1)
+        self.told("cutting", {"cutover_id": cutover_id})
+
+    def _cut(self) -> None:
+        base_row, log = self._adopted()
+        with closing(LightCatalog(database_url(self.database))) as light:
+            base = read_base(light, base_row.table_id, self.options.storage_options)
+            mine = fence_of(light, base.row, str(self.now.cutover_id))
+            found: Fenced | None = None
+            if mine is None and not (is_fenced(base.protocol) and base.row.authority == "sql"):
+                self._check_paused(base.row)
+                self.told("before-freeze", {"version": base.row.head_version})
+                found = self._put_fence(light, base, log)
+                mine = found.version
+            elif mine is None:
+                # Fenced and ratified by SQL, by another way than a cutover.
+                self._to("sql")
+                return
+        self.told("fenced", {"version": mine})
+        if self.options.rollback_point:
+            add_point(
+                self.lease.catalog,
+                self._row(),
+                "cutover",
+                version=mine - 1,
+                cutover_id=self.now.cutover_id,
+                authority="log",
+            )
+        self.told("recorded", {"version": mine})
+        until = database_now(self.lease.catalog) + int(self.options.probation_seconds * 1000)
+        self._to("probation", fence_version=mine, probation_until=until)
+        self.told("probation", {"version": mine})
+
+    def _put_fence(self, light: LightCatalog, base: Any, log: ObjectStore) -> Fenced:
+        pause = self.options.back_off
+        for left in reversed(range(self.options.tries)):
+            started = time.perf_counter()
+            try:
+                found = put_fence(
+                    light,
+                    base,
+                    log,
+                    cutover_id=str(self.now.cutover_id),
+                    contact=self.options.contact,
+                    take_over=self.options.take_over,
+                    seconds=self.options.try_seconds,
+                    on=self.told,
+                )
+            except DeltaLakeError as error:
+                if not left or error.facts.get("rule") != "slot":
+                    raise
+                self._record(attempts=self.now.attempts + 1, reason=error.message)
+                time.sleep(pause)
+                pause *= 2
+                adopt(database_url(self.database), base.row, log)
+                base = read_base(light, base.row.table_id, self.options.storage_options)
+                continue
+            self.freeze_ms = (time.perf_counter() - started) * 1000
+            return found
+        raise AssertionError("unreachable")
+
+    def _check_paused(self, row: TableRow) -> None:
+        if self.options.strategy != "offline" or self.now.parity_version is None:
+            return
+        if row.head_version != self.now.parity_version:
+            self._to("following")
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"{self.now.table} was written to while it was moved offline (version "
+                f"{self.now.parity_version} was proven, its log goes to {row.head_version}); pause "
+                "its writers and run this again, or move it with the strategy online",
+                rule="offline",
+                version=row.head_version,
+            )
+
+    # probation, sql
+
+    def _settle(self) -> None:
+        now = database_now(self.lease.catalog)
+        until = self.now.probation_until or 0
+        if now < until:
+            seconds = (until - now) / 1000
+            self._record(reason=f"the end of the probation, in {seconds:.0f} s")
+            return
+        row = self._row()
+        with closing(LightCatalog(database_url(self.database))) as light:
+            settle(light, row, self._log(row), self.options.storage_options)
+        self.told("settled")
+        self._to("sql")
+
+    def _verify(self) -> None:
+        if self.options.validate:
+            self._prove()
+            self.told("verified", {"version": self.now.parity_version or 0})
+        self.told("success")
+        self._verified = True
+
+    # what all need
+
+    def _row(self) -> TableRow:
+        return queries.find_table(self.lease.catalog, str(self.now.table_id))
+
+    def _log(self, row: TableRow) -> ObjectStore:
+        return publish.log_of(row, self.options.storage_options)
+
+    def _adopted(self) -> tuple[TableRow, ObjectStore]:
+        row = self._row()
+        log = self._log(row)
+        if row.authority == "log":
+            adopt(database_url(self.database), row, log)
+            row = self._row()
+        return row, log
+
+    def _diff(self) -> DiffReport:
+        return diff_table(
+            str(self.now.table_id),
+            database=self.database,
+            storage_options=self.options.storage_options,
+            client=self.options.client,
+        )
+
+    def _wait_turn(self, stop: Callable[[], bool] | None = None) -> None:
+        """Stand still as the pace asks for, and say why."""
+        said: str | None = None
+        while stop is None or not stop():
+            why = self.options.pace.waits_for(
+                lambda: database_now(self.lease.catalog), self._is_paused
+            )
+            if why is None:
+                break
+            if why != said:
+                self._record(reason=why)
+                said = why
+            time.sleep(self.options.pace.seconds)
+        if said is not None:
+            self._record(reason=None)
+
+    def _is_paused(self) -> bool:
+        found = migration_at(self.lease.catalog, self.lease.location)
+        return found is not None and found.paused

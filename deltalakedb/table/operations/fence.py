@@ -1,0 +1,123 @@
+"""The fence: what keeps file-based writers out of a table that SQL ratifies, and lets readers in.
+
+A writer feature of ours in the protocol, which others have to refuse, and properties that say who
+decides now. A `metaData` action goes with it: protocol alone doesn't stop delta-rs where it has a
+table of writer version 7 open. PROTOCOL.md, "Table Features".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.log.features import implied_features, protocol_with
+from deltalakedb.log.metadata import Metadata
+from deltalakedb.log.protocol import FENCE_FEATURE, Protocol
+from deltalakedb.mirror.publish import RETURNED
+from deltalakedb.redact import redact
+
+_TARGET = "deltalakedb.target"
+_CATALOG = "deltalakedb.catalogId"
+_EPOCH = "deltalakedb.epoch"
+_CONTACT = "deltalakedb.contact"
+PROPERTIES = (_TARGET, _CATALOG, _EPOCH, _CONTACT)
+OPERATION = "SET AUTHORITY"
+"""What the commitInfo of a fence, and of its removal, calls itself."""
+
+
+def is_fenced(protocol: Protocol) -> bool:
+    """Whether the protocol keeps file-based writers out."""
+    return FENCE_FEATURE in (protocol.writer_features or ())
+
+
+@dataclass(frozen=True)
+class FenceMark:
+    """Whose fence it is: the catalog's id, and the epoch that it began there."""
+
+    catalog_id: str | None
+    epoch: int
+
+
+def mark_of(metadata: Metadata) -> FenceMark:
+    """What the properties say of the fence."""
+    said = metadata.configuration.get(_EPOCH) or ""
+    return FenceMark(metadata.configuration.get(_CATALOG), int(said) if said.isdigit() else 0)
+
+
+def fenced(
+    protocol: Protocol,
+    metadata: Metadata,
+    row: TableRow,
+    catalog_id: str,
+    epoch: int,
+    contact: str | None = None,
+) -> tuple[Protocol, Metadata]:
+    """Both behind the fence, which names where to write now: no secret is in it."""
+    target = f"deltasql table {row.full_name} ({row.table_id})"
+    configuration = {
+        **metadata.configuration,
+        _TARGET: redact(target),
+        _CATALOG: catalog_id,
+        _EPOCH: str(epoch),
+        **({_CONTACT: redact(contact)} if contact else {}),
+    }
+    return (
+        protocol_with(protocol, [FENCE_FEATURE]),
+        replace(metadata, configuration=configuration),
+    )
+
+
+def unfenced(protocol: Protocol, metadata: Metadata) -> tuple[Protocol, Metadata]:
+    """Both without the fence, all else as it is."""
+    features = tuple(f for f in protocol.writer_features or () if f != FENCE_FEATURE)
+    configuration = {k: v for k, v in metadata.configuration.items() if k not in PROPERTIES}
+    return (
+        replace(protocol, writer_features=features),
+        replace(metadata, configuration=configuration),
+    )
+
+
+def features_since(before: Protocol, now: Protocol) -> list[str]:
+    """Features that writers or readers have to know of now, the fence apart, and hadn't before."""
+    return sorted(set(implied_features(now)) - set(implied_features(before)) - {FENCE_FEATURE})
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a commit's file says that matters to a fence."""
+
+    token: str | None = None
+    protocol: Protocol | None = None
+    metadata: Metadata | None = None
+    timestamp: int | None = None
+    in_commit_timestamp: int | None = None
+    gives_back: bool = False
+    info: dict[str, Any] | None = None
+
+
+def said_by(data: bytes) -> Said:
+    """Read the small actions of a commit; its files aren't parsed. PROTOCOL.md, "Actions"."""
+    found = Said()
+    for line in data.splitlines():
+        start = line[:40]
+        if not any(name in start for name in (b"commitInfo", b"protocol", b"metaData")):
+            continue
+        action = orjson.loads(line)
+        if "commitInfo" in action:
+            info = action["commitInfo"]
+            found = replace(
+                found,
+                token=info.get("txnId"),
+                timestamp=info.get("timestamp"),
+                in_commit_timestamp=info.get("inCommitTimestamp"),
+                gives_back=RETURNED in info,
+                info=info,
+            )
+        elif "protocol" in action:
+            found = replace(found, protocol=Protocol.from_action(action["protocol"]))
+        elif "metaData" in action:
+            found = replace(found, metadata=Metadata.from_action(action["metaData"]))
+    return found

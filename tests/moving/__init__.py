@@ -1,0 +1,1 @@
+"""Tests of moving tables between their logs and the catalog."""

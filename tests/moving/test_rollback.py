@@ -1,0 +1,124 @@
+"""Back to file-based writers: with the catalog, without it, and what each side has kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import deltalake
+import pytest
+
+import deltalakedb as dl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.migrate.move import move_table
+from deltalakedb.migrate.points import (
+    create_rollback_point,
+    prune_rollback_points,
+    rollback_points,
+)
+from deltalakedb.migrate.rollback import rollback_table, rollback_without_catalog
+from deltalakedb.migrate.steps import ROLLBACK_POINTS
+from tests.moving.test_move import append, rows, seen, state
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A table with one commit."""
+    append(tmp_path / "t", 1)
+    return tmp_path / "t"
+
+
+def through_sql(database: str, *values: int) -> None:
+    dl.write_deltalake(f"deltasql://{database}?table=t", rows(*values), mode="append")
+
+
+def in_sql(database: str) -> list[int]:
+    found = dl.connect_to_table(f"deltasql://{database}?table=t").to_pyarrow_table()
+    return sorted(found["x"].to_pylist())
+
+
+def test_there_and_back_again(place: Path, sqlite_url: str) -> None:
+    before = deltalake.DeltaTable(str(place)).protocol()
+    expected = [1]
+    for number in range(2):
+        move_table(str(place), database=sqlite_url)
+        through_sql(sqlite_url, 10 + number)
+        points: list[str] = []
+        done = rollback_table("t", database=sqlite_url, on=lambda p, _, seen=points: seen.append(p))
+        assert tuple(points) == ROLLBACK_POINTS
+        assert not done.stranded
+        assert not done.features
+        assert deltalake.DeltaTable(str(place)).protocol() == before
+        append(place, 20 + number)
+        # SQL may write too: the log ratifies.
+        through_sql(sqlite_url, 30 + number)
+        expected += [10 + number, 20 + number, 30 + number]
+        assert seen(place) == in_sql(sqlite_url) == sorted(expected)
+    assert state(sqlite_url).state == "following"
+    again = rollback_table("t", database=sqlite_url)
+    assert again.version == deltalake.DeltaTable(str(place)).version()
+    assert dl.diff_table("t", database=sqlite_url).parity
+    kept = [(p.reason, p.version) for p in rollback_points("t", database=sqlite_url)]
+    assert kept == [("cutover", 0), ("rollback", 2), ("cutover", 5), ("rollback", 7)]
+
+
+def test_what_was_enabled_since_stays_or_is_refused(place: Path, sqlite_url: str) -> None:
+    move_table(str(place), database=sqlite_url)
+    table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    table.alter.set_table_properties({"delta.enableDeletionVectors": "true"})
+    with pytest.raises(DeltaLakeError, match="deletionVectors") as caught:
+        rollback_table("t", database=sqlite_url, exact=True)
+    assert caught.value.kind is DeltaLakeErrorKind.UNSUPPORTED_FEATURE
+    through_sql(sqlite_url, 2)
+    done = rollback_table("t", database=sqlite_url)
+    assert done.features == ("deletionVectors",)
+    append(place, 3)
+    # delta-rs's reader over pyarrow refuses tables with vectors, which its writer knows.
+    assert len(deltalake.DeltaTable(str(place)).file_uris()) == 3
+    through_sql(sqlite_url, 4)
+    assert in_sql(sqlite_url) == [1, 2, 3, 4]
+
+
+def test_without_the_catalog_what_never_came_into_the_log_is_kept(
+    place: Path, sqlite_url: str
+) -> None:
+    move_table(str(place), database=sqlite_url)
+    through_sql(sqlite_url, 2)
+    table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    done = rollback_without_catalog(str(place))
+    assert done.version == 3
+    append(place, 3)
+    with pytest.raises(DeltaLakeError) as caught:
+        through_sql(sqlite_url, 4)
+    assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    # That one found out; from here on nothing is acknowledged.
+    with pytest.raises(DeltaLakeError):
+        table.append(rows(5))
+    back = rollback_table("t", database=sqlite_url)
+    [stranded] = back.stranded
+    assert (stranded.version, stranded.operation, stranded.is_blind_append) == (3, "WRITE", True)
+    copy = (place / "_delta_log" / stranded.copy).read_text().splitlines()
+    assert any("add" in json.loads(line) for line in copy)
+    assert seen(place) == in_sql(sqlite_url) == [1, 2, 3]
+    through_sql(sqlite_url, 6)
+    append(place, 7)
+    through_sql(sqlite_url, 8)
+    assert seen(place) == in_sql(sqlite_url) == [1, 2, 3, 6, 7, 8]
+    assert dl.diff_table("t", database=sqlite_url).parity
+    with pytest.raises(DeltaLakeError, match="no fence"):
+        rollback_without_catalog(str(place))
+
+
+def test_points_pin_files_and_log_entries(place: Path, sqlite_url: str) -> None:
+    move_table(str(place), database=sqlite_url)
+    point = create_rollback_point("t", database=sqlite_url, note="before the clean-up")
+    assert (point.reason, point.version, point.note) == ("manual", 1, "before the clean-up")
+    table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    table.overwrite(rows(9))
+    table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    table.restore(1)
+    assert seen(place) == [1]
+    gone = prune_rollback_points("t", database=sqlite_url, keep=1)
+    assert [p.reason for p in gone] == ["cutover"]
+    assert [p.reason for p in rollback_points("t", database=sqlite_url)] == ["manual"]
+    assert len(rollback_points("t", database=sqlite_url, retired=True)) == 2

@@ -1,0 +1,48 @@
+"""Many files made durable at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.storage import local
+from deltalakedb.storage.open import open_store
+from deltalakedb.storage.spec import StoreSpec
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_many_files_are_synced_at_once_or_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """Either the file system that holds them all is synced, or each file and folder is."""
+    asked: list[str] = []
+    synced: list[int] = []
+
+    def sync_whole(descriptor: int) -> bool:
+        asked.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+        return whole
+
+    monkeypatch.setattr(local, "sync_whole", sync_whole)
+    monkeypatch.setattr(local.os, "fsync", synced.append)
+    names = [f"{number}.json" for number in range(8)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"{}")
+    store = open_store(StoreSpec(str(tmp_path)))
+    store.sync(names)
+    assert asked == [str(tmp_path)]
+    assert len(synced) == (0 if whole else len(names) + 2)
+    with pytest.raises(DeltaLakeError, match="missing"):
+        store.sync([*names, "missing.json"])
+    del asked[:]
+    store.sync(names[:2])
+    assert asked == []
+
+
+def test_the_real_thing(tmp_path: Path) -> None:
+    names = [str(number) for number in range(5)]
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    open_store(StoreSpec(str(tmp_path))).sync(names)
