@@ -252,7 +252,7 @@ def _json_sidecars(data: bytes) -> list[str]:
 def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit], list[str]]:
     home, inner = store.resolve(name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         units = [
             unit
             for group in range(file.metadata.num_row_groups)
@@ -295,7 +295,7 @@ def _read_unit(store: ObjectStore, unit: CheckpointUnit, version: int) -> Action
         return found
     home, inner = store.resolve(unit.name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         pieces = _batches(file, unit.groups, version, parsed=False)
         without = any(p.files.column("stats").null_count for p in pieces)
         if without and _has_both_stats(file.schema_arrow):
@@ -323,7 +323,7 @@ def _read_slices(
     """
     home, inner = store.resolve(unit.name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         groups = list(unit.groups or ())
 
         def rows(start: int, *, parsed: bool) -> Iterator[pa.RecordBatch]:

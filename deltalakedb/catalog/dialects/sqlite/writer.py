@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deltalakedb.catalog.dialects.sqlite.busy import begin_immediate
 from deltalakedb.catalog.dialects.sqlite.queue import Turn, waiting
 from deltalakedb.catalog.dialects.writer import (
     Statement,
@@ -63,8 +64,7 @@ class SqliteWriter(Writer):
     def _begin_writing(self, wait: float) -> None:
         self._turn = Turn.take(self._path, wait)
         # Whoever isn't in the queue (an import, another program) may be in between.
-        self._connection.execute(f"PRAGMA busy_timeout = {max(1, int(wait * 1000))}")
-        self._connection.execute("BEGIN IMMEDIATE")
+        begin_immediate(self._connection, wait)
 
     def _transact(self, statements: Sequence[Statement], wait: float, relaxed: bool) -> None:
         if not relaxed or self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
