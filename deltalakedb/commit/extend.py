@@ -20,9 +20,9 @@ from deltalakedb.catalog.loads.slots import SlotRange, join_slots, slot_ranges, 
 from deltalakedb.catalog.loads.totals import live_changes, live_totals, sum_changes
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.catalog.tables import metadatas, versions
-from deltalakedb.commit.live import Counted, Ending, LiveLoad, put
+from deltalakedb.commit.live import LiveLoad, put
 from deltalakedb.commit.lives import LivesEnded, end_lives, find_lives
-from deltalakedb.commit.prepared import skipping_columns
+from deltalakedb.commit.prepared import Counted, Ending, skipping_columns
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit import StateChange
 from deltalakedb.log.keys import SkippingColumn

@@ -8,42 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects.writer import Statement, UpdateEach, Upsert, Writer, insert
 from deltalakedb.catalog.records import load_files_name
+from deltalakedb.commit.prepared import BULK_ROWS, Counted, Ending
 from deltalakedb.log.commit import StateChange
 from deltalakedb.log.rows import LIVE
 from deltalakedb.replay.intervals import state_intervals
 
-BULK_ROWS = 2_000
-"""From here on rows are loaded in bulk."""
 _CHUNK = 200
 _JOINED = 2_000
 _KEY_COLUMN = {"txn": "app_id", "domainMetadata": "domain"}
-
-
-class Ending(NamedTuple):
-    """The end of a life; `dv_id` is "" where the file has no deletion vector."""
-
-    path_key: int
-    path: str
-    dv_id: str
-    version: int
-    removed_at: int | None
-
-
-class Counted(NamedTuple):
-    """By how much a partition's live files change; `version`: the last that took one, if any."""
-
-    partition_id: int
-    partition_values: str
-    files: int
-    size: int
-    version: int | None
 
 
 _ENDS = UpdateEach(

@@ -9,19 +9,40 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.loads.slots import SlotRange, slot_range_of_few, slot_ranges
 from deltalakedb.catalog.records import ADDED, REMOVED
-from deltalakedb.commit.live import BULK_ROWS, Counted, Ending
 from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.rows import LIVE
 
+BULK_ROWS = 2_000
+"""From here on rows are loaded in bulk."""
 _FEW_ROWS = 32
 """Up to here Arrow's columns cost more than they save."""
+
+
+class Ending(NamedTuple):
+    """The end of a life; `dv_id` is "" where the file has no deletion vector."""
+
+    path_key: int
+    path: str
+    dv_id: str
+    version: int
+    removed_at: int | None
+
+
+class Counted(NamedTuple):
+    """By how much a partition's live files change; `version`: the last that took one, if any."""
+
+    partition_id: int
+    partition_values: str
+    files: int
+    size: int
+    version: int | None
 
 
 @dataclass(frozen=True)
