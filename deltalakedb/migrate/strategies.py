@@ -35,8 +35,8 @@ from deltalakedb.migrate.records import (
     database_now,
     migration_at,
 )
-from deltalakedb.migrate.safety import check_log_writers
-from deltalakedb.migrate.steps import On
+from deltalakedb.migrate.safety import check_log_writers, check_own_log
+from deltalakedb.migrate.steps import On, note_failure, note_point
 from deltalakedb.mirror import publish
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.parity.report import DiffReport
@@ -86,7 +86,9 @@ class Move:
             "state": self.now.state,
             "strategy": self.options.strategy,
         }
-        self._on(point, {**of_table, **(facts or {})})
+        found = {**of_table, **(facts or {})}
+        note_point(point, found, self.now.table_id)
+        self._on(point, found)
 
     def run(self, stop: Callable[[], bool] | None = None) -> MoveResult:
         """Take the steps from where the table is up to what the options say."""
@@ -108,6 +110,7 @@ class Move:
                 self.keep_up(stop)
         except DeltaLakeError as error:
             self.lease.fail(error)
+            note_failure(error, self.now.table, self.now.table_id, self.now.state)
             failed = {"error": error.message, "kind": error.kind.value}
             self._on("failure", {"table": self.now.table, "location": self.now.location, **failed})
             raise
@@ -241,6 +244,7 @@ class Move:
     # cutting
 
     def _begin_cutting(self) -> None:
+        check_own_log(self._row())
         check_log_writers(self.now, self.options)
         cutover_id = new_cutover_id()
         self._to("cutting", cutover_id=cutover_id, attempts=self.now.attempts + 1)
