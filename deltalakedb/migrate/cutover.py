@@ -19,7 +19,8 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata
-from deltalakedb.log.protocol import Protocol
+from deltalakedb.log.protocol import FENCE_FEATURE, Protocol
+from deltalakedb.log.rows import LIVE
 from deltalakedb.migrate.slot import Put, Tail, put_in_next_slot
 from deltalakedb.migrate.steps import On
 from deltalakedb.mirror import publish
@@ -175,11 +176,16 @@ def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> bool
     key = (row.table_key,)
     locking = Statement("SELECT table_key FROM dl_heads WHERE table_key = ? FOR UPDATE", key)
     asked = Statement(
-        "SELECT head_version, epoch, authority FROM dl_heads WHERE table_key = ?", key
+        "SELECT h.head_version, h.epoch, h.authority, p.body FROM dl_heads h "
+        f"JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
+        "WHERE h.table_key = ?",
+        key,
     )
     with writing(catalog.reader.url) as writer:
-        [(head, epoch, authority)] = writer.begin(locking, asked, 10.0) or [(-1, -1, "")]
-        same = (head, epoch, authority) == (row.head_version, row.epoch, "log")
+        [(head, epoch, authority, protocol)] = writer.begin(locking, asked, 10.0) or [
+            (-1, -1, "", "{}")
+        ]
+        same = (epoch, authority) == (row.epoch, "log") and FENCE_FEATURE in protocol
         if not same or log.exists(publish.commit_name(head + 1)):
             writer.rollback()
             return False
