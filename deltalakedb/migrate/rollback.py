@@ -27,7 +27,7 @@ from deltalakedb.log.features import features_of
 from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.place import log_store
 from deltalakedb.log.protocol import Protocol
-from deltalakedb.migrate.cutover import check_own_fence, read_base
+from deltalakedb.migrate.cutover import read_base
 from deltalakedb.migrate.log_tail import tail_of_log
 from deltalakedb.migrate.points import add_point, cutover_point
 from deltalakedb.migrate.records import Migration, MigrationLease, lease_of
@@ -41,6 +41,7 @@ from deltalakedb.storage.open import open_store
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.fence import (
     OPERATION,
+    check_own_fence,
     features_since,
     is_fenced,
     mark_of,
