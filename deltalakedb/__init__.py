@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from deltalakedb.table.table import Table as Table
     from deltalakedb.table.transaction import TransactionResult as TransactionResult
     from deltalakedb.table.transaction import WriteResult as WriteResult
+    from deltalakedb.table.writing import convert_to_deltalake as convert_to_deltalake
     from deltalakedb.table.writing import create_table as create_table
     from deltalakedb.table.writing import write_deltalake as write_deltalake
     from deltalakedb.write.properties import BloomFilterProperties as BloomFilterProperties
@@ -84,6 +85,7 @@ _HOMES = {
     "WriteResult": "deltalakedb.table.transaction",
     "begin": "deltalakedb.table.begin",
     "create_table": "deltalakedb.table.writing",
+    "convert_to_deltalake": "deltalakedb.table.writing",
     "write_deltalake": "deltalakedb.table.writing",
     "BloomFilterProperties": "deltalakedb.write.properties",
     "ColumnProperties": "deltalakedb.write.properties",

@@ -15,6 +15,7 @@ from typing import Any
 
 from deltalakedb.commit.staged import Isolation
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.identity import HIGH_WATER_MARK
 from deltalakedb.log.protocol import FENCE_FEATURE
 from deltalakedb.predicate.tree import Expr
 
@@ -50,6 +51,8 @@ _HARMLESS_PROPERTIES = frozenset(
         "delta.setTransactionRetentionDuration",
     }
 )
+_HARMLESS_NOTES = frozenset({"comment", HIGH_WATER_MARK})
+"""Of a column. Identity columns' numbers are reserved apart, whoever commits first."""
 _MERGED_DOMAINS = frozenset({"delta.rowTracking"})
 
 
@@ -221,7 +224,7 @@ def _harmful_schema(before: str | None, after: str | None) -> str | None:
 
 
 def _without_comment(field: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {k: v for k, v in (field.get("metadata") or {}).items() if k != "comment"}
+    rest = {k: v for k, v in (field.get("metadata") or {}).items() if k not in _HARMLESS_NOTES}
     return {**field, "metadata": rest}
 
 

@@ -167,8 +167,15 @@ class _Import:
 
     def _caught_up(self, table: queries.TableRow) -> ImportResult:
         """Catch up with a log that has moved on."""
-        store = self.request.store
-        outcome = catch_up(self.catalog, table, self.listing, store, self.executor, self.lease)
+        outcome = catch_up(
+            self.catalog,
+            table,
+            self.listing,
+            self.request,
+            self.executor,
+            self.lease,
+            self.progress,
+        )
         warnings = kept_mode(self.request, table)
         if table.authority != "log":
             warnings = (ratified_by_sql(table, self.listing), *warnings)

@@ -20,7 +20,7 @@ from deltalakedb.error import CorruptCheckpointError, DeltaLakeError, DeltaLakeE
 from deltalakedb.log import checkpoint as parts
 from deltalakedb.log.commit import ActionReader, ActionRows, OpenCommit
 from deltalakedb.log.commit_slices import slice_rows
-from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.paths import commit_name, decode_path, is_absolute
 from deltalakedb.log.ranges import (
     RANGE_BYTES,
     RANGE_COMMITS,
@@ -35,13 +35,24 @@ from deltalakedb.storage.store import ObjectStore
 
 SETTLE_ADDS = 2_000
 _FETCH = 256
+_LISTINGS = 5
 _SLICE_BATCH = 16_384
 
 
 def read_listing(store: ObjectStore) -> LogListing:
-    """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG."""
-    entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
-    return list_log(entries, store.spec.url)
+    """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG.
+
+    A long listing beside writers may show a commit and not the one before, which was there first:
+    then it is made again.
+    """
+    for _ in range(_LISTINGS):
+        entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
+        found = list_log(entries, store.spec.url)
+        versions = [commit.version for commit in found.commits]
+        gap = next((a + 1 for a, b in pairwise(versions) if b > a + 1), None)
+        if gap is None or not store.exists(commit_name(gap)):
+            break
+    return found
 
 
 def plan_ranges(
@@ -241,7 +252,7 @@ def _json_sidecars(data: bytes) -> list[str]:
 def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit], list[str]]:
     home, inner = store.resolve(name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         units = [
             unit
             for group in range(file.metadata.num_row_groups)
@@ -284,7 +295,7 @@ def _read_unit(store: ObjectStore, unit: CheckpointUnit, version: int) -> Action
         return found
     home, inner = store.resolve(unit.name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         pieces = _batches(file, unit.groups, version, parsed=False)
         without = any(p.files.column("stats").null_count for p in pieces)
         if without and _has_both_stats(file.schema_arrow):
@@ -312,7 +323,7 @@ def _read_slices(
     """
     home, inner = store.resolve(unit.name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         groups = list(unit.groups or ())
 
         def rows(start: int, *, parsed: bool) -> Iterator[pa.RecordBatch]:
