@@ -76,7 +76,11 @@ def load(
     executor, run, progress = importing.executor, importing.run, importing.progress
     size = sum(r.size for r in ranges)
     buckets = 1 << max(0, (size // _BUCKET_BYTES).bit_length())
-    specs = [ParseSpec(attempt, importing.store, r, buckets, importing.spill_root) for r in ranges]
+    where = importing.spill_root
+    specs = [
+        ParseSpec(attempt, importing.store, r, buckets, where, importing.sizes.spilling)
+        for r in ranges
+    ]
     parsed = parse(executor, specs)
     summaries = collect_summaries(executor, parsed, progress)
     clock.done("parse")

@@ -25,7 +25,7 @@ from deltalakedb.catalog.retry import passes, retried
 from deltalakedb.commit.extend import NewRows, new_rows
 from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import spill
-from deltalakedb.importing.spill import SpillKey
+from deltalakedb.importing.spill import BALANCED, SpillKey, SpillPolicy
 from deltalakedb.log.commit import ActionRows, StateChange
 from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.ranges import RangeSpec
@@ -50,6 +50,7 @@ class ParseSpec:
     range: RangeSpec
     buckets: int
     spill_root: str | None
+    spilling: SpillPolicy = BALANCED
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def _kept(spec: ParseSpec, found: ActionRows) -> Parsed:
     state = _replayed(found, spec.range)
     digest = _digest(state)
     root = _root(spec.spill_root)
-    spill.put(SpillKey(spec.attempt, spec.range.index, digest), state, root)
+    spill.put(SpillKey(spec.attempt, spec.range.index, digest), state, root, spec.spilling)
     times = zip(
         *[state.versions.column(n).to_pylist() for n in ("version", "file_time", "in_commit_time")],
         strict=True,
