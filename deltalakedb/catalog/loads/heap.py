@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.leases import Lease, acquire
 from deltalakedb.catalog.loads import ledger
+from deltalakedb.catalog.loads.slots import INDEXES
 from deltalakedb.catalog.loads.swap import TableFacts, index_load, lease_name, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow, in_heap, load_of
@@ -20,8 +21,6 @@ from deltalakedb.log.rows import LIVE
 
 HEAP_ROWS = 5_000
 """Files and removes up to which a load shares the heap."""
-INDEXES = (("path_key",), ("partition_id", "removed_version"))
-"""Of every table of a load's own."""
 _ATTEMPTS = 3
 _CHUNK = 500
 

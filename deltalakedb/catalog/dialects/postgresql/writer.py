@@ -14,6 +14,7 @@ from deltalakedb.catalog.dialects.postgresql.connection import libpq_uri
 from deltalakedb.catalog.dialects.postgresql.prepared import Prepared
 from deltalakedb.catalog.dialects.writer import (
     Statement,
+    UpdateEach,
     Upsert,
     Writer,
     holder_text,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MESSAGE_BYTES = 32 << 20
+_COPY_BYTES = 1 << 20
+_TYPES = {int: "bigint", str: "text"}
 _IDLE_MS = 10_000
 """A holder that says nothing for so long is ended by the server: others wait for its lock."""
 
@@ -145,13 +148,25 @@ class PostgresWriter(Writer):
         base = insert(what.table, what.columns, rows)
         sums = {name: f"{what.table}.{name} + excluded.{name}" for name in what.added}
         changes = [f"{name} = {text}" for name, text in sums.items()]
-        changes += [
-            f"{name} = {text.format(**{n: f'({s})' for n, s in sums.items()})}"
-            for name, text in what.assigned
-        ]
+        known = {name: f"excluded.{name}" for name in what.columns}
+        known |= {name: f"({text})" for name, text in sums.items()}
+        changes += [f"{name} = {text.format(**known)}" for name, text in what.assigned]
         return Statement(
             f"{base.sql} ON CONFLICT ({', '.join(what.key)}) DO UPDATE SET {', '.join(changes)}",
             base.params,
+        )
+
+    def update_each(self, what: UpdateEach, rows: Sequence[Sequence[Any]]) -> Statement:
+        assigned = ", ".join(f"{name} = {text}" for name, text in what.assigned)
+        # The first row says what all are, also where nothing is known of a column.
+        first = ", ".join(f"?::{_TYPES[kind]}" for _, kind in what.given)
+        texts = [f"({first})"]
+        texts += ["(" + ", ".join("?" * len(what.given)) + ")"] * (len(rows) - 1)
+        return Statement(
+            f"UPDATE {what.table} AS target SET {assigned} "
+            f"FROM (VALUES {', '.join(texts)}) AS given ({', '.join(n for n, _ in what.given)}) "
+            f"WHERE {what.where}",
+            tuple(value for row in rows for value in row),
         )
 
     def bulk(self, table: str, rows: pa.Table) -> None:
@@ -164,6 +179,7 @@ class PostgresWriter(Writer):
             cursor.copy_expert(
                 f"COPY {table} ({', '.join(rows.column_names)}) FROM STDIN WITH (FORMAT csv)",
                 pa.BufferReader(sink.getvalue()),
+                _COPY_BYTES,
             )
 
     def holders(self) -> list[str]:
