@@ -11,6 +11,7 @@ from typing import Any
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.loads import ledger
+from deltalakedb.catalog.loads.heap import make_room
 from deltalakedb.catalog.reading import queries
 from deltalakedb.commit.apply import Applied, apply_nothing, apply_parts, apply_state
 from deltalakedb.commit.extend import NewRows
@@ -77,7 +78,7 @@ def catch_up(
     first = table.head_version + 1
     try:
         if commits:
-            caught = _CatchUp(catalog, table, run, request, executor, progress)
+            caught = _CatchUp(catalog, table, run, request, executor, lease, progress)
             totals = caught.run(_ranges(request.store, commits))
         else:
             totals = apply_nothing(catalog, table, run)
@@ -118,6 +119,7 @@ class _CatchUp:
     ledger_run: ledger.Run
     request: ImportRequest
     executor: Executor
+    lease: Lease
     progress: Progress
 
     def run(self, ranges: Sequence[RangeSpec]) -> Applied:
@@ -127,7 +129,11 @@ class _CatchUp:
         [(_, state)] = self.executor.completed(
             [self.executor.submit(tasks.read_state, self._parse_spec(ranges[0], 1))]
         )
-        return apply_state(self.catalog, self.table, self.ledger_run, state)
+        table = self._with_room(state.files.num_rows + state.closings.num_rows)
+        return apply_state(self.catalog, table, self.ledger_run, state)
+
+    def _with_room(self, more: int) -> queries.TableRow:
+        return make_room(self.catalog, self.table, self.lease, more)
 
     def _parse_spec(self, part: RangeSpec, buckets: int) -> tasks.ParseSpec:
         request = self.request
@@ -136,14 +142,15 @@ class _CatchUp:
         )
 
     def _apply_parts(self, ranges: Sequence[RangeSpec]) -> Applied:
-        executor, table = self.executor, self.table
+        executor = self.executor
         size = sum(part.size for part in ranges)
         buckets = 1 << max(0, (size // _BUCKET_BYTES).bit_length())
         specs = [self._parse_spec(part, buckets) for part in ranges]
         parsed = parse(executor, specs)
         summaries = collect_summaries(executor, parsed, self.progress)
         actions = sum(s.adds + s.removes for s in summaries)
-        ended, endings = self._end(parsed, buckets)
+        table = self._with_room(actions)
+        ended, endings = self._end(table, parsed, buckets)
         skipping = skipping_columns(json.loads(table.skipping))
         parts = [
             tasks.PartSpec(
@@ -160,7 +167,9 @@ class _CatchUp:
             executor.everywhere(tasks.forget, self.ledger_run.run_id, self.request.spill_root)
         return totals
 
-    def _end(self, parsed: Sequence[Any], buckets: int) -> tuple[LivesEnded, list[Endings]]:
+    def _end(
+        self, table: queries.TableRow, parsed: Sequence[Any], buckets: int
+    ) -> tuple[LivesEnded, list[Endings]]:
         """What the new versions end: files of the load, and lives of their own, by part."""
         executor, numbers = self.executor, range(len(parsed))
         ended: list[LivesEnded] = []
@@ -170,7 +179,7 @@ class _CatchUp:
             by_part = dict(executor.completed(handles))
             executor.release(handles)
             events = Events.concat([by_part[number] for number in numbers])
-            lives = search_lives(self.catalog, self.table, events.key)
+            lives = search_lives(self.catalog, table, events.key)
             some, found = end_lives(lives, events, numbers)
             ended.append(some)
             for number in numbers:

@@ -18,7 +18,6 @@ from deltalakedb.catalog.dialects.writer import (
     Upsert,
     Writer,
     holder_text,
-    in_turn,
     insert,
 )
 
@@ -117,18 +116,31 @@ class PostgresWriter(Writer):
 
     def _run(self, statements: Sequence[Statement]) -> None:
         with self._connection.cursor() as cursor:
-            for group in in_turn(statements, _MESSAGE_BYTES):
-                if group:
-                    cursor.execute(b"; ".join([self._text(cursor, s) for s in group]))
+            for message in self._messages(cursor, statements):
+                cursor.execute(message)
 
     def _commit(self, statements: Sequence[Statement]) -> None:
-        *before, last = in_turn(statements, _MESSAGE_BYTES)
         with self._connection.cursor() as cursor:
-            for group in before:
-                cursor.execute(b"; ".join([self._text(cursor, s) for s in group]))
-            cursor.execute(b"; ".join([*(self._text(cursor, s) for s in last), b"COMMIT"]))
+            *before, last = self._messages(cursor, statements) or [b""]
+            for message in before:
+                cursor.execute(message)
+            cursor.execute(last + b"; COMMIT")
             if cursor.statusmessage != "COMMIT":
                 raise errors.InFailedSqlTransaction("the transaction was rolled back")
+
+    def _messages(self, cursor: Any, statements: Sequence[Statement]) -> list[bytes]:
+        """As few as may be, none of them too large."""
+        found: list[bytes] = []
+        texts: list[bytes] = []
+        size = 0
+        for statement in statements:
+            text = self._text(cursor, statement)
+            if texts and size + len(text) > _MESSAGE_BYTES:
+                found.append(b"; ".join(texts))
+                texts, size = [], 0
+            texts.append(text)
+            size += len(text)
+        return [*found, b"; ".join(texts)] if texts else found
 
     def _transact(self, statements: Sequence[Statement], wait: float, relaxed: bool) -> None:
         self._ready()
