@@ -161,8 +161,8 @@ def _check_protocol(ours: Ours, winner: Winner, before: Mapping[str, Any]) -> No
         if before.get(side) is None:
             added -= legacy
         # And back, when the fence is taken down.
-        if winner.protocol.get(side) is None and FENCE_FEATURE in had:
-            dropped -= legacy
+        if FENCE_FEATURE in had:
+            dropped -= {"domainMetadata"} | (legacy if winner.protocol.get(side) is None else set())
         if dropped or added:
             names = ", ".join(sorted(dropped or added))
             verb = "dropped" if dropped else "enabled"

@@ -24,12 +24,12 @@ from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, metadata_body
 from deltalakedb.log.features import features_of
-from deltalakedb.log.metadata import Metadata, protocol_of
+from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.place import log_store
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.migrate.cutover import read_base
 from deltalakedb.migrate.log_tail import tail_of_log
-from deltalakedb.migrate.points import add_point, cutover_point
+from deltalakedb.migrate.points import add_point
 from deltalakedb.migrate.records import Migration, MigrationLease, lease_of
 from deltalakedb.migrate.recover import Stranded, given_back, take_over
 from deltalakedb.migrate.slot import put_in_next_slot
@@ -45,6 +45,7 @@ from deltalakedb.table.operations.fence import (
     features_since,
     is_fenced,
     mark_of,
+    protocol_before,
     unfenced,
 )
 from deltalakedb.table.operations.properties import CommitOptions
@@ -240,14 +241,9 @@ class _Rollback:
     def _before(self, base: Base) -> tuple[Protocol, Metadata, list[str]]:
         """Without the fence: as before the cutover, where nothing was enabled since."""
         protocol, metadata = unfenced(base.protocol, base.metadata)
-        point = cutover_point(self.catalog, base.row)
-        if point is None or not point.protocol:
-            return protocol, metadata, []
-        before = protocol_of(point.protocol)
-        since = features_since(before, protocol)
-        if not since and not features_since(protocol, before):
-            return before, metadata, []
-        if not self.exact:
+        before = protocol_before(base.metadata)
+        since = [] if before is None else features_since(before, protocol)
+        if before is None or not since or not self.exact:
             return protocol, metadata, since
         needed = features_of(metadata.schema.struct, metadata.configuration)
         kept = sorted(set(since) & (needed | {"deletionVectors", "columnMapping"}))

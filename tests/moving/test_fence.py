@@ -80,7 +80,7 @@ def held(python: Path, kind: str, place: Path, database: str) -> dict[str, str]:
         out, err = running.communicate("go\n", timeout=120)
     assert out, err
     found: dict[str, str] = json.loads(out)["found"]
-    assert versions(place)[-1] == fenced[-1]
+    assert versions(place)[-1] == fenced[-1], found
     for operation in OPERATIONS:
         for when in ("before", "after"):
             assert found[f"{operation}, {when}"].startswith("refused"), found
