@@ -2,19 +2,22 @@
 
 Up to the fence the log ratifies, and so it does for the fence itself: one put. The catalog adopts
 it like any commit; from there on SQL alone commits, and claims each slot of the log first, until
-the probation is over. docs/migrating.md, "The cutover".
+the probation is over. docs/cutover.md, "The cutover".
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from deltalakedb.catalog.dialects.writer import LostConnectionError, Statement
 from deltalakedb.catalog.dialects.writers import writing
+from deltalakedb.catalog.holder import is_dead
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit.slot import slot_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo
 from deltalakedb.log.features import enabled
@@ -37,7 +40,11 @@ from deltalakedb.table.operations.provenance import engine_info
 
 TRY_SECONDS = 3.0
 """How long one try may go on losing slots to others."""
-_SETTLINGS = 50
+_SETTLE_SECONDS = 20.0
+_PAUSE_SECONDS = 0.002
+_SILENT_MS = 60_000
+"""So long after its reservation has expired nobody's put is waited for."""
+_NO_ROW = (-1, -1, "", "", "", False)
 
 
 @dataclass(frozen=True)
@@ -135,52 +142,60 @@ def tail_of(catalog: LightCatalog, base: Base) -> Tail:
 def settle(catalog: LightCatalog, row: TableRow, log: ObjectStore, options: Any) -> Base:
     """End the probation: from here on the catalog's transaction alone ratifies.
 
-    Decided under the head's lock, with the log's next slot free: whoever commits through SQL
-    holds that lock while it claims one, and files are fenced. Raises CONCURRENCY_ERROR when the
-    table never stood still.
+    Decided under the head's lock, with the log's next slot free and nobody about to put into it.
+    Raises CONCURRENCY_ERROR when that never was so: the table stays in its probation.
     """
     database = catalog.reader.url
-    for _ in range(_SETTLINGS):
-        adopt(database, row, log)
-        base = read_base(catalog, row.table_id, options)
-        row = base.row
-        if row.authority == "sql":
-            return base
-        if not is_fenced(base.protocol):
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        state = _handed_over(catalog, row, log)
+        if state == "done":
+            return read_base(catalog, row.table_id, options)
+        if state == "behind":
+            adopt(database, row, log)
+            base = read_base(catalog, row.table_id, options)
+            row = base.row
+            if row.authority == "sql":
+                return base
+            if not is_fenced(base.protocol):
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                    f"the fence of {row.full_name} was taken down meanwhile; run the cutover again",
+                    table=row.full_name,
+                    rule="fence",
+                )
+        if time.monotonic() > deadline:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"the fence of {row.full_name} was taken down meanwhile; run the cutover again",
+                f"versions of {row.full_name} were on their way into its log for all of "
+                f"{_SETTLE_SECONDS:g} s ({state}), so its probation isn't over; run this again",
                 table=row.full_name,
-                rule="fence",
+                rule="settle",
             )
-        if _handed_over(catalog, row, log):
-            return read_base(catalog, row.table_id, options)
-    raise DeltaLakeError(
-        DeltaLakeErrorKind.CONCURRENCY_ERROR,
-        f"{row.full_name} moved on under each of {_SETTLINGS} attempts to end its probation; run "
-        "this again",
-        table=row.full_name,
-        rule="settle",
-    )
+        time.sleep(_PAUSE_SECONDS)
 
 
-def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> bool:
-    key = (row.table_key,)
-    locking = Statement("SELECT table_key FROM dl_heads WHERE table_key = ? FOR UPDATE", key)
-    asked = Statement(
-        "SELECT h.head_version, h.epoch, h.authority, p.body FROM dl_heads h "
-        f"JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
-        "WHERE h.table_key = ?",
-        key,
+def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> str:
+    """`done`, `behind` the log or what was read, or who is putting a version into the log."""
+    locking = Statement(
+        "SELECT table_key FROM dl_heads WHERE table_key = ? FOR UPDATE", (row.table_key,)
     )
     with writing(catalog.reader.url) as writer:
-        [(head, epoch, authority, protocol)] = writer.begin(locking, asked, 10.0) or [
-            (-1, -1, "", "{}")
-        ]
+        asked = Statement(
+            "SELECT h.head_version, h.epoch, h.authority, p.body, l.holder, "
+            f"l.expires_at + {_SILENT_MS} > {writer.now} FROM dl_heads h "
+            f"JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
+            "LEFT JOIN dl_leases l ON l.name = ? WHERE h.table_key = ?",
+            (slot_name(row.table_id), row.table_key),
+        )
+        found = writer.begin(locking, asked, 10.0)
+        head, epoch, authority, protocol, holder, may_put = found[0] if found else _NO_ROW
         same = (epoch, authority) == (row.epoch, "log") and FENCE_FEATURE in protocol
-        if not same or log.exists(publish.commit_name(head + 1)):
+        # One that is silent may still put, one that is dead doesn't.
+        busy = bool(may_put) and not is_dead(holder)
+        if busy or not same or log.exists(publish.commit_name(head + 1)):
             writer.rollback()
-            return False
+            return str(holder) if busy and same else "behind"
         moved = Statement(
             "UPDATE dl_heads SET authority = 'sql', epoch = epoch + 1 "
             "WHERE table_key = ? AND head_version = ?",
@@ -191,5 +206,5 @@ def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> bool
             writer.commit([moved])
         except LostConnectionError:
             # Looked at again: it is done, or it isn't.
-            return False
-    return True
+            return "behind"
+    return "done"

@@ -3,7 +3,7 @@
 The removal of the fence is the last commit that the catalog ratifies, in one transaction with the
 log's authority, and goes into the log after all others, by whoever publishes there: who dies in
 between leaves a table that SQL can write to, and whose log is drained by the next one who comes.
-docs/migrating.md, "Back to the log".
+docs/cutover.md, "Back to the log".
 """
 
 from __future__ import annotations

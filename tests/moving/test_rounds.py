@@ -79,14 +79,6 @@ def check(place: Path, database: str, folder: Path) -> None:
     dl.import_table(log_dir=str(place), database=database)
     rows = seen(place)
     assert rows == in_sql(database)
-    import collections
-
-    print(
-        "MORE",
-        collections.Counter(rows) - collections.Counter([0, *acknowledged]),
-        "LESS",
-        collections.Counter([0, *acknowledged]) - collections.Counter(rows),
-    )
     assert rows == sorted([0, *acknowledged])
     assert not refused & set(rows)
     log = sorted(int(p.stem) for p in (place / "_delta_log").glob("*.json"))
