@@ -57,13 +57,17 @@ class LiveLoad:
             each = " OR ".join(
                 ["(path_key = ? AND path = ? AND coalesce(dv_id, '') = ?)"] * len(some)
             )
+            keys = [life[0] for life in some] if len(some) > 1 else []
+            # Many alternatives alone have SQLite look at all files of the load.
+            listed = f"path_key IN ({', '.join('?' * len(keys))}) AND " if keys else ""
             yield Statement(
                 f"UPDATE {self.files} SET removed_version = ?, removed_at = ? "
-                f"WHERE load_id = ? AND removed_version = {LIVE} AND ({each})",
+                f"WHERE load_id = ? AND removed_version = {LIVE} AND {listed}({each})",
                 (
                     self.version,
                     removed_at,
                     self.load_id,
+                    *keys,
                     *(value for life in some for value in life),
                 ),
                 rows=len(some),
