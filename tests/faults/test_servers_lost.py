@@ -65,7 +65,7 @@ def test_a_replica_is_promoted_that_lacks_commits(
     wait_until(lambda: head_of(standby, name) == 0)
     proxy = CountingProxy(primary.port)
     url = primary.url(name).replace(f":{primary.port}/", f":{proxy.port}/")
-    running = start_appenders(f"deltasql://{url}?table=t", tmp_path / "ready", 4, 25.0)
+    running = start_appenders(f"deltasql://{url}?table=t", tmp_path / "ready", 4, 300.0)
     wait_until(lambda: head_of(standby, name) >= 4)
     # From here on the replica lags for good.
     standby.sql("ALTER SYSTEM SET primary_conninfo = ''")
@@ -76,11 +76,14 @@ def test_a_replica_is_promoted_that_lacks_commits(
     primary._process.stop(signal.SIGQUIT)
     standby.sql("SELECT pg_promote()")
     proxy._server = ("127.0.0.1", standby.port)
+    asked = len(proxy.trips)
+    wait_until(lambda: len(proxy.trips) > asked + 80)
+    (tmp_path / "ready" / "stop").touch()
     told = Told().hear(running)
     proxy.close()
     assert len(told.committed) >= lagging + 4
     assert told.failed | told.unknown
-    assert any("restored or failed over" in message for message in told.messages)
+    assert any("restored or failed over" in message for message in told.messages), told.messages
     # The log has more than the catalog, which recognises it, and nothing was ratified twice.
     uri = f"deltasql://{standby.url(name)}?table=t"
     assert dl.connect_to_table(uri, cache=False).version < max(told.versions)
