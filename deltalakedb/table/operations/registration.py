@@ -181,8 +181,7 @@ def reaped(catalog: LightCatalog, row: TableRow) -> list[tuple[str, int, str]]:
     with writing(catalog.reader.url) as writer:
         found = writer.select(
             Statement(
-                "SELECT token, position, path FROM dl_staged_files "
-                "WHERE root = ? AND reaped",
+                "SELECT token, position, path FROM dl_staged_files WHERE root = ? AND reaped",
                 (row.location,),
             )
         )
