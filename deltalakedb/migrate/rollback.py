@@ -33,7 +33,7 @@ from deltalakedb.migrate.points import add_point, cutover_point
 from deltalakedb.migrate.records import Migration, MigrationLease, lease_of
 from deltalakedb.migrate.recover import Stranded, given_back, take_over
 from deltalakedb.migrate.slot import put_in_next_slot
-from deltalakedb.migrate.steps import On, nothing
+from deltalakedb.migrate.steps import On, note_failure, note_point, nothing
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.redact import redact
@@ -100,6 +100,7 @@ def rollback_table(
                 return back.run(rollback_point)
             except DeltaLakeError as error:
                 lease.fail(error)
+                note_failure(error, row.full_name, row.table_id, "rollback")
                 on("failure", {"table": row.full_name, "error": error.message})
                 raise
 
@@ -127,10 +128,9 @@ class _Rollback:
         self._on = on
 
     def told(self, point: str, version: int) -> None:
-        self._on(
-            point,
-            {"table": self.row.full_name, "location": self.row.location, "version": version},
-        )
+        found = {"table": self.row.full_name, "location": self.row.location, "version": version}
+        note_point(point, found, self.row.table_id)
+        self._on(point, found)
 
     def run(self, rollback_point: bool) -> RollbackResult:
         found = self.lease.begin(self.row.full_name, self.row.log_location, self.row.table_id)

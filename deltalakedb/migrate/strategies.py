@@ -25,8 +25,8 @@ from deltalakedb.migrate.records import (
     database_now,
     migration_at,
 )
-from deltalakedb.migrate.safety import check_log_writers
-from deltalakedb.migrate.steps import On
+from deltalakedb.migrate.safety import check_log_writers, check_own_log
+from deltalakedb.migrate.steps import On, note_failure, note_point
 from deltalakedb.mirror import publish
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.parity.report import DiffReport
@@ -75,7 +75,9 @@ class Move:
             "state": self.now.state,
             "strategy": self.options.strategy,
         }
-        self._on(point, {**of_table, **(facts or {})})
+        found = {**of_table, **(facts or {})}
+        note_point(point, found, self.now.table_id)
+        self._on(point, found)
 
     def run(self, stop: Callable[[], bool] | None = None) -> MoveResult:
         """Take the steps from where the table is up to what the options say."""
@@ -99,6 +101,7 @@ class Move:
                 self.keep_up(stop)
         except DeltaLakeError as error:
             self.lease.fail(error)
+            note_failure(error, self.now.table, self.now.table_id, self.now.state)
             failed = {"error": error.message, "kind": error.kind.value}
             self._on("failure", {"table": self.now.table, "location": self.now.location, **failed})
             raise
@@ -139,6 +142,7 @@ class Move:
             case "following" | "rolling_back":
                 self._follow()
             case "ready":
+                check_own_log(self.row())
                 check_log_writers(self.now, self.options)
                 cutting.begin(self)
             case "cutting":
