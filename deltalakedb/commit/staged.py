@@ -76,11 +76,13 @@ class StagedTable:
     with the lives at the head; without it they are a conflict. `authority` hands the table over
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
-    nothing was committed. `is_remembered`: the table was not read for this commit, so that it has
-    to be the one of this process's last commit. `starts_in_commit_timestamps`: `metadata` switches
-    them on. `tracks_rows`: files without row ids get them. `adds_again`: each add stands for the
-    removed life of the same file, of which the log needs no remove. `identity_marks`: (column, last
-    number) that the rows of identity columns have.
+    nothing was committed. `claims` are the same for the transaction that reserves a version where
+    the log ratifies; they may run again. `began`: by this machine's monotonic clock, when the first
+    of its files was not yet begun, where no guard protects them from a vacuum. `is_remembered`: the
+    table was not read for this commit, so that it has to be the one of this process's last commit.
+    `starts_in_commit_timestamps`: `metadata` switches them on. `tracks_rows`: files without row ids
+    get them. `adds_again`: each add stands for the removed life of the same file, of which the log
+    needs no remove. `identity_marks`: (column, last number) that the rows of identity columns have.
     """
 
     table: TableRow
@@ -108,6 +110,8 @@ class StagedTable:
     ratified: bool = False
     deletion_time: int = 0
     guards: tuple[Statement, ...] = ()
+    claims: tuple[Statement, ...] = ()
+    began: float | None = field(default=None, compare=False)
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
     )
@@ -123,6 +127,11 @@ class StagedTable:
                     f"a commit of {self.table.full_name} has {which} {twice} twice; please report "
                     "this",
                 )
+
+    @property
+    def is_ratified_by_log(self) -> bool:
+        """Whether the commit is there once the log has it, and not before."""
+        return self.ratified or self.table.authority == "log"
 
     @property
     def is_blind_append(self) -> bool:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from deltalakedb.log import rows
 from deltalakedb.log.action_tables import ADD_FIELDS
@@ -25,6 +26,15 @@ from deltalakedb.log.plain_arrow import plain_batch
 from deltalakedb.log.statistics.text import stats_json_from_parsed
 
 CHECKPOINT_COLUMNS = ("add", "remove", "metaData", "protocol", "txn", "domainMetadata", "sidecar")
+
+
+def parquet_file(source: pa.NativeFile) -> pq.ParquetFile:
+    """A part of a checkpoint. Raises what Arrow does.
+
+    INT96, in which Spark may keep bounds of timestamps, is read as microseconds: years before 1678
+    and after 2262 would come out as others in nanoseconds.
+    """
+    return pq.ParquetFile(source, coerce_int96_timestamp_unit="us")
 
 
 def plain(value: Any, kind: pa.DataType) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing.context import Sizes
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.run import CONNECTIONS
 from deltalakedb.migrate.cutover import TRY_SECONDS
@@ -33,6 +34,7 @@ class MoveOptions:
     log equal before the cutover and after it. `tries`, `try_seconds`, `back_off`: how often, and
     how long each, the fence is tried, and the seconds to wait after the first one that lost.
     `contact`: whom the fence names. `take_over`: the fence is another catalog's, which is lost.
+    `sizes`: how much of the log the import takes at a time.
     """
 
     strategy: Strategy = "online"
@@ -51,6 +53,7 @@ class MoveOptions:
     storage_options: Mapping[str, object] | None = None
     client: Any = None
     connections: int = CONNECTIONS
+    sizes: Sizes | None = None
 
     def __post_init__(self) -> None:
         known: tuple[tuple[str, object, tuple[object, ...]], ...] = (

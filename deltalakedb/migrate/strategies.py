@@ -182,6 +182,7 @@ class Move:
             storage_options=self.options.storage_options,
             client=self.options.client,
             connections=self.options.connections,
+            sizes=self.options.sizes,
             progress=self.progress,
         )
         self.told("imported", {"version": self.imported.to_version})

@@ -38,6 +38,9 @@ def adopt(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> int:
                 return row.head_version
             first = row.head_version + 1
             if first not in versions:
+                if log.exists(commit_name(first)):
+                    # The listing was made while others wrote.
+                    continue
                 raise DeltaLakeError(
                     DeltaLakeErrorKind.MISSING_COMMIT,
                     f"commit {first} of {row.full_name} is missing from its log, so the catalog "

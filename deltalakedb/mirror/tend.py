@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from deltalakedb import fork
@@ -333,11 +334,11 @@ def checkpoint_now(
 ) -> str | None:
     """Make a checkpoint of a published version and record it; its name."""
     # What a write doesn't need, and a process that writes once is not to import.
-    from deltalakedb.catalog.catalog import Catalog
     from deltalakedb.catalog.reading import queries
+    from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.mirror.checkpoint import checkpoint, clean_up
 
-    with Catalog(database) as catalog:
+    with closing(LightCatalog(database)) as catalog:
         row = queries.find_table(catalog, table.table_id)
         written = checkpoint(catalog, row, log, version, still_ours)
         if written is None:

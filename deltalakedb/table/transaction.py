@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from deltalakedb import logs
@@ -80,7 +80,7 @@ def ratify(
             facts = {"table": row.full_name, "table_id": row.table_id, "version": each.version}
             logs.note(_log, logging.DEBUG, f"committed {each.version}", step="commit", **facts)
     seconds = counted.waited() - waited
-    return [replace(found, lock_seconds=seconds) for found in _published(ratifier, done, options)]
+    return _published(ratifier, done, options, seconds)
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,14 @@ def conflicts(
 
 
 def _published(
-    ratifier: LogRatifier, done: Sequence[Committed], options: CommitOptions
+    ratifier: LogRatifier, done: Sequence[Committed], options: CommitOptions, lock_seconds: float
 ) -> list[WriteResult]:
     """Back to back; what is wrong with one table's log keeps no other from being published."""
     found: list[WriteResult] = []
     failed: DeltaLakeError | None = None
     for each in done:
         try:
-            found.append(publish(ratifier, each, options))
+            found.append(publish(ratifier, each, options, lock_seconds))
         except DeltaLakeError as error:
             failed = failed or error
     if failed is not None:
@@ -152,7 +152,9 @@ def _published(
     return found
 
 
-def publish(ratifier: LogRatifier, done: Committed, options: CommitOptions) -> WriteResult:
+def publish(
+    ratifier: LogRatifier, done: Committed, options: CommitOptions, lock_seconds: float = 0.0
+) -> WriteResult:
     """Wait until a version is in the log, as the options say."""
     began = time.perf_counter()
     wait = options.publish_wait if options.mirror == "published" else 0.0
@@ -170,5 +172,6 @@ def publish(ratifier: LogRatifier, done: Committed, options: CommitOptions) -> W
         metrics if not done.repeated else {},
         published,
         done.repeated,
+        lock_seconds=lock_seconds,
         publish_seconds=seconds,
     )

@@ -65,7 +65,13 @@ def composed(first: StagedTable, then: StagedTable) -> StagedTable:
         ),
         deletion_time=max(first.deletion_time, then.deletion_time),
         rebase=_rebase(first, then),
+        began=earliest((first, then)),
     )
+
+
+def earliest(parts: Sequence[StagedTable]) -> float | None:
+    """When the first file of all was not yet begun."""
+    return min((each.began for each in parts if each.began is not None), default=None)
 
 
 def joined(first: Reads, then: Reads) -> Reads:

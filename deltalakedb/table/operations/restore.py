@@ -143,6 +143,7 @@ def _restored(
         tracks_rows=base.tracks_rows,
         deletion_time=now_ms(),
         guards=(still_held(lease),),
+        claims=(still_held(lease),),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.table.operations.auto_compact import auto_compact
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
@@ -39,6 +40,7 @@ def settle(
         raise
     if not result.repeated:
         made[-1].vectors.drop_superseded()
+        auto_compact(catalog, base, result)
     return result, made[-1]
 
 

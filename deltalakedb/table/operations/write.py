@@ -22,6 +22,7 @@ from deltalakedb.log.partition import parse_partition_value
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import PrimitiveType, StructType, column_mapping_mode, is_string
 from deltalakedb.log.schema_writer import schema_string
+from deltalakedb.log.table_properties import AUTO_COMPACT
 from deltalakedb.predicate.tree import Column, Comparison, Expr, IsNull, conjunction
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.identity_numbers import IdentityNumbers
@@ -132,7 +133,13 @@ def write(catalog: LightCatalog, base: Base, data: Any, options: WriteOptions) -
 
         how, make = replacing(data, options, evolved_for(options))
         return settle(catalog, base, how, make, again=False)[0]
-    return run(catalog, base, writing_of(data, options), options.commit)
+    result = run(catalog, base, writing_of(data, options), options.commit)
+    if AUTO_COMPACT in base.metadata.configuration:
+        # Reading rows takes what a write doesn't.
+        from deltalakedb.table.operations.auto_compact import auto_compact
+
+        auto_compact(catalog, base, result)
+    return result
 
 
 def writing_of(data: Any, options: WriteOptions) -> Operation:
@@ -170,7 +177,7 @@ class _Write:
             self._base = base
             staged = self._staged(adds, written, metadata if changed else None, protocol)
             if registration is not None:
-                staged = replace(staged, guards=registration.guards())
+                staged = replace(staged, guards=registration.guards(), claims=registration.claims())
             again = None if changed else on
             return Staged(staged, tuple(written.names), again, registration)
 
