@@ -212,13 +212,26 @@ class StagedCommit:
                 "a commit names each of its tables once, and at least one; put several operations "
                 "on a table into one commit of it",
             )
-        if any(len(token) > 64 for token in (self.token, *self.members)):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_ARGUMENT,
-                "a commit's token has more than 64 characters; use at most 64",
-            )
+        for token in (self.token, *self.members):
+            checked_text("a commit's token", token, 64)
         if self.isolation not in ISOLATIONS:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
                 f"no isolation level {self.isolation!r}; use {', '.join(ISOLATIONS)}",
             )
+
+
+def checked_text(what: str, text: Any, most: int) -> str:
+    """A name that callers choose, as every database can keep it. Raises INVALID_ARGUMENT."""
+    why = None
+    if not isinstance(text, str):
+        why = f"is {text!r}, and no text"
+    elif len(text) > most:
+        why = f"has more than {most} characters"
+    elif "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        why = "holds a NUL character or half of a surrogate pair"
+    if why is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT, f"{what} {why}; use at most {most} characters"
+        )
+    return str(text)

@@ -316,7 +316,7 @@ def _batches(
     columns = _wanted(file.schema_arrow, parsed=parsed)
     return [
         parts.action_rows(parts.checked(batch), version)
-        for batch in file.iter_batches(65_536, row_groups=list(groups), columns=columns)
+        for batch in parts.batches(file, 65_536, groups, columns)
     ]
 
 
@@ -336,7 +336,7 @@ def _read_slices(
         def rows(start: int, *, parsed: bool) -> Iterator[pa.RecordBatch]:
             """From row `start` on."""
             columns = _wanted(file.schema_arrow, parsed=parsed)
-            for batch in file.iter_batches(_SLICE_BATCH, row_groups=groups, columns=columns):
+            for batch in parts.batches(file, _SLICE_BATCH, groups, columns):
                 if start < batch.num_rows:
                     yield batch.slice(start)
                 start = max(0, start - batch.num_rows)

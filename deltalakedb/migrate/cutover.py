@@ -19,14 +19,20 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata
-from deltalakedb.log.protocol import Protocol
-from deltalakedb.migrate.slot import Put, Tail, put_in_next_slot
+from deltalakedb.log.protocol import FENCE_FEATURE, Protocol
+from deltalakedb.log.rows import LIVE
+from deltalakedb.migrate.slot import Tail, put_in_next_slot
 from deltalakedb.migrate.steps import On
 from deltalakedb.mirror import publish
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.base import Base
-from deltalakedb.table.operations.fence import OPERATION, fenced, is_fenced, mark_of
+from deltalakedb.table.operations.fence import (
+    OPERATION,
+    check_own_fence,
+    fenced,
+    is_fenced,
+)
 from deltalakedb.table.operations.provenance import engine_info
 
 TRY_SECONDS = 3.0
@@ -36,11 +42,10 @@ _SETTLINGS = 50
 
 @dataclass(frozen=True)
 class Fenced:
-    """A fence that stands: its commit, what held before it, and the slots lost to others."""
+    """A fence that stands: its version and its bytes, and how many slots others took before."""
 
     version: int
-    protocol_before: dict[str, Any]
-    metadata_before: Metadata
+    body: bytes
     lost: int
 
 
@@ -59,21 +64,6 @@ def read_base(catalog: LightCatalog, table_id: str, options: Any) -> Base:
             table=table_id,
         )
     return found
-
-
-def check_own_fence(catalog: LightCatalog, protocol: Protocol, metadata: Metadata) -> None:
-    """MIRROR_CONFLICT where another catalog has fenced the table: two would ratify."""
-    if not is_fenced(protocol):
-        return
-    owner = mark_of(metadata).catalog_id
-    if owner != catalog.catalog_id:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.MIRROR_CONFLICT,
-            f"another catalog ({owner}) ratifies this table, as the fence in its log says; write "
-            "through that one, or, where it is lost for good, take over with `dl cutover "
-            "--take-over`",
-            catalog_id=owner,
-        )
 
 
 def put_fence(
@@ -111,12 +101,15 @@ def put_fence(
     put = put_in_next_slot(log, tail_of(catalog, base), change, info, seconds=seconds)
     on("fence-put", {"version": put.version})
     adopt(catalog.reader.url, row, log)
-    return _found(put)
-
-
-def _found(put: Put) -> Fenced:
-    before = put.before
-    return Fenced(put.version, before.protocol.action(), before.metadata, put.lost)
+    if fence_of(catalog, row, cutover_id) != put.version:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONCURRENCY_ERROR,
+            f"the fence of {row.full_name}, version {put.version} in its log, was written over "
+            "at once by a writer that asks no condition; pause those, or run this again",
+            table=row.full_name,
+            rule="slot",
+        )
+    return Fenced(put.version, put.body, put.lost)
 
 
 def fence_of(catalog: LightCatalog, row: TableRow, cutover_id: str) -> int | None:
@@ -175,11 +168,16 @@ def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> bool
     key = (row.table_key,)
     locking = Statement("SELECT table_key FROM dl_heads WHERE table_key = ? FOR UPDATE", key)
     asked = Statement(
-        "SELECT head_version, epoch, authority FROM dl_heads WHERE table_key = ?", key
+        "SELECT h.head_version, h.epoch, h.authority, p.body FROM dl_heads h "
+        f"JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
+        "WHERE h.table_key = ?",
+        key,
     )
     with writing(catalog.reader.url) as writer:
-        [(head, epoch, authority)] = writer.begin(locking, asked, 10.0) or [(-1, -1, "")]
-        same = (head, epoch, authority) == (row.head_version, row.epoch, "log")
+        [(head, epoch, authority, protocol)] = writer.begin(locking, asked, 10.0) or [
+            (-1, -1, "", "{}")
+        ]
+        same = (epoch, authority) == (row.epoch, "log") and FENCE_FEATURE in protocol
         if not same or log.exists(publish.commit_name(head + 1)):
             writer.rollback()
             return False

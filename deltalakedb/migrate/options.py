@@ -30,7 +30,8 @@ class MoveOptions:
 
     `until`: `ready` stops before the cutover. `log_writers` declares how file-based writers take
     slots (None: as the store and the engines in the log suggest). `probation_seconds`: for so long
-    after the fence every SQL commit claims its slot in the log first. `validate`: prove catalog and
+    after the fence every SQL commit claims its slot in the log first; `wait` until it is over.
+    `validate`: prove catalog and
     log equal before the cutover and after it. `tries`, `try_seconds`, `back_off`: how often, and
     how long each, the fence is tried, and the seconds to wait after the first one that lost.
     `contact`: whom the fence names. `take_over`: the fence is another catalog's, which is lost.
@@ -42,6 +43,7 @@ class MoveOptions:
     mode: str | None = None
     log_writers: LogWriters | None = None
     probation_seconds: float = 0.0
+    wait: bool = False
     validate: bool = True
     rollback_point: bool = True
     tries: int = 8

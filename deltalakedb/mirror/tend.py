@@ -79,6 +79,8 @@ class _Tended:
 _tended: dict[tuple[int, DatabaseUrl, int], _Tended] = {}
 _lock = fork.Lock()
 _thread: tuple[int, threading.Thread] | None = None
+_finishing: int | None = None
+"""The process whose end `_finish` waits for."""
 _wake = threading.Event()
 
 
@@ -158,21 +160,28 @@ def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tendin
 
 
 def _start() -> None:
-    global _thread
+    """Under the lock."""
+    global _thread, _finishing
     if _thread is None or _thread[0] != os.getpid() or not _thread[1].is_alive():
-        first = _thread is None or _thread[0] != os.getpid()
         _thread = (os.getpid(), threading.Thread(target=_run, name="dl-mirror", daemon=True))
         _thread[1].start()
-        if first:
+        if _finishing != os.getpid():
+            _finishing = os.getpid()
             atexit.register(_finish)
 
 
 def _run() -> None:
+    global _thread
     idle = 0
-    while idle < _IDLE_ROUNDS:
+    while True:
         _wake.wait(PERIOD_SECONDS)
-        idle = 0 if _round() else idle + 1
-    _round(last=True)
+        idle = 0 if _round(last=idle >= _IDLE_ROUNDS) else idle + 1
+        with _lock:
+            # What is noted from here on starts another thread.
+            due = any(e.dirty for key, e in _tended.items() if key[0] == os.getpid())
+            if idle > _IDLE_ROUNDS and not due:
+                _thread = None
+                return
 
 
 def _finish() -> None:
@@ -210,7 +219,7 @@ def _try(each: _Tended) -> None:
     each.dirty = False
     try:
         found = _tend(each)
-    except DeltaLakeError:
+    except (DeltaLakeError, OSError):
         # A store or a database that doesn't answer: tried again, but not for ever.
         each.published.clear()
         each.failures += 1

@@ -17,6 +17,7 @@ from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.commit.version import Committed
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.mirror.committer import LogRatifier
+from deltalakedb.table.operations.fence import check_own_head
 from deltalakedb.table.operations.properties import CommitOptions
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,9 @@ def ratify(
     `members`: tokens of the calls whose appends are one commit here.
     """
     database = catalog.reader.url
+    for table in staged:
+        if table.table.authority == "log":
+            check_own_head(catalog, table.table)
     ratifier = LogRatifier(database, storage_options)
     whole = StagedCommit(
         tables=tuple(staged),

@@ -44,6 +44,7 @@ def moving(command: F) -> F:
             metavar="SECONDS",
             help="For so long after the fence every SQL commit claims its slot in the log first.",
         ),
+        click.option("--wait", is_flag=True, help="Until the probation is over."),
         click.option("--no-validate", is_flag=True, help="Don't prove catalog and log equal."),
         click.option("--no-rollback-point", is_flag=True, help="Don't keep the version before."),
         click.option(
@@ -216,6 +217,7 @@ def move_options(given: dict[str, Any], **more: Any) -> Any:
     return MoveOptions(
         log_writers=given["log_writers"],
         probation_seconds=given["probation"],
+        wait=given["wait"],
         validate=not given["no_validate"],
         rollback_point=not given["no_rollback_point"],
         tries=given["tries"],

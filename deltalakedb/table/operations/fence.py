@@ -12,10 +12,13 @@ from typing import Any
 
 import orjson
 
+from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import implied_features, protocol_with
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.protocol import FENCE_FEATURE, Protocol
+from deltalakedb.log.rows import LIVE
 from deltalakedb.mirror.publish import RETURNED
 from deltalakedb.redact import redact
 
@@ -121,3 +124,35 @@ def said_by(data: bytes) -> Said:
         elif "metaData" in action:
             found = replace(found, metadata=Metadata.from_action(action["metaData"]))
     return found
+
+
+def check_own_fence(catalog: LightCatalog, protocol: Protocol, metadata: Metadata) -> None:
+    """MIRROR_CONFLICT where another catalog has fenced the table: two would ratify."""
+    if not is_fenced(protocol):
+        return
+    owner = mark_of(metadata).catalog_id
+    if owner != catalog.catalog_id:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.MIRROR_CONFLICT,
+            f"another catalog ({owner}) ratifies this table, as the fence in its log says; write "
+            "through that one, or, where it is lost for good, take over with `dl cutover "
+            "--take-over`",
+            catalog_id=owner,
+        )
+
+
+def check_own_head(catalog: LightCatalog, row: TableRow) -> None:
+    """The same of a table's head, by the catalog alone; MIRROR_CONFLICT."""
+    found = catalog.reader.rows(
+        "SELECT p.body, m.body FROM dl_protocols p "
+        f"JOIN dl_metadata m ON m.load_id = p.load_id AND m.removed_version = {LIVE} "
+        f"WHERE p.load_id = ? AND p.removed_version = {LIVE}",
+        (row.live_load,),
+    )
+    for protocol, metadata in found:
+        if FENCE_FEATURE in protocol:
+            check_own_fence(
+                catalog,
+                Protocol.from_action(orjson.loads(protocol)),
+                Metadata.from_action(orjson.loads(metadata)),
+            )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg2
 from psycopg2 import errors
 
-from deltalakedb.catalog.dialects.postgresql.connection import libpq_uri
+from deltalakedb.catalog.dialects.postgresql.connection import is_nul, libpq_uri
 from deltalakedb.catalog.dialects.postgresql.prepared import Prepared
 from deltalakedb.catalog.dialects.writer import (
     Statement,
@@ -211,7 +211,8 @@ class PostgresWriter(Writer):
             return [holder_text(*row) for row in cursor.fetchall()]
 
     def _is_driver_error(self, error: Exception) -> bool:
-        return isinstance(error, psycopg2.Error)
+        # A NUL in a text is refused by the driver itself.
+        return isinstance(error, psycopg2.Error) or is_nul(error)
 
     def _is_lost(self, error: Exception) -> bool:
         if self._connection is not None and self._connection.closed:

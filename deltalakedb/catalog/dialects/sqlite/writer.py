@@ -38,8 +38,11 @@ class SqliteWriter(Writer):
 
     @property
     def incarnation(self) -> str:  # type: ignore[override]
-        """The file: one that was restored from a copy is another."""
-        found = os.stat(self._path)
+        """The file: one that was restored from a copy is another, and so is none."""
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return "'gone'"
         return f"'{found.st_dev}.{found.st_ino}'"
 
     def _connect(self) -> sqlite3.Connection:
@@ -53,7 +56,7 @@ class SqliteWriter(Writer):
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
-        self._file = os.stat(self._path).st_ino
+        self._file = self._inode()
         return connection
 
     def _begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
