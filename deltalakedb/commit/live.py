@@ -83,12 +83,15 @@ class LiveLoad:
             each = " OR ".join(
                 ["(path_key = ? AND path = ? AND coalesce(dv_id, '') = ?)"] * len(endings)
             )
+            # Alternatives alone have SQLite look at all files of the load.
+            keys = [ending[0] for ending in endings] if len(endings) > 1 else []
+            listed = f"AND path_key IN ({', '.join('?' * len(keys))}) " if keys else ""
             yield Statement(
                 f"UPDATE {self.files} SET removed_version = ?, removed_at = ? "
                 f"WHERE load_id = ? AND removed_version = {LIVE} AND added_version < ? "
-                f"AND ({each})",
+                f"{listed}AND ({each})",
                 (
-                    *(version, removed_at, self.load_id, version),
+                    *(version, removed_at, self.load_id, version, *keys),
                     *(value for ending in endings for value in ending[:3]),
                 ),
                 rows=len(endings),
