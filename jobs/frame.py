@@ -19,6 +19,8 @@ import click
 from cluster.connect import connect
 from cluster.spec import ClusterSpec, load_cluster
 from deltalakedb import logs
+from deltalakedb.config import ConfigFactory
+from deltalakedb.config.loading import Configuration, load_configuration
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.secret import Secret
 from deltalakedb.uri import parse_database
@@ -108,9 +110,17 @@ def job(command: Callable[..., None]) -> click.Command:
     @click.option(
         "--database",
         envvar="DL_DATABASE",
-        required=True,
         metavar="DATABASE",
-        help="SQLite path or database URL; DL_DATABASE, or a file by --database-file.",
+        help="SQLite path or database URL; DL_DATABASE, the configuration's, or the content of the "
+        "file DL_DATABASE_FILE.",
+    )
+    @click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        envvar="DL_CONFIG",
+        type=click.Path(dir_okay=False),
+        help="A configuration: its database, cluster and logs where nothing else is said.",
     )
     @click.option(
         "--cluster",
@@ -132,10 +142,15 @@ def job(command: Callable[..., None]) -> click.Command:
     @click.option("--junit-xml", metavar="FILE", help="A test case a table.")
     @click.option("--metrics-textfile", metavar="FILE", help="For Prometheus' node_exporter.")
     @click.option("--pushgateway", metavar="URL")
-    @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+    @click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        help="To standard error; by default as the configuration says, or text.",
+    )
     @functools.wraps(command)
     def run(
-        database: str,
+        database: str | None,
+        config_file: str | None,
         cluster_file: str | None,
         local_directory: str | None,
         storage_options: tuple[str, ...],
@@ -144,7 +159,7 @@ def job(command: Callable[..., None]) -> click.Command:
         junit_xml: str | None,
         metrics_textfile: str | None,
         pushgateway: str | None,
-        log_format: str,
+        log_format: str | None,
         **own: Any,
     ) -> None:
         logs.configure(structured=log_format == "json")
@@ -154,11 +169,14 @@ def job(command: Callable[..., None]) -> click.Command:
         code = 1
         try:
             with _signals():
+                configuration = load_configuration(config_file)
+                if log_format is None:
+                    configuration.settings.begin()
                 log.info("%s begins", name)
                 context = Run(
                     summary,
-                    database,
-                    load_cluster(cluster_file) if cluster_file else None,
+                    database or _database(configuration),
+                    _cluster(cluster_file, configuration),
                     None if deadline is None else time.monotonic() + deadline,
                     local_directory,
                     _options(storage_options),
@@ -188,6 +206,19 @@ def job(command: Callable[..., None]) -> click.Command:
         sys.exit(code)
 
     return click.command(name, help=command.__doc__)(run)
+
+
+def _database(configuration: Configuration) -> str:
+    """Where none was named. Raises CONFIGURATION_ERROR when there is none."""
+    section = configuration.sections.get("database", {})
+    return ConfigFactory.create_sql_config(section).secret.reveal()
+
+
+def _cluster(file: str | None, configuration: Configuration) -> ClusterSpec | None:
+    if file:
+        return load_cluster(file)
+    section = configuration.sections.get("cluster")
+    return None if section is None else ClusterSpec.of(section)
 
 
 def _options(pairs: tuple[str, ...]) -> dict[str, str]:

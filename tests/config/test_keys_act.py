@@ -20,6 +20,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.points import rollback_points
 from tests.table.opening import GrowingTable, add, first_actions, table_uri
 
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "configuration.md"
 Seen = Callable[..., None]
 SEEN: dict[str, Seen] = {}
 
@@ -239,3 +240,7 @@ def test_every_key_is_seen_to_act() -> None:
         for key in keys
     }
     assert known == set(SEEN)
+    told = DOCUMENTED.read_text(encoding="utf-8")
+    assert [
+        key for key in known if f"`{key.partition('.')[2]}`" not in told and f"`{key}`" not in told
+    ] == []

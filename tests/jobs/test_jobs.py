@@ -112,6 +112,23 @@ def test_what_is_wrong_ends_with_its_code(tmp_path: Path) -> None:
     assert "hush" not in away.stderr + away.stdout
 
 
+def test_a_job_has_a_configuration(tables: ModuleType, tmp_path: Path) -> None:
+    table = tables.copy("dat-basic_partitioned", tmp_path)
+    (tmp_path / "url").write_text(f"{tmp_path / 'meta.sqlite'}\n")
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f"database: {{url: '${{file:{tmp_path}/url}}'}}\n"
+        f"logging: {{structured: true, file: {tmp_path}/jobs.log}}\n"
+    )
+    done = run("import_tables", "--config", str(config), str(table))
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in (tmp_path / "jobs.log").read_text().splitlines()]
+    assert [line["step"] for line in lines if "step" in line] == ["import", "imported"]
+    config.write_text("migratoin: {}")
+    wrong = run("import_tables", "--config", str(config), str(table))
+    assert (wrong.returncode, "did you mean 'migration'" in wrong.stderr) == (78, True)
+
+
 def test_sigterm_ends_a_job(tmp_path: Path) -> None:
     summary = tmp_path / "summary.json"
     log = tmp_path / "t" / "_delta_log"
