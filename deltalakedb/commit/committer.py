@@ -24,9 +24,9 @@ class Ratifier(Protocol):
         ...
 
     def ratify(self, table: TableRow, row: OutboxRow, body: bytes) -> bool:
-        """Put the version into the log, durably, under the lock: authority `log`.
+        """Put the version into the log, durably: authority `log`. Nothing is locked meanwhile.
 
-        False when another has taken the slot. COMMIT_UNKNOWN when that can't be told.
+        False when another has taken the slot. Whatever it raises, the version may be there.
         """
         ...
 

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from deltalakedb.catalog.dialects.writer import Statement, Writer
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.identity import with_marks
 from deltalakedb.log.row_tracking import DOMAIN, HIGH_WATER_MARK
 from deltalakedb.log.rows import LIVE
 from deltalakedb.log.table_properties import TIMED_SINCE, TIMED_SINCE_VERSION
@@ -34,9 +35,29 @@ def completed(
             TIMED_SINCE: str(timestamp),
         }
         table = replace(table, metadata={**table.metadata, "configuration": configuration})
+    if table.identity_marks:
+        table = _with_marks(writer, table, live_load)
     if table.tracks_rows and table.adds.num_rows:
         table = _with_row_ids(writer, table, live_load, version)
     return table
+
+
+def _with_marks(writer: Writer, table: StagedTable, live_load: int) -> StagedTable:
+    """The schema says how far identity columns have gone, whoever else has moved them meanwhile."""
+    metadata = table.metadata
+    if metadata is None:
+        [(body,)] = writer.ask(
+            Statement(
+                f"SELECT body FROM dl_metadata WHERE load_id = ? AND removed_version = {LIVE}",
+                (live_load,),
+            )
+        )
+        metadata = orjson.loads(body)
+    before = metadata["schemaString"]
+    schema = with_marks(before, table.identity_marks)
+    return (
+        table if schema == before else replace(table, metadata={**metadata, "schemaString": schema})
+    )
 
 
 def _with_row_ids(writer: Writer, table: StagedTable, live_load: int, version: int) -> StagedTable:

@@ -15,6 +15,8 @@ from typing import Any
 
 from deltalakedb.commit.staged import Isolation
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.identity import HIGH_WATER_MARK
+from deltalakedb.log.protocol import FENCE_FEATURE
 from deltalakedb.predicate.tree import Expr
 
 UPGRADES_WITHOUT_CONFLICT = frozenset(
@@ -49,6 +51,8 @@ _HARMLESS_PROPERTIES = frozenset(
         "delta.setTransactionRetentionDuration",
     }
 )
+_HARMLESS_NOTES = frozenset({"comment", HIGH_WATER_MARK})
+"""Of a column. Identity columns' numbers are reserved apart, whoever commits first."""
 _MERGED_DOMAINS = frozenset({"delta.rowTracking"})
 
 
@@ -148,12 +152,17 @@ def _check_protocol(ours: Ours, winner: Winner, before: Mapping[str, Any]) -> No
     assert winner.protocol is not None
     for side in ("readerFeatures", "writerFeatures"):
         had, has = set(before.get(side) or ()), set(winner.protocol.get(side) or ())
-        dropped = had - has
-        added = has - had - UPGRADES_WITHOUT_CONFLICT
+        # The fence keeps others out; to a commit of ours it makes no difference.
+        dropped = had - has - {FENCE_FEATURE}
+        added = has - had - UPGRADES_WITHOUT_CONFLICT - {FENCE_FEATURE}
         # A table that is raised from a version to features lists what the version implied.
         legacy = {"appendOnly", "invariants", "checkConstraints", "generatedColumns"}
+        legacy |= {"changeDataFeed", "columnMapping", "identityColumns"}
         if before.get(side) is None:
-            added -= legacy | {"changeDataFeed", "columnMapping", "identityColumns"}
+            added -= legacy
+        # And back, when the fence is taken down.
+        if FENCE_FEATURE in had:
+            dropped -= {"domainMetadata"} | (legacy if winner.protocol.get(side) is None else set())
         if dropped or added:
             names = ", ".join(sorted(dropped or added))
             verb = "dropped" if dropped else "enabled"
@@ -215,7 +224,7 @@ def _harmful_schema(before: str | None, after: str | None) -> str | None:
 
 
 def _without_comment(field: Mapping[str, Any]) -> dict[str, Any]:
-    rest = {k: v for k, v in (field.get("metadata") or {}).items() if k != "comment"}
+    rest = {k: v for k, v in (field.get("metadata") or {}).items() if k not in _HARMLESS_NOTES}
     return {**field, "metadata": rest}
 
 

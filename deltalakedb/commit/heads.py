@@ -11,13 +11,17 @@ from deltalakedb.catalog.dialects.writer import Statement, losses
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version
 from deltalakedb.commit.conflict import ChangedFile, Winner
+from deltalakedb.commit.slot import Reservation, slot_name
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.log.rows import LIVE
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.writer import Writer
 
-_HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER = range(9)
+LISTED_BEFORE = "listed_before"
+"""Our own property of a table: the time, by the database, before which files that nobody knew of
+may have been deleted."""
+_HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER, _SLOT = range(10)
 
 
 @dataclass
@@ -26,7 +30,8 @@ class LockedHead:
 
     `committed`: the version that holds our token already. `txns`: of the app ids that the commit
     writes, the last version and the table version that set it. `metadata`, `protocol`: what
-    versions after the one that was read set, in order.
+    versions after the one that was read set, in order. `slot`: who puts a version into the log.
+    `listed_before`: files of nobody's that were written before this time may have been taken away.
     """
 
     table_key: int
@@ -48,6 +53,8 @@ class LockedHead:
     metadata: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     protocol: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     domains: list[tuple[int, str]] = field(default_factory=list)
+    slot: Reservation | None = None
+    listed_before: int = -1
 
 
 @dataclass
@@ -95,7 +102,14 @@ def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
         )
         + " FROM dl_heads h JOIN dl_tables t ON t.table_key = h.table_key "
         f"WHERE h.table_key IN ({listed})",
-        _row(_MIRROR, ["m.table_key", "m.published_version", "m.foreign_version"])
+        _row(
+            _MIRROR,
+            ["m.table_key", "m.published_version", "m.foreign_version"],
+            [
+                "(SELECT p.value FROM dl_properties p WHERE p.table_key = m.table_key "
+                f"AND p.name = '{LISTED_BEFORE}')"
+            ],
+        )
         + f" FROM dl_mirror m WHERE m.table_key IN ({listed})",
         _row(_TOKEN, ["c.table_key", "c.version"])
         + f" FROM dl_commits c WHERE c.table_key IN ({listed}) "
@@ -133,6 +147,16 @@ def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
                 f"AND x.added_version > ? WHERE {mine}"
             )
             params.append(table.read_version)
+        if table.is_ratified_by_log:
+            parts.append(
+                _row(
+                    _SLOT,
+                    [str(int(table.table.table_key)), "l.expires_at"],
+                    ["l.token", "l.holder"],
+                )
+                + " FROM dl_leases l WHERE l.name = ?"
+            )
+            params.append(slot_name(table.table.table_id))
     return Statement(" UNION ALL ".join(parts), tuple(params))
 
 
@@ -148,12 +172,13 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
                 check_schema_version(s, repr(writer.url))
             now, incarnation = int(a), f"{t} {losses(writer.url)}"
         else:
-            rest.append((kind, a, b, c, s))
-    for kind, key, number, other, text in rest:
+            rest.append((kind, a, b, c, s, t))
+    for kind, key, number, other, text, more in rest:
         head = heads[key]
         match kind:
             case 1:
                 head.published_version, head.foreign_version = number, other
+                head.listed_before = -1 if text is None else int(text)
             case 2:
                 head.committed = number
             case 3:
@@ -166,6 +191,8 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
                 head.protocol.append((number, json.loads(text)))
             case 7:
                 head.domains.append((number, text))
+            case 9:
+                head.slot = Reservation(number, text, more)
     for head in heads.values():
         head.metadata.sort(key=lambda found: found[0])
         head.protocol.sort(key=lambda found: found[0])

@@ -44,3 +44,23 @@ def catalog_behind(row: TableRow, head_version: int, newest: int) -> DeltaLakeEr
         head=head_version,
         version=newest,
     )
+
+
+def files_taken(row: TableRow) -> DeltaLakeError:
+    """The error for files that nobody had registered when all that nobody knew of were deleted."""
+    return DeltaLakeError(
+        DeltaLakeErrorKind.CONCURRENCY_ERROR,
+        f"a vacuum of {row.full_name} that lists its folder has run since this write began, and "
+        "may have taken its files; run it again",
+        rule="files_taken",
+    )
+
+
+def not_live(row: TableRow) -> DeltaLakeError:
+    """The error for a commit of which a statement found other rows than it has to."""
+    return DeltaLakeError(
+        DeltaLakeErrorKind.CONCURRENCY_ERROR,
+        f"a file that this commit of {row.full_name} removes isn't live, or one that it adds was "
+        "taken by a vacuum; look at the table again",
+        rule="not_live",
+    )

@@ -30,12 +30,12 @@ def resolve(
     token is there or nothing is (None: it may be tried again). COMMIT_UNKNOWN when the database
     can't be asked. `own` finds what this call has committed.
     """
-    for table in staged.tables:
-        if table.ratified or table.table.authority == "log":
-            ratifier.adopt(table.table)
     deadline = time.monotonic() + _RESOLVE_SECONDS
     while True:
         try:
+            for table in staged.tables:
+                if table.is_ratified_by_log:
+                    ratifier.adopt(table.table)
             with writing(database) as writer:
                 locked = lock(writer, staged, _RESOLVE_SECONDS)
                 found = own(locked)

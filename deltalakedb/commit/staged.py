@@ -7,6 +7,7 @@ the rows' version columns.
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,10 +77,13 @@ class StagedTable:
     with the lives at the head; without it they are a conflict. `authority` hands the table over
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
-    nothing was committed. `is_remembered`: the table was not read for this commit, so that it has
-    to be the one of this process's last commit. `starts_in_commit_timestamps`: `metadata` switches
-    them on. `tracks_rows`: files without row ids get them. `adds_again`: each add stands for the
-    removed life of the same file, of which the log needs no remove.
+    nothing was committed. `claims` are the same for the transaction that reserves a version where
+    the log ratifies; they may run again. `began`: by this machine's monotonic clock, when the first
+    of its files was not yet begun, where no guard protects them from a vacuum. `is_remembered`: the
+    table was not read for this commit, so that it has to be the one of this process's last commit.
+    `starts_in_commit_timestamps`: `metadata` switches them on. `tracks_rows`: files without row ids
+    get them. `adds_again`: each add stands for the removed life of the same file, of which the log
+    needs no remove. `identity_marks`: (column, last number) that the rows of identity columns have.
     """
 
     table: TableRow
@@ -102,10 +106,13 @@ class StagedTable:
     starts_in_commit_timestamps: bool = False
     tracks_rows: bool = False
     adds_again: bool = False
+    identity_marks: tuple[tuple[str, int], ...] = ()
     authority: str | None = None
     ratified: bool = False
     deletion_time: int = 0
     guards: tuple[Statement, ...] = ()
+    claims: tuple[Statement, ...] = ()
+    began: float | None = field(default=None, compare=False)
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
     )
@@ -121,6 +128,11 @@ class StagedTable:
                     f"a commit of {self.table.full_name} has {which} {twice} twice; please report "
                     "this",
                 )
+
+    @property
+    def is_ratified_by_log(self) -> bool:
+        """Whether the commit is there once the log has it, and not before."""
+        return self.ratified or self.table.authority == "log"
 
     @property
     def is_blind_append(self) -> bool:
@@ -164,14 +176,17 @@ class StagedTable:
             *({"domainMetadata": body} for body in self.domains),
             *({kind: body} for kind, body in self.others),
         ]
-        return b"".join(
-            [
-                commit_body(small),
-                *(() if self.adds_again else self._remove_lines()),
-                *add_lines(self.adds),
-                commit_body({"cdc": body} for body in self.changes),
-            ]
-        )
+        # Of a million files the lines take hundreds of megabytes: once, and not twice.
+        whole = io.BytesIO(commit_body(small))
+        whole.seek(0, io.SEEK_END)
+        whole.writelines(() if self.adds_again else self._remove_lines())
+        whole.writelines(add_lines(self.adds))
+        whole.write(commit_body({"cdc": body} for body in self.changes))
+        return whole.getvalue()
+
+    def forget_rows(self) -> None:
+        """Once they are in the catalog nobody needs its prepared rows, which may be millions."""
+        self.__dict__.pop("prepared", None)
 
     def _remove_lines(self) -> Iterable[bytes]:
         return remove_lines(self.removes, self.deletion_time, data_change=self.removes_change_data)
@@ -201,13 +216,26 @@ class StagedCommit:
                 "a commit names each of its tables once, and at least one; put several operations "
                 "on a table into one commit of it",
             )
-        if any(len(token) > 64 for token in (self.token, *self.members)):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_ARGUMENT,
-                "a commit's token has more than 64 characters; use at most 64",
-            )
+        for token in (self.token, *self.members):
+            checked_text("a commit's token", token, 64)
         if self.isolation not in ISOLATIONS:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
                 f"no isolation level {self.isolation!r}; use {', '.join(ISOLATIONS)}",
             )
+
+
+def checked_text(what: str, text: Any, most: int) -> str:
+    """A name that callers choose, as every database can keep it. Raises INVALID_ARGUMENT."""
+    why = None
+    if not isinstance(text, str):
+        why = f"is {text!r}, and no text"
+    elif len(text) > most:
+        why = f"has more than {most} characters"
+    elif "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        why = "holds a NUL character or half of a surrogate pair"
+    if why is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT, f"{what} {why}; use at most {most} characters"
+        )
+    return str(text)

@@ -37,6 +37,7 @@ SECTIONS: Mapping[str, Mapping[str, Check] | Check] = {
     **{name: checks_of(kind) for name, kind in _KINDS.items()},
     "database": {**_PLACE, **checks_of(SqlConfig)},
     "cluster": mapping,
+    "tables": mapping,
 }
 """The keys of each section; one whose keys somebody else knows has a check as a whole."""
 _SAME = (("level", "log_level"), ("structured", "structured_logging"))

@@ -20,7 +20,7 @@ from deltalakedb.error import CorruptCheckpointError, DeltaLakeError, DeltaLakeE
 from deltalakedb.log import checkpoint as parts
 from deltalakedb.log.commit import ActionReader, ActionRows, OpenCommit
 from deltalakedb.log.commit_slices import slice_rows
-from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.paths import commit_name, decode_path, is_absolute
 from deltalakedb.log.ranges import (
     RANGE_BYTES,
     RANGE_COMMITS,
@@ -35,13 +35,24 @@ from deltalakedb.storage.store import ObjectStore
 
 SETTLE_ADDS = 2_000
 _FETCH = 256
+_LISTINGS = 5
 _SLICE_BATCH = 16_384
 
 
 def read_listing(store: ObjectStore) -> LogListing:
-    """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG."""
-    entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
-    return list_log(entries, store.spec.url)
+    """One listing of the log; raises NOT_FOUND, NOT_A_DELTA_TABLE or EMPTY_LOG.
+
+    A long listing beside writers may show a commit and not the one before, which was there first:
+    then it is made again.
+    """
+    for _ in range(_LISTINGS):
+        entries = [(o.name, o.size, o.modified_ms) for o in store.list()]
+        found = list_log(entries, store.spec.url)
+        versions = [commit.version for commit in found.commits]
+        gap = next((a + 1 for a, b in pairwise(versions) if b > a + 1), None)
+        if gap is None or not store.exists(commit_name(gap)):
+            break
+    return found
 
 
 def plan_ranges(
@@ -56,7 +67,8 @@ def plan_ranges(
     ranges: list[RangeSpec] = []
     for number, run in enumerate(segment.runs):
         if run.base is not None:
-            for units in grouped(_checkpoint_units(store, run.base), lambda u: u.size, size):
+            parts_of = _checkpoint_units(store, run.base, size)
+            for units in grouped(parts_of, lambda u: u.size, size):
                 ranges.append(
                     RangeSpec(
                         len(ranges),
@@ -206,7 +218,9 @@ class _checkpoint_errors:
 _DAMAGE = (pa.ArrowException, OSError, ValueError, TypeError, AttributeError, LookupError)
 
 
-def _checkpoint_units(store: ObjectStore, entry: CheckpointEntry) -> tuple[CheckpointUnit, ...]:
+def _checkpoint_units(
+    store: ObjectStore, entry: CheckpointEntry, size: int
+) -> tuple[CheckpointUnit, ...]:
     units: list[CheckpointUnit] = []
     sidecars: list[str] = []
     for name in entry.names:
@@ -215,13 +229,13 @@ def _checkpoint_units(store: ObjectStore, entry: CheckpointEntry) -> tuple[Check
                 units.append(CheckpointUnit(name, None, entry.size))
                 sidecars += _json_sidecars(store.read(name))
             else:
-                found, named = _parquet_units(store, name)
+                found, named = _parquet_units(store, name, size)
                 units += found
                 sidecars += named
     for path in sidecars:
         name = decode_path(path) if is_absolute(path) else f"_sidecars/{decode_path(path)}"
         with _checkpoint_errors(entry.version, entry.fingerprint, name):
-            units += _parquet_units(store, name)[0]
+            units += _parquet_units(store, name, size)[0]
     return tuple(units)
 
 
@@ -238,14 +252,16 @@ def _json_sidecars(data: bytes) -> list[str]:
     ]
 
 
-def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit], list[str]]:
+def _parquet_units(
+    store: ObjectStore, name: str, size: int
+) -> tuple[list[CheckpointUnit], list[str]]:
     home, inner = store.resolve(name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         units = [
             unit
             for group in range(file.metadata.num_row_groups)
-            for unit in _group_units(name, group, file.metadata.row_group(group))
+            for unit in _group_units(name, group, file.metadata.row_group(group), size)
         ]
         return units, _sidecar_paths(file)
 
@@ -264,9 +280,11 @@ def _sidecar_paths(file: pq.ParquetFile) -> list[str]:
     return sidecars
 
 
-def _group_units(name: str, group: int, facts: pq.RowGroupMetaData) -> list[CheckpointUnit]:
+def _group_units(
+    name: str, group: int, facts: pq.RowGroupMetaData, size: int
+) -> list[CheckpointUnit]:
     """A row group; one that is too large for a range (a writer may make one of all) in parts."""
-    count = max(1, min(facts.num_rows, facts.total_byte_size // RANGE_BYTES))
+    count = max(1, min(facts.num_rows, facts.total_byte_size // size))
     if count == 1:
         return [CheckpointUnit(name, (group,), facts.total_byte_size)]
     edges = [facts.num_rows * part // count for part in range(count + 1)]
@@ -284,7 +302,7 @@ def _read_unit(store: ObjectStore, unit: CheckpointUnit, version: int) -> Action
         return found
     home, inner = store.resolve(unit.name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         pieces = _batches(file, unit.groups, version, parsed=False)
         without = any(p.files.column("stats").null_count for p in pieces)
         if without and _has_both_stats(file.schema_arrow):
@@ -298,7 +316,7 @@ def _batches(
     columns = _wanted(file.schema_arrow, parsed=parsed)
     return [
         parts.action_rows(parts.checked(batch), version)
-        for batch in file.iter_batches(65_536, row_groups=list(groups), columns=columns)
+        for batch in parts.batches(file, 65_536, groups, columns)
     ]
 
 
@@ -312,13 +330,13 @@ def _read_slices(
     """
     home, inner = store.resolve(unit.name)
     with home.open_input(inner) as source:
-        file = pq.ParquetFile(source)
+        file = parts.parquet_file(source)
         groups = list(unit.groups or ())
 
         def rows(start: int, *, parsed: bool) -> Iterator[pa.RecordBatch]:
             """From row `start` on."""
             columns = _wanted(file.schema_arrow, parsed=parsed)
-            for batch in file.iter_batches(_SLICE_BATCH, row_groups=groups, columns=columns):
+            for batch in parts.batches(file, _SLICE_BATCH, groups, columns):
                 if start < batch.num_rows:
                     yield batch.slice(start)
                 start = max(0, start - batch.num_rows)

@@ -20,6 +20,7 @@ STATS_AS_STRUCT = "delta.checkpoint.writeStatsAsStruct"
 IN_COMMIT_TIMESTAMPS = "delta.enableInCommitTimestamps"
 TIMED_SINCE_VERSION = "delta.inCommitTimestampEnablementVersion"
 TIMED_SINCE = "delta.inCommitTimestampEnablementTimestamp"
+AUTO_COMPACT = "delta.autoOptimize.autoCompact"
 EXPIRED_LOG_CLEANUP = "delta.enableExpiredLogCleanup"
 
 DAY_MS = 86_400_000

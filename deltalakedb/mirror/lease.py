@@ -7,12 +7,11 @@ it next. A lease that was lost is noticed where it matters: whatever it guards s
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 from dataclasses import dataclass
 
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, insert
+from deltalakedb.catalog.holder import holder, is_dead
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError
 
@@ -43,7 +42,6 @@ def lease_name(table: TableRow) -> str:
 def acquire(writer: Writer, name: str) -> Lease | None:
     """The lease, unless another holds it and hasn't let it expire."""
     lease = Lease(name, secrets.token_hex(16))
-    holder = f"{socket.gethostname()} {os.getpid()}"
     held = writer.select(
         Statement(
             f"SELECT holder, token, expires_at < {writer.now} FROM dl_leases WHERE name = ?",
@@ -52,12 +50,12 @@ def acquire(writer: Writer, name: str) -> Lease | None:
     )
     if held:
         [(before, token, is_over)] = held
-        if not is_over and not _is_dead(before):
+        if not is_over and not is_dead(before):
             return None
         taken = Statement(
             f"UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {writer.now}, "
             f"expires_at = {writer.now} + ? WHERE name = ? AND token = ?",
-            (holder, lease.token, LEASE_SECONDS * 1000, name, token),
+            (holder(), lease.token, LEASE_SECONDS * 1000, name, token),
             rows=1,
         )
         try:
@@ -68,7 +66,7 @@ def acquire(writer: Writer, name: str) -> Lease | None:
     new = insert(
         "dl_leases",
         ("name", "holder", "token", "acquired_at", "expires_at"),
-        [(name, holder, lease.token, 0, 0)],
+        [(name, holder(), lease.token, 0, 0)],
     )
     try:
         writer.transact([new, extended(writer, lease)], relaxed=True)
@@ -76,20 +74,6 @@ def acquire(writer: Writer, name: str) -> Lease | None:
         # Another was faster, and its row is there; any other failure will show again.
         return None
     return lease
-
-
-def _is_dead(holder: str) -> bool:
-    """Whether it was a process of this machine that is gone; others are waited for."""
-    host, _, pid = holder.rpartition(" ")
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 def extended(writer: Writer, lease: Lease) -> Statement:

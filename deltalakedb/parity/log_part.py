@@ -8,7 +8,6 @@ from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log import checkpoint
@@ -117,9 +116,9 @@ def _file_pieces(
     with home.open_input(name) as source:
         facts = null_counts(source, (_PATH, _STATS))
         known = all(_each_has_stats(facts[group]) for group in groups)
-        file = pq.ParquetFile(source)
+        file = checkpoint.parquet_file(source)
         columns = _columns(file.schema_arrow, with_stats=not known)
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
+        for batch in checkpoint.batches(file, _BATCH_ROWS, groups, columns):
             rows = checkpoint.action_rows(checkpoint.checked(batch), version)
             yield _with_stats(rows) if known else rows
 

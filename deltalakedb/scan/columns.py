@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.plain_arrow import is_list_view, list_offsets, list_values
 from deltalakedb.scan.types import MappingMode, ReadField
 from deltalakedb.scan.variant import unshred
 
@@ -187,8 +188,7 @@ def _is_list(found: pa.DataType) -> bool:
         pa.types.is_list(found)
         or pa.types.is_large_list(found)
         or pa.types.is_fixed_size_list(found)
-        or pa.types.is_list_view(found)
-        or pa.types.is_large_list_view(found)
+        or is_list_view(found)
     )
 
 
@@ -203,6 +203,9 @@ def _is_list_of_pairs(found: pa.DataType) -> bool:
 
 def _plain_list(array: pa.Array) -> pa.Array:
     """The same values as a list or map array that starts at its buffers' beginning."""
+    if is_list_view(array.type):
+        offsets, _, _ = list_offsets(array)
+        return pa.ListArray.from_arrays(offsets, list_values(array), mask=_mask(array))
     if not (pa.types.is_list(array.type) or pa.types.is_map(array.type)):
         array = array.cast(pa.list_(array.type.value_field))
     # Concatenation copies: `from_arrays` takes no mask together with sliced offsets.

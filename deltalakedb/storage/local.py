@@ -62,6 +62,18 @@ class LocalStore(ObjectStore):
         found.sort(key=itemgetter(0))
         return found
 
+    def folders(self, prefix: str = "") -> builtins.list[str]:
+        try:
+            with os.scandir(self._path(prefix)) as entries:
+                return sorted(f"{prefix}{e.name}/" for e in entries if e.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._error(error, prefix) from error
+
+    def identity(self, name: str) -> str:
+        return os.path.realpath(self._path(name))
+
     def read(self, name: str) -> bytes:
         try:
             return _read_whole(self._path(name))

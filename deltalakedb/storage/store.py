@@ -61,6 +61,17 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
+    def folders(self, prefix: str = "") -> builtins.list[str]:
+        """Names of the folders right below `prefix` ("" or ending in a slash), each with a slash.
+
+        Sorted. Links to folders are folders. None where there is no such place.
+        """
+
+    def identity(self, name: str) -> str:
+        """What is the same for two names of one folder, however links lead there."""
+        return self.describe(name)
+
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """All bytes of an object."""
 

@@ -6,10 +6,14 @@ import datetime as dt
 import operator
 from typing import Any
 
+import numpy as np
+
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
-Timestamp = int | str | dt.datetime | dt.date
-"""Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime."""
+Timestamp = int | str | dt.datetime | dt.date | np.datetime64
+"""Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime, also numpy's."""
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_FOREVER = (1 << 63) - 1
 
 
 def whole_version(version: Any) -> int:
@@ -26,11 +30,16 @@ def whole_version(version: Any) -> int:
 
 
 def milliseconds(timestamp: Timestamp) -> int:
-    """A timestamp as milliseconds since 1970; without a zone it is UTC."""
+    """A timestamp as milliseconds since 1970; without a zone it is UTC. numpy's are taken too."""
     if isinstance(timestamp, bool):
         raise _bad_timestamp(timestamp)
-    if isinstance(timestamp, int):
-        return timestamp
+    try:
+        # Whole numbers of numpy's too; more than 64 bits is before or after everything.
+        return min(max(operator.index(timestamp), -_FOREVER), _FOREVER)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    if isinstance(timestamp, np.datetime64) and not np.isnat(timestamp):
+        return int(timestamp.astype("datetime64[ms]").astype(np.int64))
     if isinstance(timestamp, str):
         try:
             timestamp = dt.datetime.fromisoformat(timestamp)
@@ -42,7 +51,7 @@ def milliseconds(timestamp: Timestamp) -> int:
         timestamp = dt.datetime(timestamp.year, timestamp.month, timestamp.day)
     if timestamp.tzinfo is None:
         timestamp = timestamp.replace(tzinfo=dt.UTC)
-    return (timestamp - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(milliseconds=1)
+    return (timestamp - _EPOCH) // dt.timedelta(milliseconds=1)
 
 
 def _bad_timestamp(value: object) -> DeltaLakeError:
@@ -54,5 +63,8 @@ def _bad_timestamp(value: object) -> DeltaLakeError:
 
 
 def iso_text(time_ms: int) -> str:
-    """Milliseconds since 1970 as ISO 8601 text in UTC."""
-    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).isoformat()
+    """Milliseconds since 1970 as ISO 8601 text in UTC; as a number beyond the years 1 to 9999."""
+    try:
+        return (_EPOCH + dt.timedelta(milliseconds=time_ms)).isoformat()
+    except OverflowError:
+        return f"{time_ms} ms since 1970"

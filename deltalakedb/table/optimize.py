@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.table.operations.optimize import (
+from deltalakedb.table.operations.layouts import (
     Compaction,
     Layout,
     OptimizeOptions,
+    Purge,
     ZOrdering,
-    optimize,
 )
+from deltalakedb.table.operations.optimize import optimize
 from deltalakedb.table.operations.properties import CommitOptions
 
 if TYPE_CHECKING:
@@ -63,6 +64,35 @@ class TableOptimizer:
             post_commithook_properties,
         )
         return self._run(Compaction(predicate), options)
+
+    def purge(
+        self,
+        partition_filters: Any = None,
+        target_size: int | None = None,
+        max_concurrent_tasks: int | None = None,
+        max_spill_size: int | None = None,
+        min_commit_interval: int | dt.timedelta | None = None,
+        writer_properties: Any = None,
+        *,
+        commit_properties: Any = None,
+        post_commithook_properties: Any = None,
+    ) -> dict[str, Any]:
+        """Write each file anew that has a deletion vector: Spark's REORG TABLE … APPLY (PURGE).
+
+        What is deleted is in no file of the newest version then, and gone with a vacuum. The rest
+        as `compact`.
+        """
+        predicate, options = self._options(
+            partition_filters,
+            target_size,
+            max_concurrent_tasks,
+            max_spill_size,
+            min_commit_interval,
+            writer_properties,
+            commit_properties,
+            post_commithook_properties,
+        )
+        return self._run(Purge(predicate), options)
 
     def z_order(
         self,

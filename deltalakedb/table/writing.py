@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.config import SqlConfig
@@ -139,6 +139,47 @@ def write_deltalake(
         if base is None or not hasattr(data, "__arrow_c_stream__") or hasattr(data, "read_all"):
             raise
         return write(open_catalog(target.database), base, data, options)
+
+
+def convert_to_deltalake(
+    uri: str,
+    mode: Literal["error", "ignore"] = "error",
+    partition_by: Any = None,
+    partition_strategy: Literal["hive", "directory"] | None = None,
+    name: str | None = None,
+    description: str | None = None,
+    configuration: Mapping[str, str | None] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    location: str | None = None,
+    collect_stats: bool = True,
+    commit_properties: Any = None,
+    post_commithook_properties: Any = None,
+    sql_config: SqlConfig | None = None,
+) -> WriteResult | None:
+    """Make a table of the Parquet files below `location` (default: its place in the warehouse).
+
+    delta-rs's function, by a `deltasql://` URI. The files stay where they are. `partition_by`: the
+    partition columns in the folders' order, as a schema, or names of strings; the strategy is
+    `hive` (`day=1/…`) by default, or `directory` (`1/…`). Statistics are taken from the rows;
+    without `collect_stats` from the footers alone, the numbers of rows. `mode="ignore"`: None where
+    the table is there. Errors as `operations.convert.convert`.
+    """
+    from deltalakedb.table.operations.convert import convert
+
+    target = _target(uri, sql_config)
+    if mode == "ignore" and _base(target, storage_options) is not None:
+        return None
+    options = WriteOptions.of(
+        mode="error",
+        commit_properties=commit_properties,
+        post_commithook_properties=post_commithook_properties,
+    )
+    new = _new(target, location, None, name, description, configuration, storage_options)
+    strategy = partition_strategy or "hive"
+    return convert(
+        target.database, new, partition_by, strategy, options, collect_stats=collect_stats
+    )
 
 
 def _target(uri: str, sql_config: SqlConfig | None) -> TableUri:

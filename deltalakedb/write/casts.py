@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.plain_arrow import list_offsets, list_values
 from deltalakedb.log.schema import (
     ArrayType,
     DataType,
@@ -189,26 +190,16 @@ def converted(array: pa.Array, target: DataType, path: Path) -> pa.Array:
         return _struct(array, target, kind, path)
     mask = array.is_null() if array.null_count else None
     if isinstance(target, ArrayType):
-        if not (pa.types.is_list(array.type) or pa.types.is_large_list(array.type)):
+        if pa.types.is_fixed_size_list(array.type):
             array = array.cast(pa.list_(array.type.value_type))
-        offsets, first, count = _offsets(array)
-        values = converted(array.values.slice(first, count), target.element, (*path, "element"))
+        offsets, first, count = list_offsets(array)
+        values = list_values(array).slice(first, count)
+        values = converted(values, target.element, (*path, "element"))
         return pa.ListArray.from_arrays(offsets, values, type=kind, mask=mask)
-    offsets, first, count = _offsets(array)
+    offsets, first, count = list_offsets(array)
     keys = converted(array.keys.slice(first, count), target.key, (*path, "key"))
     items = converted(array.items.slice(first, count), target.value, (*path, "value"))
     return pa.MapArray.from_arrays(offsets, keys, items, type=kind, mask=mask)
-
-
-def _offsets(array: pa.Array) -> tuple[pa.Array, int, int]:
-    """Offsets of lists from 0 on, and which of the elements they mean: an array may be a slice."""
-    offsets = array.offsets
-    first, last = offsets[0].as_py(), offsets[-1].as_py()
-    return (
-        pc.subtract(offsets, pa.scalar(first, offsets.type)).cast(pa.int32()),
-        first,
-        last - first,
-    )
 
 
 def _plain(array: pa.Array) -> pa.Array:

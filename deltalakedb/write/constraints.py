@@ -8,11 +8,12 @@ Expressions are Spark SQL, evaluated by the engine.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from deltalakedb.engine.expression import Expression, compile_expression
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import CONSTRAINT_PREFIX, enabled
+from deltalakedb.log.identity import IdentityColumn, identity_columns
 from deltalakedb.log.schema import (
     CURRENT_DEFAULT,
     GENERATION,
@@ -81,17 +83,28 @@ class _Computed:
             raise _violated(f"{name} ({self.sql})", self.field.name, rows, row)
 
 
+Numbering = Callable[[IdentityColumn, int], int]
+"""The first of as many numbers for an identity column."""
+
+
 class RowChecks:
     """Fills defaults and generated columns in, and verifies all constraints of a table.
 
     Expressions are compiled before any row is seen: UNSUPPORTED_FEATURE or INVALID_PREDICATE naming
-    the one that can't be, and UNSUPPORTED_FEATURE for identity columns.
+    the one that can't be. `numbers` tells the first of some for an identity column; without it
+    rows that lack such a column are refused by name.
     """
 
-    def __init__(self, schema: StructType, configuration: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        schema: StructType,
+        configuration: Mapping[str, str],
+        numbers: Numbering | None = None,
+    ) -> None:
         self._schema = schema
         self._demands = has_demands(schema)
-        _refuse_identity(schema)
+        self._identities = identity_columns(schema)
+        self._numbers = numbers
         now = datetime.now(UTC)
 
         def compiled(feature: str, sql: str, type: DataType) -> Expression:
@@ -130,15 +143,22 @@ class RowChecks:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to fill in and nothing to check."""
-        return not (self._computed or self._checks or self._lengths or self._demands)
+        return not (
+            self._computed or self._checks or self._lengths or self._demands or self._identities
+        )
 
-    def __call__(self, rows: pa.RecordBatch, missing: frozenset[str]) -> pa.RecordBatch:
+    def __call__(
+        self, rows: pa.RecordBatch, missing: frozenset[str], *, updated: bool = False
+    ) -> pa.RecordBatch:
         """The rows as they are to be written. `missing`: columns that the input doesn't have.
 
+        `updated`: the rows were there before, so that identity columns have their values.
         Raises CONSTRAINT_VIOLATION naming the constraint and the first row that breaks it.
         """
         if not rows.num_rows:
             return rows
+        for identity in () if updated else self._identities:
+            rows = self._numbered(identity, rows, missing)
         for computed in self._in_order(missing):
             rows = rows.set_column(
                 computed.place, rows.schema.field(computed.place), computed.values(rows)
@@ -153,6 +173,32 @@ class RowChecks:
         for check in self._checks:
             check.verify(rows)
         return rows
+
+    def _numbered(
+        self, column: IdentityColumn, rows: pa.RecordBatch, missing: frozenset[str]
+    ) -> pa.RecordBatch:
+        if column.name not in missing:
+            if column.explicit:
+                return rows
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONSTRAINT_VIOLATION,
+                f"column {column.name} is an identity column, whose values are given by the table "
+                "alone; leave it out",
+                constraint=column.name,
+                column=column.name,
+            )
+        if self._numbers is None:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+                f"column {column.name} is an identity column (identityColumns), whose numbers "
+                "can't be given by Dask's workers; write from one process",
+                column=column.name,
+                feature="identityColumns",
+            )
+        first = self._numbers(column, rows.num_rows)
+        values = first + column.step * np.arange(rows.num_rows, dtype=np.int64)
+        field = rows.schema.field(column.place)
+        return rows.set_column(column.place, field, pa.array(values).cast(field.type))
 
     def _in_order(self, missing: frozenset[str]) -> list[_Computed]:
         """Defaults first: generated columns may depend on them, but not on each other."""
@@ -218,15 +264,15 @@ def _invariant_sql(text: Any, column: str) -> str:
     return sql
 
 
-def _refuse_identity(schema: StructType) -> None:
-    for field in schema.fields:
-        if any(key.startswith(IDENTITY_PREFIX) for key in field.metadata):
+def refuse_setting_identity(schema: StructType, names: Iterable[str]) -> None:
+    """INVALID_ARGUMENT where an update sets an identity column: its numbers are given once."""
+    for column in identity_columns(schema):
+        if column.name in names:
             raise DeltaLakeError(
-                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-                f"column {field.name} is an identity column (identityColumns), whose values can't "
-                "be given here yet; write with the engine that made the table",
-                column=field.name,
-                feature="identityColumns",
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                f"column {column.name} is an identity column, whose values can't be updated; leave "
+                "it out",
+                column=column.name,
             )
 
 

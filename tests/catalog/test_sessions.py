@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,10 +77,16 @@ def test_options_reach_the_driver_of_mysql_as_it_wants_them(mariadb_database: st
 def test_sqlite_waits_as_long_as_the_url_says(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/catalog.sqlite?timeout=0.25"
     small_table(tmp_path, url)
-    reader = reader_of(parse_database(url))
-    assert reader.rows("PRAGMA busy_timeout") == [(250,)]
     with Catalog(url) as catalog, catalog.read() as connection:
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 250
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        with pytest.raises(DeltaLakeError, match=r"waited 0\.25 s") as caught:
+            reader_of(parse_database(url)).rows("SELECT 1 FROM dl_tables")
+        assert caught.value.kind is DeltaLakeErrorKind.DATABASE_LOCKED
+        assert time.monotonic() - began >= 0.25
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -145,6 +146,39 @@ def test_while_sqlite_holds_a_lock(number: signal.Signals, tmp_path: Path) -> No
             wait_for(lambda: is_waiting(psutil.Process(running.pid), database))
             assert_ends(running, number)
     assert [row["name"] for row in dl_lines("tables", "--database", database)] == ["orders"]
+
+
+@pytest.mark.parametrize("way", ["read", "import", "write"])
+def test_a_script_hears_of_ctrl_c_while_sqlite_is_locked(way: str, tmp_path: Path) -> None:
+    """Python's own handler runs: SQLite doesn't wait in C for longer than a moment."""
+    database = tmp_path / "catalog.sqlite"
+    patient = f"sqlite:///{database}?timeout=600"
+    write_table(tmp_path / "orders", commits=2, adds=2)
+    dl("import", "--database", patient, "--log-dir", tmp_path / "orders")
+    script = {
+        "read": "deltalakedb.connect_to_table(sys.argv[1])",
+        "import": "deltalakedb.import_table(log_dir=sys.argv[2], database=sys.argv[3])",
+        "write": "deltalakedb.connect_to_table(sys.argv[1]).delete()",
+    }[way]
+    arguments = [f"deltasql://{patient}&table=orders", str(tmp_path / "orders"), patient]
+    lock = "EXCLUSIVE" if way == "read" else "IMMEDIATE"
+    with contextlib.closing(sqlite3.connect(database, isolation_level=None)) as other:
+        if way == "read":
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute(f"BEGIN {lock}")
+        running = subprocess.Popen(
+            [sys.executable, "-c", f"import sys, deltalakedb; {script}", *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for(lambda: is_waiting(psutil.Process(running.pid), database))
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=30)
+        finally:
+            running.kill()
+            running.communicate()
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
 
 
 def is_waiting(process: psutil.Process, database: Path) -> bool:

@@ -36,22 +36,28 @@ def transfer(database: str, isolation: str, chance: random.Random) -> None:
         tx.append(f"account{taker}", amount(value))
 
 
+def tried(database: str, isolation: str, chance: random.Random) -> bool:
+    """Whether it was committed; False where another was in its way."""
+    try:
+        transfer(database, isolation, chance)
+    except DeltaLakeError as error:
+        if error.kind is not DeltaLakeErrorKind.CONCURRENCY_ERROR:
+            raise
+        return False
+    return True
+
+
 def main(database: str, folder: str, name: str, seconds: str, isolation: str) -> None:
     chance = random.Random(name)
-    transfer(database, isolation, chance)
+    while not tried(database, isolation, chance):
+        pass
     (Path(folder) / f"{name}.ready").touch()
     while not (Path(folder) / "go").exists():
         time.sleep(0.005)
     end = time.monotonic() + float(seconds)
     done = {"committed": 0, "conflict": 0}
     while time.monotonic() < end:
-        try:
-            transfer(database, isolation, chance)
-            done["committed"] += 1
-        except DeltaLakeError as error:
-            if error.kind is not DeltaLakeErrorKind.CONCURRENCY_ERROR:
-                raise
-            done["conflict"] += 1
+        done["committed" if tried(database, isolation, chance) else "conflict"] += 1
     print(done["committed"], done["conflict"])
 
 

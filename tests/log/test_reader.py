@@ -30,6 +30,7 @@ from tests.log.made_logs import (
     TEXTS,
     Action,
     checkpoint_schema,
+    checkpoint_table,
     write_checkpoint,
     write_commit,
     write_lines,
@@ -270,6 +271,26 @@ def test_a_huge_row_group_is_read_in_batches(log: Path) -> None:
     assert files.column("size").to_pylist() == list(range(count))
     found = files.column("partition_values").to_pylist()
     assert found == [f'{{"p":"{i % 7}"}}' for i in range(count)]
+
+
+@pytest.mark.parametrize("seconds", [-62_135_596_800, -10_000_000_000, 0, 253_402_300_799])
+def test_bounds_in_int96_keep_their_years(log: Path, seconds: int) -> None:
+    """Spark's old timestamps, which Arrow reads as nanoseconds if nobody asks for more years."""
+    bound = pa.struct([("ts", pa.timestamp("us", "UTC"))])
+    parsed = {"stats_parsed": pa.struct([("numRecords", pa.int64()), ("minValues", bound)])}
+    fields = {n: t for n, t in ADD_FIELDS.items() if n != "stats"} | parsed
+    statistics = {"numRecords": 1, "minValues": {"ts": seconds * 1_000_000}}
+    actions = [*STATE, {"add": {"path": "a", "stats_parsed": statistics}}]
+    path = log / checkpoint(5, classic=True)
+    found = []
+    for int96 in (False, True):
+        table = checkpoint_table(actions, checkpoint_schema(fields))
+        log.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path, use_deprecated_int96_timestamps=int96)
+        found += newest(log).files["stats"].to_pylist()
+    # INT96 says nothing of a zone: it is UTC's, unlike that of a column without one.
+    assert found[0] == found[1]
+    assert json.loads(found[0])["minValues"]["ts"].endswith("Z")
 
 
 def test_a_huge_row_group_is_read_in_parts(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:

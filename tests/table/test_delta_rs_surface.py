@@ -54,7 +54,6 @@ MISSING = {
     "DeltaTable.vacuum(post_commithook_properties)": _NO_COMMIT,
     "TableOptimizer.compact(max_temp_directory_size)": _TEMP,
     "TableOptimizer.z_order(max_temp_directory_size)": _TEMP,
-    "convert_to_deltalake": "not yet: convert with delta-rs, then `dl import`",
     "DataType": _ARROW_TYPES,
     "Field": _ARROW_TYPES,
     "Schema": _ARROW_TYPES,

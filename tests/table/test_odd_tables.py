@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table
 from deltalakedb.parity.run import diff_table
@@ -141,6 +142,31 @@ def test_layouts_of_arrow_that_few_kernels_know_can_be_filtered(
         "n": [{"s": "a"}, {"s": "c"}],
         "m": [["a"], ["c"]],
     }
+
+
+@pytest.mark.parametrize("vector", [False, True], ids=["plain", "deleted"])
+def test_lists_of_views_are_read_and_written(tmp_path: Path, vector: bool) -> None:
+    """Arrow's own cast makes arrays of them on which its Parquet writer ends the process."""
+    lists = pa.list_view(pa.string_view())
+    values = [["a"], None, ["b", "c"]]
+    nested = pa.array([{"m": v} for v in values], pa.struct([("m", lists)]))
+    rows = pa.table({"id": [1, 2, 3], "m": pa.array(values, lists), "n": nested})
+    listed = {"type": "array", "elementType": "string", "containsNull": True}
+    inside = {"type": "struct", "fields": [{"name": "m", "type": listed, "nullable": True}]}
+    columns = {"id": "long", "m": listed, "n": inside}
+    given = {"deletionVector": inline_vector([0])} if vector else {}
+    features = VECTORS if vector else ()
+    table = table_of(tmp_path / "t", metadata(columns), a=rows)
+    write_commit(
+        table / "_delta_log", 0, [protocol(*features), metadata(columns), add("a.parquet", **given)]
+    )
+    expected = rows.to_pylist()[1 if vector else 0 :]
+    snapshot = opened(table)
+    assert snapshot.to_pyarrow_table().to_pylist() == expected
+    assert snapshot.to_pyarrow_dataset().to_table().to_pylist() == expected
+    uri = f"deltasql://sqlite:///{tmp_path}/t.sqlite?table=written"
+    dl.write_deltalake(uri, rows, location=str(tmp_path / "written"))
+    assert dl.connect_to_table(uri).to_pyarrow_table().to_pylist() == rows.to_pylist()
 
 
 def test_an_inline_vector_is_as_long_as_the_log_says(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import deltalakedb as dl
-from deltalakedb.error import DeltaLakeError
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.table.operations import auto_compact
 from deltalakedb.table.operations import optimize as operation
 
 
@@ -133,3 +134,48 @@ def test_only_the_bin_that_lost_is_done_again(
     places = list((tmp_path / "t").glob("p=*/*.parquet"))
     assert len(places) == 6
     assert all(pq.read_metadata(place).num_rows for place in places)
+
+
+def test_who_writes_compacts_where_the_table_asks_for_it(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auto_compact, "_LEAST_FILES", 4)
+    uri, place = uri_of(sqlite_url), tmp_path / "t"
+    on = {"delta.autoOptimize.autoCompact": "true", "delta.enableDeletionVectors": "true"}
+    schema = pa.schema([("p", pa.string()), ("x", pa.int64())])
+    table = dl.create_table(uri, schema, location=str(place), partition_by="p", properties=on)
+    for number in range(3):
+        table.append(pa.table({"p": ["a", "b"], "x": [number, number]}))
+    assert len(table.files()) == 6
+    table.append(pa.table({"p": ["a"], "x": [3]}))
+    assert len(table.files()) == 4
+    assert table.history()[0]["operation"] == "OPTIMIZE"
+    assert table.history()[0]["operation_parameters"]["auto"] in ("true", True)
+    table.merge(
+        pa.table({"p": ["b"], "x": [10]}), "t.x = s.x", source_alias="s", target_alias="t"
+    ).when_not_matched_insert_all().execute()
+    assert len([path for path in table.files() if "p=b" in path]) == 1
+    assert [row["x"] for row in rows_of(table)] == [0, 1, 2, 3, 0, 10, 1, 2]
+
+    def fails(*_: Any) -> None:
+        raise DeltaLakeError(DeltaLakeErrorKind.STORAGE_ERROR, "no room")
+
+    monkeypatch.setattr(auto_compact, "_compact", fails)
+    with pytest.warns(RuntimeWarning, match="is committed, but compacting it"):
+        table.append(pa.table({"p": ["a"], "x": [4]}))
+    assert len(rows_of(table)) == 9
+
+
+def test_purging_leaves_no_vectors(sqlite_url: str, tmp_path: Path) -> None:
+    uri, place = uri_of(sqlite_url), tmp_path / "t"
+    on = {"delta.enableDeletionVectors": "true"}
+    table = dl.create_table(uri, pa.schema([("x", pa.int64())]), location=str(place), properties=on)
+    table.append(pa.table({"x": list(range(1_000))}))
+    table.append(pa.table({"x": list(range(1_000, 2_000))}))
+    table.delete("x = 3")
+    assert table.optimize.compact(target_size=1)["numFilesRemoved"] == 0
+    done = table.optimize.purge()
+    assert (done["numFilesRemoved"], done["numFilesAdded"]) == (1, 1)
+    assert all(file.dv_id is None for file in table.snapshot().files)
+    assert table.snapshot().count_rows() == 1_999
+    assert table.optimize.purge()["numFilesRemoved"] == 0

@@ -132,7 +132,9 @@ def test_what_was_not_imported_is_refused_with_the_reason(tmp_path: Path) -> Non
         table.snapshot(10, 1_700_000_000_000)
 
 
-@pytest.mark.parametrize("value", [True, "yesterday", 1.5, [2024]])
+@pytest.mark.parametrize(
+    "value", [True, "yesterday", 1.5, [2024], np.datetime64("NaT"), np.float64(1), np.True_]
+)
 def test_what_is_no_timestamp_is_refused(value: Timestamp) -> None:
     with pytest.raises(DeltaLakeError, match="is no timestamp"):
         milliseconds(value)
@@ -149,6 +151,32 @@ def test_a_version_may_be_a_number_of_numpy(shared: str) -> None:
     version = open_table(shared).snapshot(np.int64(7)).version
     assert type(version) is int
     assert version == 7
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.int64(7), 7),
+        (np.uint64(2**64 - 1), 2**63 - 1),
+        (-(2**70), -(2**63 - 1)),
+        (np.datetime64("2024-05-01T12:00:00.123456"), 1_714_564_800_123),
+        (np.datetime64("2024-05-01"), 1_714_521_600_000),
+    ],
+)
+def test_numbers_at_the_edges_and_numpys_are_timestamps(value: Any, expected: int) -> None:
+    assert (found := milliseconds(value)) == expected
+    assert type(found) is int
+
+
+@pytest.mark.parametrize("value", [-(2**63), -62_135_596_800_001, 2**63, 253_402_300_800_000])
+def test_moments_beyond_pythons_years(shared: str, value: int) -> None:
+    table = open_table(shared)
+    if value > 0:
+        assert table.snapshot(timestamp=value).version == table.version
+        return
+    with pytest.raises(DeltaLakeError, match="ms since 1970") as caught:
+        table.snapshot(timestamp=value)
+    assert caught.value.kind is DeltaLakeErrorKind.VERSION_NOT_FOUND
 
 
 def test_state_that_came_and_went_is_that_of_the_version(tmp_path: Path, catalog_url: str) -> None:

@@ -128,8 +128,9 @@ def test_lengths_of_text() -> None:
 
 def test_what_cannot_be_honoured_is_refused_by_name() -> None:
     identity = parse_schema(json.dumps(struct(field("i", **{"delta.identity.start": 1}))))
+    rows = pa.record_batch({"i": pa.nulls(1, pa.int64())})
     with pytest.raises(DeltaLakeError, match="identityColumns"):
-        RowChecks(identity, {})
+        RowChecks(identity, {})(rows, frozenset({"i"}))
     plain = parse_schema(json.dumps(struct(field("a"))))
     for sql, why in (("warp(a) > 1", "(?i)warp"), ("a + 1", "checkConstraints"), ("b > 1", "b")):
         with pytest.raises(DeltaLakeError, match=why):

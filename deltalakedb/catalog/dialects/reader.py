@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.base import Dialect
 
 
+class Usual(str):
+    """SQL that is asked again and again, and best answered in one way whatever its parameters."""
+
+
 class Reader(ABC):
     """One connection for reading; each statement is a transaction of its own.
 
@@ -43,10 +47,11 @@ class Reader(ABC):
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """All rows of a small result. `?` marks a parameter. Raises DeltaLakeError."""
+        usual = isinstance(sql, Usual)
         statement = sql if self.paramstyle == "?" else sql.replace("?", self.paramstyle)
         with self._lock:
             try:
-                return self._ask(statement, params)
+                return self._ask(statement, params, usual)
             except Exception as error:
                 if isinstance(error, DeltaLakeError) or not self._is_driver_error(error):
                     raise
@@ -54,7 +59,7 @@ class Reader(ABC):
                     raise self._translated(error) from None
             self._drop()
             try:
-                return self._ask(statement, params)
+                return self._ask(statement, params, usual)
             except Exception as error:
                 if not self._is_driver_error(error):
                     raise
@@ -64,9 +69,11 @@ class Reader(ABC):
         """Whether a new connection would reach the same database."""
         return True
 
-    def _ask(self, statement: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    def _ask(self, statement: str, params: Sequence[Any], usual: bool) -> list[tuple[Any, ...]]:
         if self._connection is None:
             self._connection = self._connect()
+        if usual:
+            return self._query_usual(self._connection, statement, params)
         return self._query(self._connection, statement, params)
 
     def _translated(self, error: Exception) -> DeltaLakeError:
@@ -109,6 +116,11 @@ class Reader(ABC):
         with connection.cursor() as cursor:
             cursor.execute(statement, tuple(params) or None)
             return list(cursor.fetchall())
+
+    def _query_usual(
+        self, connection: Any, statement: str, params: Sequence[Any]
+    ) -> list[tuple[Any, ...]]:
+        return self._query(connection, statement, params)
 
     @abstractmethod
     def _is_driver_error(self, error: Exception) -> bool: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deltalakedb.catalog.dialects.reader import Usual
 from deltalakedb.catalog.reading.queries import (
     METADATA,
     PROTOCOL,
@@ -54,11 +55,13 @@ def _open(
             params.append(namespace)
         conditions.append(condition)
     found = catalog.reader.rows(
-        f"SELECT s.version_num, {ROW}, {metadata}, {protocol} FROM dl_schema_version s "
-        f"CROSS JOIN {TABLES} "
-        f"LEFT JOIN dl_metadata m ON m.load_id = h.live_load AND m.removed_version = {LIVE} "
-        f"LEFT JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
-        f"WHERE {' OR '.join(conditions)} ORDER BY t.namespace",
+        Usual(
+            f"SELECT s.version_num, {ROW}, {metadata}, {protocol} FROM dl_schema_version s "
+            f"CROSS JOIN {TABLES} "
+            f"LEFT JOIN dl_metadata m ON m.load_id = h.live_load AND m.removed_version = {LIVE} "
+            f"LEFT JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
+            f"WHERE {' OR '.join(conditions)} ORDER BY t.namespace"
+        ),
         params,
     )
     if found:
@@ -99,7 +102,9 @@ def _named(
 def heads(catalog: Readable) -> dict[str, tuple[int, int]]:
     """(head version, epoch) of every table by its id, at one moment."""
     found = catalog.reader.rows(
-        "SELECT t.table_id, h.head_version, h.epoch "
-        "FROM dl_tables t JOIN dl_heads h ON h.table_key = t.table_key"
+        Usual(
+            "SELECT t.table_id, h.head_version, h.epoch "
+            "FROM dl_tables t JOIN dl_heads h ON h.table_key = t.table_key"
+        )
     )
     return {str(table): (int(version), int(epoch)) for table, version, epoch in found}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.cli.commands.fleet import command as fleet
 from deltalakedb.cli.place import Place
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def moving(command: F) -> F:
             metavar="SECONDS",
             help="For so long after the fence every SQL commit claims its slot in the log first.",
         ),
+        click.option("--wait", is_flag=True, help="Until the probation is over."),
         click.option("--no-validate", is_flag=True, help="Don't prove catalog and log equal."),
         click.option("--no-rollback-point", is_flag=True, help="Don't keep the version before."),
         click.option(
@@ -75,18 +77,30 @@ def hooks(command: F) -> F:
     )(command)
 
 
+_SEVERAL = {"--discover", "--mapping", "--config"}
+"""Options that name many tables: `dl migrate fleet`."""
+
+
 class _Group(click.Group):
-    """A group that takes a table where no command is named."""
+    """A group that takes a table, or what names many, where no command is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["run", *args]
+            several = {arg.partition("=")[0] for arg in args} & _SEVERAL
+            args = ["fleet" if several else "run", *args]
         return super().parse_args(ctx, args)
 
 
 @click.group(cls=_Group)
 def command() -> None:
-    """Move tables from their logs into the catalog: `dl migrate TABLE-URI`, `dl migrate status`."""
+    """Move tables from their logs into the catalog.
+
+    One: `dl migrate TABLE-URI`. Many: `dl migrate --discover URL`, `--mapping FILE`, `--config
+    FILE`, or `dl migrate fleet URI …`. How far they are: `dl migrate status`.
+    """
+
+
+command.add_command(fleet)
 
 
 @command.command()
@@ -203,6 +217,7 @@ def move_options(given: dict[str, Any], **more: Any) -> Any:
     return MoveOptions(
         log_writers=given["log_writers"],
         probation_seconds=given["probation"],
+        wait=given["wait"],
         validate=not given["no_validate"],
         rollback_point=not given["no_rollback_point"],
         tries=given["tries"],

@@ -53,6 +53,14 @@ class S3Store(ObjectStore):
         found.sort(key=itemgetter(0))
         return found
 
+    def folders(self, prefix: str = "") -> builtins.list[str]:
+        skip = len(self._prefix)
+        try:
+            level = obstore.list_with_delimiter(self._s3, self._prefix + prefix or None)
+        except Exception as error:
+            raise translate(error, self.describe(prefix)) from error
+        return sorted(f"{each.rstrip('/')[skip:]}/" for each in level["common_prefixes"])
+
     def read(self, name: str) -> bytes:
         try:
             return bytes(obstore.get(self._s3, self._key(name)).bytes())

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -36,13 +37,37 @@ from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.target import FileTarget
 
 _FEW_FILES = 5_000
-_KEPT = ("data", "target", "demands_nothing")
-"""What is made once of a table's location, metadata and protocol."""
 _FROM_FILES = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
 
 
 Enlist = Callable[[StagedTable, Sequence[str]], None]
 """Takes an operation's actions, and the names of the objects that it wrote."""
+
+
+class Shape:
+    """Metadata and protocol, and what is made of them once for all bases that have them."""
+
+    def __init__(self, metadata: Metadata, protocol: Protocol) -> None:
+        self.metadata = metadata
+        self.protocol = protocol
+        self.is_enforceable = False
+        """Whether that was found out; see `check_enforceable`."""
+
+    @cached_property
+    def target(self) -> FileTarget:
+        return FileTarget.of(self.metadata, self.protocol)
+
+    @cached_property
+    def demands_nothing(self) -> bool:
+        struct = self.metadata.schema.struct
+        return RowChecks(struct, self.metadata.configuration).is_empty
+
+
+@lru_cache(512)
+def _shape(texts: bytes) -> Shape:
+    """By what the catalog has of them, as JSON."""
+    metadata, protocol = orjson.loads(texts)
+    return Shape(Metadata.of(metadata), protocol_of(protocol))
 
 
 @dataclass(frozen=True)
@@ -62,12 +87,13 @@ class Base:
     staged: StagedTable | None = None
     enlist: Enlist | None = field(default=None, compare=False)
     is_remembered: bool = False
+    read_shape: Shape | None = field(default=None, compare=False, repr=False)
 
     def after(self, version: int) -> Base:
         """The table at a version that was committed on this one, for appending to it."""
         found = replace(self, row=replace(self.row, head_version=version), is_remembered=True)
-        kept = {n: v for n in _KEPT if (v := self.__dict__.get(n)) is not None}
-        found.__dict__.update(kept)
+        if "data" in self.__dict__:
+            found.__dict__["data"] = self.data
         return found
 
     @classmethod
@@ -100,12 +126,14 @@ class Base:
         cls, row: TableRow, state: TableState, storage_options: Mapping[str, Any] | None
     ) -> Base:
         """From a table's row and what holds at its head."""
+        shape = _shape(orjson.dumps((state.metadata, state.protocol)))
         return cls(
             row,
-            Metadata.of(state.metadata),
-            protocol_of(state.protocol),
+            shape.metadata,
+            shape.protocol,
             state,
             dict(storage_options or {}),
+            read_shape=shape,
         )
 
     @cached_property
@@ -114,14 +142,22 @@ class Base:
         return open_store(StoreSpec(self.row.location, dict(self.storage_options)))
 
     @cached_property
+    def shape(self) -> Shape:
+        """Its metadata and protocol; those that were read, but where a transaction changed them."""
+        read = self.read_shape
+        if read is not None and (read.metadata, read.protocol) == (self.metadata, self.protocol):
+            return read
+        return Shape(self.metadata, self.protocol)
+
+    @property
     def target(self) -> FileTarget:
         """The table as its data files know it."""
-        return FileTarget.of(self.metadata, self.protocol)
+        return self.shape.target
 
-    @cached_property
+    @property
     def demands_nothing(self) -> bool:
         """Whether any rows of its types are the table's: no constraint, no default."""
-        return RowChecks(self.struct, self.metadata.configuration).is_empty
+        return self.shape.demands_nothing
 
     @property
     def struct(self) -> StructType:
@@ -166,8 +202,9 @@ class Base:
                 "that property to false",
                 table=self.row.full_name,
             )
-        if not self.is_remembered:
+        if not self.shape.is_enforceable:
             check_enforceable(self.row.full_name, self.struct, configuration)
+            self.shape.is_enforceable = True
 
     def live_files(
         self, catalog: LightCatalog, partitions: Sequence[int] | None = None
@@ -242,21 +279,7 @@ def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: st
         (row.live_load,),
         key=list(columns).index("path"),
     )
-    values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
-    schema = queries.file_schema(columns)
-    return pa.Table.from_arrays(
-        [
-            pa.array(
-                # SQLite and MySQL have 0 and 1.
-                [v if v is None else bool(v) for v in each]
-                if pa.types.is_boolean(field.type)
-                else each,
-                field.type,
-            )
-            for each, field in zip(values, schema, strict=True)
-        ],
-        schema=schema,
-    )
+    return queries.few_files(rows, columns)
 
 
 def check_enforceable(

@@ -59,12 +59,19 @@ def composed(first: StagedTable, then: StagedTable) -> StagedTable:
         changes=first.changes + then.changes,
         others=first.others + then.others,
         if_version=first.if_version if then.if_version is None else then.if_version,
+        identity_marks=first.identity_marks + then.identity_marks,
         starts_in_commit_timestamps=(
             first.starts_in_commit_timestamps or then.starts_in_commit_timestamps
         ),
         deletion_time=max(first.deletion_time, then.deletion_time),
         rebase=_rebase(first, then),
+        began=earliest((first, then)),
     )
+
+
+def earliest(parts: Sequence[StagedTable]) -> float | None:
+    """When the first file of all was not yet begun."""
+    return min((each.began for each in parts if each.began is not None), default=None)
 
 
 def joined(first: Reads, then: Reads) -> Reads:

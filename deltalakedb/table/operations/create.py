@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import typing
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
@@ -27,10 +28,13 @@ from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.base import Base, check_enforceable
+from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.operations.write import WriteOptions, put_files, rows_of
 from deltalakedb.table.transaction import WriteResult, publish
+from deltalakedb.write.files import WrittenFiles
 from deltalakedb.write.schema import schema_of, with_column_mapping
 from deltalakedb.write.target import FileTarget
 
@@ -91,32 +95,86 @@ def _create(
     authority: str,
 ) -> WriteResult:
     with Catalog(database, create=True) as catalog:
-        if queries.lookup_table(catalog, new.full_name) is not None:
-            raise table_exists(new.full_name)
-        metadata, protocol = described(new, struct)
-        row = _row(catalog, new)
-        state = TableState(-1, {}, {}, {}, {})
-        base = Base(row, metadata, protocol, state, dict(new.storage_options or {}))
-        FileTarget.of(metadata, protocol).partitioning  # noqa: B018 - refuses before a file is made
-        _check_location(base)
-        written = None if rows is None else put_files(base, metadata, protocol, rows, options)
-        staged = _staged(base, new, options, written)
-        ratifier = LogRatifier(catalog.reader.url, new.storage_options)
-        try:
-            if written is not None and options.commit.is_synced(metadata.configuration):
-                base.data.sync(written.names)
-            done = create(
-                catalog,
-                StagedCommit(tables=(staged,), token=options.commit.token),
-                ratifier,
-                url=catalog.reader.url,
-                authority=authority,
-            )
-        except DeltaLakeError as error:
-            if written is not None and error.outcome == "failed":
-                base.data.delete(written.names)
-            raise
-        return publish(ratifier, done, options.commit)
+        row = _new_row(catalog, new)
+        base = _base(new, row, struct)
+        FileTarget.of(base.metadata, base.protocol).partitioning  # noqa: B018 - refuses early
+        _check_location(row, new.storage_options)
+        numbers = IdentityNumbers(None, row)
+        written = (
+            None
+            if rows is None
+            else put_files(base, base.metadata, base.protocol, rows, options, numbers=numbers)
+        )
+        staged = replace(_staged(base, new, options, written), identity_marks=tuple(numbers.marks))
+        return _commit(catalog, base, staged, written, options, authority)
+
+
+class FoundFiles(typing.Protocol):
+    """Files that are there, of a table that is to be made of them."""
+
+    def written(self, base: Base) -> WrittenFiles:
+        """What a write of them would tell; without names, since a failure is not to remove them."""
+
+    def staged(self, table: StagedTable, options: WriteOptions) -> StagedTable:
+        """The commit as the operation calls it."""
+
+
+def create_of(
+    database: DatabaseUrl,
+    new: NewTable,
+    find: Callable[[ObjectStore], tuple[StructType, FoundFiles]],
+    options: WriteOptions,
+) -> WriteResult:
+    """Make a table of files that are at its location. Raises as `create_table`, and what `find`
+    does."""
+    with Catalog(database, create=True) as catalog:
+        row = _new_row(catalog, new)
+        _check_location(row, new.storage_options)
+        struct, found = find(open_store(StoreSpec(row.location, dict(new.storage_options or {}))))
+        base = _base(new, row, struct)
+        FileTarget.of(base.metadata, base.protocol).partitioning  # noqa: B018 - refuses early
+        written = found.written(base)
+        assert not written.names
+        staged = found.staged(_staged(base, new, options, written), options)
+        return _commit(catalog, base, staged, written, options, "sql")
+
+
+def _new_row(catalog: Catalog, new: NewTable) -> TableRow:
+    if queries.lookup_table(catalog, new.full_name) is not None:
+        raise table_exists(new.full_name)
+    return _row(catalog, new)
+
+
+def _base(new: NewTable, row: TableRow, struct: StructType) -> Base:
+    metadata, protocol = described(new, struct)
+    state = TableState(-1, {}, {}, {}, {})
+    return Base(row, metadata, protocol, state, dict(new.storage_options or {}))
+
+
+def _commit(
+    catalog: Catalog,
+    base: Base,
+    staged: StagedTable,
+    written: WrittenFiles | None,
+    options: WriteOptions,
+    authority: str,
+) -> WriteResult:
+    ratifier = LogRatifier(catalog.reader.url, base.storage_options)
+    try:
+        if written is not None and options.commit.is_synced(base.metadata.configuration):
+            base.data.sync(written.names)
+        done = create(
+            catalog,
+            StagedCommit(tables=(staged,), token=options.commit.token),
+            ratifier,
+            url=catalog.reader.url,
+            authority=authority,
+        )
+    except DeltaLakeError as error:
+        if written is not None and error.outcome == "failed":
+            base.data.delete(written.names)
+        raise
+    return publish(ratifier, done, options.commit)
 
 
 def described(new: NewTable, struct: StructType) -> tuple[Metadata, Protocol]:
@@ -179,9 +237,9 @@ def _row(catalog: Catalog, new: NewTable) -> TableRow:
     )
 
 
-def _check_location(base: Base) -> None:
+def _check_location(row: TableRow, storage_options: Mapping[str, Any] | None) -> None:
     """Refuse a folder whose `_delta_log` has anything in it."""
-    log = open_store(StoreSpec(base.row.log_location, dict(base.storage_options)))
+    log = open_store(StoreSpec(row.log_location, dict(storage_options or {})))
     try:
         found = log.list(recursive=True)
     except DeltaLakeError as error:
@@ -191,9 +249,9 @@ def _check_location(base: Base) -> None:
     if found:
         raise DeltaLakeError(
             DeltaLakeErrorKind.TABLE_EXISTS,
-            f"{base.row.location} has a log already ({found[0].name}); import it with "
+            f"{row.location} has a log already ({found[0].name}); import it with "
             "`dl import`, or choose another location",
-            location=base.row.location,
+            location=row.location,
         )
 
 

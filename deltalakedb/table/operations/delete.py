@@ -17,7 +17,8 @@ from deltalakedb.predicate.text import sql
 from deltalakedb.predicate.tree import TRUE, Expr, columns_of, is_exact
 from deltalakedb.scan.scan import indexed_rows, partition_scalars
 from deltalakedb.table.operations.base import Base
-from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions, settle
+from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
+from deltalakedb.table.operations.settle import settle
 
 
 def delete(

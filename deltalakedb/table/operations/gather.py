@@ -22,6 +22,7 @@ from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import enabled
 from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.compose import earliest
 from deltalakedb.table.operations.properties import CommitOptions, new_token
 from deltalakedb.table.transaction import WriteResult, ratify
 
@@ -63,6 +64,7 @@ def may_gather(base: Base, staged: StagedTable, options: CommitOptions) -> bool:
         or staged.others
         or staged.guards
         or staged.changes
+        or staged.identity_marks
         or staged.info.extra
         or staged.info.user_metadata
         or options.if_version is not None
@@ -175,6 +177,7 @@ def _joined(first: _Append, some: Sequence[_Append], options: CommitOptions) -> 
         info=replace(first.staged.info, metrics=metrics, txn_id=options.token),
         adds=pa.concat_tables([each.staged.adds for each in some]),
         txns=tuple(txn for each in some for txn in each.staged.txns),
+        began=earliest([each.staged for each in some]),
     )
 
 

@@ -16,14 +16,18 @@ from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
+from deltalakedb.commit.heads import LISTED_BEFORE
+from deltalakedb.commit.slot import Reservation, slot_name, taken
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys
 from deltalakedb.mirror.lease import Lease, acquire, extended, release
+from deltalakedb.table.operations.registration import reaping
 
 VACUUM_BEGUN = "vacuum_begun"
 """Files of lives that ended up to this version may be gone."""
 VACUUM_DONE = "vacuum_done"
 """Those are."""
+_LOCK_SECONDS = 30.0
 _COLUMNS = tuple(name for name in FILE_SCHEMA.names if name != "path_key2")
 
 
@@ -89,6 +93,39 @@ def extend(catalog: LightCatalog, row: TableRow, lease: Lease, also: Sequence[St
             writer.transact([extended(writer, lease), *also])
     except WrongCountError:
         raise lost(row) from None
+
+
+def claim(
+    catalog: LightCatalog, row: TableRow, lease: Lease, begun: int, *, listed_before: int | None
+) -> None:
+    """Under the table's lock: from here on files may be deleted, and no commit will name them.
+
+    Those of lives that ended up to `begun`; those of writes that have let their lease run out; with
+    `listed_before`, a time, all older ones that nobody knows of. TIMEOUT_ERROR while a version that
+    may name some of them is on its way into the log.
+    """
+    locking = Statement(
+        f"SELECT table_key FROM dl_heads WHERE table_key = {row.table_key} FOR UPDATE"
+    )
+    question = Statement(
+        "SELECT h.head_version, l.expires_at, l.token, l.holder FROM dl_heads h "
+        "LEFT JOIN dl_leases l ON l.name = ? WHERE h.table_key = ?",
+        (slot_name(row.table_id), row.table_key),
+    )
+    statements = [*set_property(row, VACUUM_BEGUN, begun)]
+    if listed_before is not None:
+        newest = max(listed_before, property_of(catalog, row, LISTED_BEFORE))
+        statements += set_property(row, LISTED_BEFORE, newest)
+    with writing(catalog.reader.url) as writer:
+        for head, *slot in writer.begin(locking, question, _LOCK_SECONDS):
+            found = None if slot[0] is None else Reservation(*slot)
+            if found is not None and found.version > head and not found.is_abandoned:
+                writer.rollback()
+                raise taken(row.full_name, found)
+        try:
+            writer.commit([extended(writer, lease), *statements, reaping(writer, row)])
+        except WrongCountError:
+            raise lost(row) from None
 
 
 def lost(row: TableRow) -> DeltaLakeError:

@@ -9,8 +9,9 @@ from deltalakedb.log.table_properties import CHECKPOINT_INTERVAL
 from deltalakedb.mirror import publish, tend
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.forget import forget
+from deltalakedb.table.operations.layouts import Compaction, OptimizeOptions
 from deltalakedb.table.operations.lives import VACUUM_DONE, property_of
-from deltalakedb.table.operations.optimize import Compaction, OptimizeOptions, optimize
+from deltalakedb.table.operations.optimize import optimize
 from deltalakedb.table.operations.vacuum import VacuumOptions, vacuum
 from deltalakedb.write.target import FileTarget
 

@@ -25,6 +25,7 @@ from deltalakedb.predicate.tree import TRUE, Expr, disjunction
 from deltalakedb.scan.scan import indexed_rows
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.delete import since
+from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.merge_clauses import (
     Clause,
     Compiled,
@@ -33,9 +34,11 @@ from deltalakedb.table.operations.merge_clauses import (
     struct_of,
 )
 from deltalakedb.table.operations.merge_source import Source, sharpened
-from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions, settle
+from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
+from deltalakedb.table.operations.settle import settle
 from deltalakedb.table.operations.vectors import MERGE_NAMES
 from deltalakedb.table.operations.write import evolved
+from deltalakedb.write.constraints import refuse_setting_identity
 from deltalakedb.write.input import ROWS_AT_A_TIME
 from deltalakedb.write.schema import merged_schema
 
@@ -147,6 +150,9 @@ class _Merge:
         found = compiled(clauses, mine, target, self._base.struct)
         self._matched = [c for c in found if c.kind in ("update", "delete")]
         self._inserts = [c for c in found if c.kind == "insert"]
+        for each in found:
+            if each.kind in ("update", "source_update") and each.assignments is not None:
+                refuse_setting_identity(self._base.struct, each.assignments.names)
         self._unmatched = [c for c in found if c.kind in ("source_update", "source_delete")]
         self._target = target
         self.counts = _Counts()
@@ -172,7 +178,8 @@ class _Merge:
             files = sharpened(files, sharper)
         self.counts.scanned_files = files.num_rows
         self.counts.skipped_files = max(base.row.num_files - files.num_rows, 0)
-        with Rewrite(base, files, self._options.rewrite) as rewrite:
+        numbers = IdentityNumbers(self._catalog.reader.url, base.row)
+        with Rewrite(base, files, self._options.rewrite, numbers) as rewrite:
             with Join(
                 self._condition.expression,
                 self._options.source_alias,
@@ -315,7 +322,8 @@ class _Merge:
     ) -> None:
         assert clause.assignments is not None
         rewrite.tells(old, "update_preimage")
-        new = rewrite.inserts(clause.assignments.applied(old, seen), clause.assignments.names)
+        names = clause.assignments.names
+        new = rewrite.inserts(clause.assignments.applied(old, seen), names, updated=True)
         rewrite.tells(new, "update_postimage")
 
     def _insert(self, rewrite: Rewrite, join: Join) -> None:

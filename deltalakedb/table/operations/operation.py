@@ -6,8 +6,9 @@ What an operation does ends with staged actions. Whether they become a commit of
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
@@ -53,28 +54,34 @@ def run(
     """
     retries = options.properties.max_commit_retries
     left = _RETRIES if retries is None else retries
+    began = time.monotonic()
     staged = operation(catalog, base)
     try:
-        return _run(catalog, base, staged, options, left)
+        return _run(catalog, base, staged, options, left, began)
     finally:
         if staged.registration is not None:
             staged.registration.close()
 
 
 def _run(
-    catalog: LightCatalog, base: Base, staged: Staged, options: CommitOptions, left: int
+    catalog: LightCatalog,
+    base: Base,
+    staged: Staged,
+    options: CommitOptions,
+    left: int,
+    began: float,
 ) -> WriteResult:
     written = set(staged.written)
     if base.enlist is not None:
         # Also one that found nothing to do: what it looked for counts as read.
-        return _enlisted(base, base.enlist, staged, options)
+        return _enlisted(base, base.enlist, staged, options, began)
     if staged.table.is_empty:
         return WriteResult(base.row.full_name, base.row.head_version)
     try:
         while True:
             _sync(base, staged, options)
             try:
-                result = _ratified(catalog, base, staged.table, options)
+                result = _ratified(catalog, base, replace(staged.table, began=began), options)
                 break
             except DeltaLakeError as error:
                 newer = _newer(catalog, base, error, options) if left > 0 else None
@@ -109,10 +116,12 @@ def _ratified(
     return result
 
 
-def _enlisted(base: Base, enlist: Enlist, staged: Staged, options: CommitOptions) -> WriteResult:
+def _enlisted(
+    base: Base, enlist: Enlist, staged: Staged, options: CommitOptions, began: float
+) -> WriteResult:
     try:
         _sync(base, staged, options)
-        enlist(staged.table, staged.written)
+        enlist(replace(staged.table, began=began), staged.written)
     except BaseException:
         base.data.delete(staged.written)
         raise

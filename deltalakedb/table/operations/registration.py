@@ -5,8 +5,9 @@ left without listing the table. A writer that was paused for longer than its lea
 files that are gone: the commit deletes the write's own rows and has to find all of them, and vacuum
 marks them as reaped, and commits that, before it deletes a file. Leases are dated by the database.
 
-A write of less than `LATENT_SECONDS` is over before anybody could take it for dead; it isn't
-registered, so that small appends ask the database nothing more.
+A write of less than `LATENT_SECONDS` isn't registered, so that small appends ask the database
+nothing more; changes of rows aren't either. Only a vacuum that lists the table's folder could take
+their files, which tells the commit so (`vacuum`).
 """
 
 from __future__ import annotations
@@ -56,6 +57,19 @@ class Registration:
         new = len(self._names) > self._registered
         if new and time.monotonic() - self._began > LATENT_SECONDS:
             self._tell()
+
+    def claims(self) -> tuple[Statement, ...]:
+        """For a transaction before the commit: the same as `guards`, and the rows stay."""
+        if not self._registered:
+            return ()
+        return (
+            Statement(
+                "UPDATE dl_staged_files SET expires_at = expires_at + 1 "
+                "WHERE token = ? AND NOT reaped",
+                (self._token,),
+                rows=self._registered,
+            ),
+        )
 
     def guards(self) -> tuple[Statement, ...]:
         """For the commit: all rows are there and none was reaped. None for a short write."""
@@ -131,8 +145,8 @@ class Registration:
 def held(catalog: LightCatalog, row: TableRow) -> frozenset[str]:
     """Names that writes have registered and not committed, reaped ones left out."""
     found = catalog.reader.rows(
-        "SELECT path FROM dl_staged_files WHERE table_key = ? AND root = ? AND NOT reaped",
-        (row.table_key, row.location),
+        "SELECT path FROM dl_staged_files WHERE root = ? AND NOT reaped",
+        (row.location,),
     )
     return frozenset(path for (path,) in found)
 
@@ -142,34 +156,33 @@ def abandoned(catalog: LightCatalog, row: TableRow) -> list[str]:
     with writing(catalog.reader.url) as writer:
         found = writer.select(
             Statement(
-                "SELECT path FROM dl_staged_files WHERE table_key = ? AND root = ? "
+                "SELECT path FROM dl_staged_files WHERE root = ? "
                 f"AND (reaped OR expires_at < {writer.now}) ORDER BY token, position",
-                (row.table_key, row.location),
+                (row.location,),
             )
         )
     return [path for (path,) in found]
 
 
-def reap(catalog: LightCatalog, row: TableRow) -> list[tuple[str, int, str]]:
+def reaping(writer: Writer, row: TableRow) -> Statement:
     """Take abandoned files from their writers, which can't commit them from here on.
 
-    Token, position and name of all that were taken and aren't forgotten (`removed`).
+    By their place: who makes a table knows no key for it yet, and one that was dropped had another.
     """
+    return Statement(
+        "UPDATE dl_staged_files SET reaped = TRUE WHERE root = ? "
+        f"AND NOT reaped AND expires_at < {writer.now}",
+        (row.location,),
+    )
+
+
+def reaped(catalog: LightCatalog, row: TableRow) -> list[tuple[str, int, str]]:
+    """Token, position and name of all that were taken and aren't forgotten (`removed`)."""
     with writing(catalog.reader.url) as writer:
-        writer.transact(
-            [
-                Statement(
-                    "UPDATE dl_staged_files SET reaped = TRUE WHERE table_key = ? AND root = ? "
-                    f"AND NOT reaped AND expires_at < {writer.now}",
-                    (row.table_key, row.location),
-                )
-            ]
-        )
         found = writer.select(
             Statement(
-                "SELECT token, position, path FROM dl_staged_files "
-                "WHERE table_key = ? AND root = ? AND reaped",
-                (row.table_key, row.location),
+                "SELECT token, position, path FROM dl_staged_files WHERE root = ? AND reaped",
+                (row.location,),
             )
         )
     return [(token, int(position), path) for token, position, path in found]

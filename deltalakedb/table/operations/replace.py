@@ -18,6 +18,7 @@ from deltalakedb.predicate.row_filter import RowFilter, row_filter
 from deltalakedb.scan.file import ROW_INDEX
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.delete import decided, reads, select
+from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
 from deltalakedb.write.input import batches_of, slices
 
@@ -54,7 +55,8 @@ def replacing(data: Any, options: WriteOptions, evolve: Evolve) -> tuple[Rewrite
         metadata, protocol = evolve(base, reader.schema)
         changed = metadata is not base.metadata
         wider = replace(base, metadata=metadata, protocol=protocol) if changed else base
-        with Rewrite(wider, base.planned(catalog, parsed), how) as rewrite:
+        numbers = IdentityNumbers(catalog.reader.url, base.row)
+        with Rewrite(wider, base.planned(catalog, parsed), how, numbers) as rewrite:
             if all(decided(rewrite, parsed)):
                 # Whole files go and come: readers know the changes.
                 rewrite.tells_changes = False

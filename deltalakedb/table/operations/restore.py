@@ -22,7 +22,8 @@ from deltalakedb.commit.staged import Reads, StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.deletion_vector import vector_path
-from deltalakedb.log.metadata import Metadata, protocol_of
+from deltalakedb.log.identity import marks_of, with_marks
+from deltalakedb.log.metadata import Metadata, TableSchema, protocol_of
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.rows import without
@@ -142,11 +143,15 @@ def _restored(
         tracks_rows=base.tracks_rows,
         deletion_time=now_ms(),
         guards=(still_held(lease),),
+        claims=(still_held(lease),),
     )
 
 
 def _kept(base: Base, metadata: Metadata, protocol: Protocol) -> tuple[Metadata, Protocol]:
-    """Column ids are never given twice, so their count stays."""
+    """Column ids and numbers of identity columns are never given twice: how far they went stays."""
+    schema = with_marks(metadata.schema.schema_string, marks_of(base.struct))
+    if schema != metadata.schema.schema_string:
+        metadata = replace(metadata, schema=TableSchema(schema))
     highest = base.metadata.configuration.get(MAX_COLUMN_ID)
     if highest is None or MAX_COLUMN_ID not in metadata.configuration:
         return metadata, protocol

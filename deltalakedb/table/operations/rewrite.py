@@ -20,7 +20,6 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import Reads, StagedTable, no_files
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.commit_writer import metadata_body
@@ -33,7 +32,7 @@ from deltalakedb.log.schema import GENERATION
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowFilter
 from deltalakedb.scan.scan import ScanSpec, data_files, indexed_rows
 from deltalakedb.table.operations.base import Base
-from deltalakedb.table.operations.operation import Operation, Staged, run
+from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.operations.row_columns import KeptIds
@@ -44,7 +43,6 @@ from deltalakedb.table.operations.vectors import (
     vector_metrics,
     with_vector,
 )
-from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.change_data import ChangeType, ChangeWriter, change_target
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.deletion_vector import inline_descriptor
@@ -81,7 +79,14 @@ class Rewrite:
     `finish` decides each file's fate.
     """
 
-    def __init__(self, base: Base, files: pa.Table, options: RewriteOptions) -> None:
+    def __init__(
+        self,
+        base: Base,
+        files: pa.Table,
+        options: RewriteOptions,
+        numbers: IdentityNumbers | None = None,
+    ) -> None:
+        """`numbers`: for identity columns of rows that come."""
         self.base = base
         self.files = files
         self.counts = Counts()
@@ -95,7 +100,8 @@ class Rewrite:
         self._target = FileTarget.of(base.metadata, base.protocol)
         self._kept = KeptIds.of(base)
         struct = base.struct
-        self._checks = RowChecks(struct, base.metadata.configuration)
+        self._numbers = numbers
+        self._checks = RowChecks(struct, base.metadata.configuration, numbers)
         self._generated = frozenset(f.name for f in struct.fields if GENERATION in f.metadata)
         self._id = str(uuid.uuid4())
         self._rows: FileWriter | None = None
@@ -150,11 +156,18 @@ class Rewrite:
             return indexed_rows(spec)
         return self._kept.rows(spec, self.base.struct)
 
-    def inserts(self, rows: pa.RecordBatch, given: frozenset[str] | None = None) -> pa.RecordBatch:
+    def inserts(
+        self,
+        rows: pa.RecordBatch,
+        given: frozenset[str] | None = None,
+        *,
+        updated: bool = False,
+    ) -> pa.RecordBatch:
         """Write new rows; what was written, with all columns.
 
         `given`: the columns whose values were said; generated ones that weren't are computed.
-        None: all that the rows have, and defaults fill the others. Rows with ids were others.
+        None: all that the rows have, and defaults fill the others. Rows with ids were others,
+        as `updated` ones were.
         """
         rows, ids = self._apart(rows)
         converter = self._converter(rows.schema)
@@ -163,7 +176,7 @@ class Rewrite:
             missing = missing | (self._generated - given)
         whole = converter.convert(rows)
         if not self._checks.is_empty:
-            whole = self._checks(whole, missing)
+            whole = self._checks(whole, missing, updated=updated)
         self._write(whole, ids, changed=True)
         return whole
 
@@ -324,6 +337,7 @@ class Rewrite:
             if_version=commit.if_version,
             in_commit_timestamps=base.in_commit_timestamps,
             tracks_rows=base.tracks_rows,
+            identity_marks=tuple(self._numbers.marks) if self._numbers else (),
             deletion_time=now_ms(),
         )
         return self.vectors.attached(
@@ -363,46 +377,3 @@ class Rewrite:
         # Where nobody knows whether the commit is there, the log may name these files.
         if error is not None and getattr(error, "outcome", "failed") == "failed":
             self.discard()
-
-
-def settle(
-    catalog: LightCatalog,
-    base: Base,
-    options: RewriteOptions,
-    make: Callable[[LightCatalog, Base], tuple[Rewrite, StagedTable]],
-    *,
-    again: bool = True,
-) -> tuple[WriteResult, Rewrite]:
-    """Commit what `make` finds to do at the newest version, and again where files changed under it.
-
-    CONCURRENCY_ERROR where both changed the same rows of a file by vectors (rule concurrent_rows),
-    and by the other rules of `commit.conflict`. `again`: whether `make` can be called again.
-    """
-    made: list[Rewrite] = []
-    try:
-        result = run(catalog, base, operation_of(make, made.append, again=again), options.commit)
-    except DeltaLakeError as error:
-        if error.outcome == "failed":
-            for rewrite in made:
-                rewrite.discard()
-        raise
-    if not result.repeated:
-        made[-1].vectors.drop_superseded()
-    return result, made[-1]
-
-
-def operation_of(
-    make: Callable[[LightCatalog, Base], tuple[Rewrite, StagedTable]],
-    seen: Callable[[Rewrite], None] = lambda rewrite: None,
-    *,
-    again: bool = True,
-) -> Operation:
-    """The operation that `make` stages; on a newer version it is made again from its rows."""
-
-    def stage(catalog: LightCatalog, base: Base) -> Staged:
-        rewrite, table = make(catalog, base)
-        seen(rewrite)
-        written = tuple(rewrite.names)
-        return Staged(table, written, (lambda newer: stage(catalog, newer)) if again else None)
-
-    return stage

@@ -13,7 +13,9 @@ from deltalakedb.predicate.row_filter import row_filter
 from deltalakedb.table.operations.assign import Assignments
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.delete import reads, since, told
-from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions, settle
+from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
+from deltalakedb.table.operations.settle import settle
+from deltalakedb.write.constraints import refuse_setting_identity
 from deltalakedb.write.input import slices
 
 
@@ -44,6 +46,7 @@ def update(
             assignments = Assignments.of_sql(updates, base.struct)
         else:
             assignments = Assignments.of_values(new_values or {}, base.struct)
+        refuse_setting_identity(base.struct, assignments.names)
         parsed = base.parsed(predicate)
         began = time.monotonic()
         with Rewrite(base, base.planned(catalog, parsed), options) as rewrite:
@@ -52,7 +55,7 @@ def update(
                 rewrite.removes_rows(path, batch.column(last).to_numpy())
                 for old in slices(batch.remove_column(last)):
                     rewrite.tells(old, "update_preimage")
-                    new = rewrite.inserts(assignments.applied(old), assignments.names)
+                    new = rewrite.inserts(assignments.applied(old), assignments.names, updated=True)
                     rewrite.tells(new, "update_postimage")
             rewrite.counts.scan_ms = since(began)
             staged = rewrite.staged(

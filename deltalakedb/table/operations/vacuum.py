@@ -20,22 +20,24 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.deletion_vector import vector_path
-from deltalakedb.log.paths import decode_path, is_absolute
+from deltalakedb.log.paths import decode_path, encode_path, is_absolute
 from deltalakedb.log.protocol import check_writable
 from deltalakedb.log.rows import file_keys
 from deltalakedb.log.table_properties import DELETED_FILE_RETENTION, duration_ms
 from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror.adopt import adopt
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.lives import (
     VACUUM_BEGUN,
     VACUUM_DONE,
+    claim,
     extend,
     files_lease,
     property_of,
     rollback_versions,
     set_property,
 )
-from deltalakedb.table.operations.registration import abandoned, held, reap, removed
+from deltalakedb.table.operations.registration import abandoned, held, reaped, removed
 
 _HOUR_MS = 3_600_000
 _BATCH = 1_000
@@ -60,28 +62,49 @@ def vacuum(catalog: LightCatalog, base: Base, options: VacuumOptions) -> list[st
     INVALID_ARGUMENT for a retention below the table's unless that isn't enforced.
     """
     check_writable(base.protocol)
-    row = base.row
     retention = _retention(base, options)
-    # What isn't in the log yet, file-based readers don't know to be gone.
-    tend.tend_now(catalog.reader.url, row, publish.log_of(row, base.storage_options))
+    base = _followed(catalog, base)
+    row = base.row
     before = time.time_ns() // 1_000_000 - retention
     if options.dry_run:
         names = _doomed(catalog, base, _until(catalog, row, before, options), before, options)
-        return list(dict.fromkeys([*names, *abandoned(catalog, row)]))
+        return list(dict.fromkeys([*names, *_orphans(catalog, row, abandoned(catalog, row))]))
     with files_lease(catalog, row) as lease:
         until = _until(catalog, row, before, options)
-        taken = reap(catalog, row)
         begun = max(until, property_of(catalog, row, VACUUM_BEGUN))
-        # From here on nobody brings them back.
-        extend(catalog, row, lease, set_property(row, VACUUM_BEGUN, begun))
+        # From here on nobody brings them back, and nobody commits what nobody knows of.
+        claim(catalog, row, lease, begun, listed_before=before if options.full else None)
+        taken = reaped(catalog, row)
         names = _doomed(catalog, base, until, before, options)
-        names = list(dict.fromkeys([*names, *(name for _, _, name in taken)]))
+        orphans = _orphans(catalog, row, [name for _, _, name in taken])
+        names = list(dict.fromkeys([*names, *orphans]))
         for start in range(0, len(names), _BATCH):
             extend(catalog, row, lease, ())
             base.data.delete(names[start : start + _BATCH])
         done = max(until, property_of(catalog, row, VACUUM_DONE))
         extend(catalog, row, lease, [*set_property(row, VACUUM_DONE, done), *removed(taken)])
     return names
+
+
+def _followed(catalog: LightCatalog, base: Base) -> Base:
+    """The table with log and catalog at one version.
+
+    What isn't in the log yet, file-based readers don't know to be gone; what only the log has, the
+    catalog doesn't know to be needed.
+    """
+    row = base.row
+    log = publish.log_of(row, base.storage_options)
+    if row.authority != "log":
+        tend.tend_now(catalog.reader.url, row, log)
+        return base
+    adopt(catalog.reader.url, row, log)
+    return Base.named(catalog, row.table_id, base.storage_options)
+
+
+def _orphans(catalog: LightCatalog, row: TableRow, names: Sequence[str]) -> list[str]:
+    """Those that are in no version: of a commit that came in from the log the rows are left."""
+    known = _of_paths(catalog, row, [encode_path(name) for name in names])
+    return [name for name in names if encode_path(name) not in known]
 
 
 def _retention(base: Base, options: VacuumOptions) -> int:
@@ -177,13 +200,13 @@ def _ended(
     vectors = [
         (path, dv) for path, dv in zip(paths, found.column("dv").to_pylist(), strict=True) if dv
     ]
-    plain = _plain_lives(catalog, row, [path for path, _ in vectors], until)
+    plain = _of_paths(catalog, row, [path for path, _ in vectors], until)
     names = {name for _, dv in vectors if (name := _vector_name(dv)) is not None}
     return [path for path in paths if path not in plain], names
 
 
-def _plain_lives(
-    catalog: LightCatalog, row: TableRow, paths: Sequence[str], until: int
+def _of_paths(
+    catalog: LightCatalog, row: TableRow, paths: Sequence[str], until: int = -1
 ) -> frozenset[str]:
     """Those of the paths that have a life without a vector after `until`."""
     keys = file_keys(list(paths), [None] * len(paths))[0].tolist() if paths else []

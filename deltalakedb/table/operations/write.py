@@ -22,8 +22,10 @@ from deltalakedb.log.partition import parse_partition_value
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import PrimitiveType, StructType, column_mapping_mode, is_string
 from deltalakedb.log.schema_writer import schema_string
+from deltalakedb.log.table_properties import AUTO_COMPACT
 from deltalakedb.predicate.tree import Column, Comparison, Expr, IsNull, conjunction
 from deltalakedb.table.operations.base import Base, check_enforceable
+from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
@@ -127,11 +129,17 @@ def write(catalog: LightCatalog, base: Base, data: Any, options: WriteOptions) -
         return WriteResult(base.row.full_name, base.row.head_version)
     if options.predicate is not None:
         from deltalakedb.table.operations.replace import replacing
-        from deltalakedb.table.operations.rewrite import settle
+        from deltalakedb.table.operations.settle import settle
 
         how, make = replacing(data, options, evolved_for(options))
         return settle(catalog, base, how, make, again=False)[0]
-    return run(catalog, base, writing_of(data, options), options.commit)
+    result = run(catalog, base, writing_of(data, options), options.commit)
+    if AUTO_COMPACT in base.metadata.configuration:
+        # Reading rows takes what a write doesn't.
+        from deltalakedb.table.operations.auto_compact import auto_compact
+
+        auto_compact(catalog, base, result)
+    return result
 
 
 def writing_of(data: Any, options: WriteOptions) -> Operation:
@@ -139,7 +147,7 @@ def writing_of(data: Any, options: WriteOptions) -> Operation:
     if options.predicate is not None:
         # Reading rows takes what a write doesn't: half a second of imports.
         from deltalakedb.table.operations.replace import replacing
-        from deltalakedb.table.operations.rewrite import operation_of
+        from deltalakedb.table.operations.settle import operation_of
 
         return operation_of(replacing(data, options, evolved_for(options))[1], again=False)
 
@@ -154,6 +162,7 @@ class _Write:
         self._catalog = catalog
         self._base = base
         self._options = options
+        self._numbers = IdentityNumbers(catalog.reader.url, base.row)
 
     def stage(self, data: Any) -> Staged:
         base, options = self._base, self._options
@@ -162,13 +171,13 @@ class _Write:
         metadata, protocol = evolved_for(options)(base, reader.schema)
         changed = metadata is not base.metadata
         registration = Registration(self._catalog, base.row) if base.enlist is None else None
-        written = put_files(base, metadata, protocol, reader, options, registration)
+        written = put_files(base, metadata, protocol, reader, options, registration, self._numbers)
 
         def on(base: Base) -> Staged:
             self._base = base
             staged = self._staged(adds, written, metadata if changed else None, protocol)
             if registration is not None:
-                staged = replace(staged, guards=registration.guards())
+                staged = replace(staged, guards=registration.guards(), claims=registration.claims())
             again = None if changed else on
             return Staged(staged, tuple(written.names), again, registration)
 
@@ -220,6 +229,7 @@ class _Write:
             is_remembered=base.is_remembered,
             in_commit_timestamps=base.in_commit_timestamps,
             tracks_rows=base.tracks_rows,
+            identity_marks=tuple(self._numbers.marks),
             deletion_time=now_ms() if overwrite else 0,
         )
 
@@ -303,10 +313,12 @@ def put_files(
     reader: Any,
     options: WriteOptions,
     registration: Registration | None = None,
+    numbers: IdentityNumbers | None = None,
 ) -> WrittenFiles:
     """Write the rows of a stream as data files, those of a Dask collection by its workers.
 
-    `registration` is told of a stream's files, and closed where they can't be written.
+    `registration` is told of a stream's files, and closed where they can't be written. `numbers`
+    are for identity columns.
     """
     known = metadata is base.metadata and protocol is base.protocol
     target = base.target if known else FileTarget.of(metadata, protocol)
@@ -319,7 +331,7 @@ def put_files(
             properties=WriterProperties.of(options.writer_properties),
         )
     free = known and base.demands_nothing
-    checks = None if free else RowChecks(metadata.schema.struct, metadata.configuration)
+    checks = None if free else RowChecks(metadata.schema.struct, metadata.configuration, numbers)
     told = [each for each in (options.progress, registration and registration.tick) if each]
 
     def progress(rows: int) -> None:

@@ -51,6 +51,12 @@ class MySqlConnection(_PymysqlConnection):  # type: ignore[misc]
 
     feed: Iterable[memoryview] | None = None
     _read_timeout: float | None
+    _local_infile: bool
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether it was made for LOAD DATA LOCAL INFILE."""
+        return self._local_infile
 
     def connect(self, sock: Any = None) -> None:
         """Connect; also a server that takes the connection has to say something in time."""

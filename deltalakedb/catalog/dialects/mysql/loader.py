@@ -25,7 +25,8 @@ class MySqlLoader(Loader):
         self._connection = connection
         self._cursor = connection.cursor()
         self._described = described
-        self._infile = described not in _warned
+        # A connection that is lent may not have asked for it.
+        self._infile = described not in _warned and connection.takes_files
 
     def claim(self, run_key: int, part: int) -> bool:
         # No gap locks: other loaders write beside us.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -12,6 +14,7 @@ from deltalakedb.catalog.dialects.mysql.connection import connect
 from deltalakedb.catalog.dialects.mysql.error import LOCK_WAIT_TIMEOUT, LOST, number_and_text
 from deltalakedb.catalog.dialects.writer import (
     Statement,
+    UpdateEach,
     Upsert,
     Writer,
     holder_text,
@@ -19,11 +22,20 @@ from deltalakedb.catalog.dialects.writer import (
     insert,
 )
 from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _IDLE_SECONDS = 10
+_IDLE_HOLDERS = (
+    "SELECT DISTINCT p.id FROM performance_schema.data_locks l "
+    "JOIN information_schema.innodb_trx t ON t.trx_id = l.engine_transaction_id "
+    "JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id "
+    "WHERE l.object_schema = DATABASE() AND l.object_name = 'dl_heads' "
+    "AND l.lock_type = 'RECORD' AND l.lock_status = 'GRANTED' "
+    f"AND p.command = 'Sleep' AND p.time >= {_IDLE_SECONDS} AND p.id <> CONNECTION_ID()"
+)
 _GUARD = "; INSERT INTO dl_settings (name, value) SELECT NULL, '' FROM DUAL "
 _NO_DEFAULT_FOR_NULL = frozenset({1048, 1364})
 
@@ -51,13 +63,36 @@ class MySqlWriter(Writer):
         self._message_bytes = max(1 << 20, int(packet) // 2)
         return connection
 
+    def begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
+        if self._is_guest or self._is_mariadb:
+            return super().begin(lock, question, wait)
+        deadline = time.monotonic() + wait
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return super().begin(lock, question, min(left, _IDLE_SECONDS + 1))
+            except DeltaLakeError as error:
+                late = time.monotonic() >= deadline
+                if error.kind is not DeltaLakeErrorKind.TIMEOUT_ERROR or late:
+                    raise
+                self._end_idle_holders()
+
+    def _end_idle_holders(self) -> None:
+        """What MariaDB and PostgreSQL do by themselves: end who holds heads and says nothing.
+
+        It takes the rights to see other sessions; without them they are waited for.
+        """
+        self._open()
+        with self._connection.cursor() as cursor, suppress(pymysql.MySQLError):
+            cursor.execute(_IDLE_HOLDERS)
+            for (session,) in cursor.fetchall():
+                cursor.execute(f"KILL {int(session)}")
+
     def _begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
         self._open()
         seconds = max(1, round(wait))
         idle = (
-            f"SET SESSION idle_write_transaction_timeout = {_IDLE_SECONDS}; "
-            if self._is_mariadb
-            else ""
+            f"SET SESSION idle_transaction_timeout = {_IDLE_SECONDS}; " if self._is_mariadb else ""
         )
         head = (
             f"{idle}SET SESSION innodb_lock_wait_timeout = {seconds}; "
@@ -122,10 +157,21 @@ class MySqlWriter(Writer):
         base = insert(what.table, what.columns, rows)
         # In this order: what is set first is what later expressions see.
         changes = [f"{name} = {name} + VALUES({name})" for name in what.added]
-        changes += [
-            f"{name} = {text.format(**{n: n for n in what.added})}" for name, text in what.assigned
-        ]
+        known = {name: f"VALUES({name})" for name in what.columns} | {n: n for n in what.added}
+        changes += [f"{name} = {text.format(**known)}" for name, text in what.assigned]
         return Statement(f"{base.sql} ON DUPLICATE KEY UPDATE {', '.join(changes)}", base.params)
+
+    def update_each(self, what: UpdateEach, rows: Sequence[Sequence[Any]]) -> Statement:
+        assigned = ", ".join(f"target.{name} = {text}" for name, text in what.assigned)
+        names = [name for name, _ in what.given]
+        # VALUES as a table is written in two ways; both read this.
+        first = "SELECT " + ", ".join(f"? AS {name}" for name in names)
+        others = f" UNION ALL SELECT {', '.join('?' * len(names))}" * (len(rows) - 1)
+        return Statement(
+            f"UPDATE {what.table} AS target JOIN ({first}{others}) AS given ON {what.where} "
+            f"SET {assigned}",
+            tuple(value for row in rows for value in row),
+        )
 
     def bulk(self, table: str, rows: pa.Table) -> None:
         from deltalakedb.catalog.dialects.mysql.loader import MySqlLoader

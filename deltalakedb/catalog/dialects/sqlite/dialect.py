@@ -21,7 +21,7 @@ from deltalakedb.catalog.dialects.base import (
     one_line,
     typed_batch,
 )
-from deltalakedb.catalog.dialects.sqlite.busy import busy_seconds
+from deltalakedb.catalog.dialects.sqlite.busy import begin_immediate, busy_seconds
 from deltalakedb.catalog.dialects.union_view import (
     files_select,
     no_files_select,
@@ -83,7 +83,10 @@ class SqliteDialect(Dialect):
             if write:
                 # Stays with the file: set when the catalog is made, and nothing afterwards.
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+                driver: Any = connection.connection.driver_connection
+                begin_immediate(driver, busy_seconds(self._url))
+            else:
+                connection.exec_driver_sql("BEGIN")
 
         return engine
 
@@ -206,6 +209,7 @@ class SqliteDialect(Dialect):
 class _SqliteLoader(Loader):
     def __init__(self, dialect: SqliteDialect) -> None:
         self._dialect = dialect
+        self._patience = busy_seconds(dialect._url)
         self._connection = dialect._connect()
         # The swap that makes these rows visible syncs fully; a power cut before it loses a run.
         self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -213,7 +217,7 @@ class _SqliteLoader(Loader):
         self._connection.execute("PRAGMA wal_autocheckpoint = 8192")
 
     def claim(self, run_key: int, part: int) -> bool:
-        self._connection.execute("BEGIN IMMEDIATE")
+        begin_immediate(self._connection, self._patience)
         row = self._connection.execute(
             "SELECT p.state, r.status FROM dl_import_parts p "
             "JOIN dl_import_runs r ON r.run_key = p.run_key WHERE p.run_key = ? AND p.part = ?",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deltalakedb.catalog.dialects.reader import Reader
-from deltalakedb.catalog.dialects.sqlite.busy import busy_seconds
+from deltalakedb.catalog.dialects.sqlite.busy import SLICE_SECONDS, busy_seconds, patiently
 
 _MAPPED_BYTES = 1 << 34
 
@@ -34,7 +34,7 @@ class SqliteReader(Reader):
         if self._opened is None:
             raise self._no_catalog()
         connection = sqlite3.connect(
-            path, timeout=busy_seconds(self.url), isolation_level=None, check_same_thread=False
+            path, timeout=SLICE_SECONDS, isolation_level=None, check_same_thread=False
         )
         connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         return connection
@@ -57,7 +57,11 @@ class SqliteReader(Reader):
     def _query(
         self, connection: Any, statement: str, params: Sequence[Any]
     ) -> list[tuple[Any, ...]]:
-        return list(connection.execute(statement, tuple(params)).fetchall())
+        # In WAL mode readers wait for recovery alone, and for a program that wants no other.
+        return patiently(
+            busy_seconds(self.url),
+            lambda: list(connection.execute(statement, tuple(params)).fetchall()),
+        )
 
     def _is_driver_error(self, error: Exception) -> bool:
         return isinstance(error, sqlite3.Error)

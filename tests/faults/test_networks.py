@@ -1,0 +1,191 @@
+"""Connections, servers and stores that fail under writers: three outcomes, and each one true."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import deltalakedb as dl
+from tests.commit.test_concurrency import start_appenders
+from tests.conftest import mysql, pgbouncer
+from tests.faults.lossy import LossyProxy
+from tests.faults.told import SCHEMA, Told, hold_everywhere
+from tests.servers.mariadb import MariaDbServer
+from tests.servers.mysql import MySqlServer
+from tests.servers.pgbouncer import PgBouncer
+from tests.servers.postgres import PostgresServer
+from tests.servers.s3 import S3Bucket
+from tests.writing.proxy import CountingProxy
+
+SECONDS = 8.0
+
+
+@contextmanager
+def meanwhile(work: Callable[[], object], every: float) -> Iterator[None]:
+    """Do something again and again in a thread."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.wait(every):
+            work()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def make(database: str, place: str, options: dict[str, str] | None = None) -> None:
+    uri = f"deltasql://{database}?table=t"
+    dl.create_table(uri, SCHEMA, location=place, storage_options=options)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb", "mysql"])
+def test_connections_are_cut_in_commit(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    fixture = {"postgresql": "pg_database"}.get(kind, f"{kind}_database")
+    url: str = request.getfixturevalue(fixture)
+    server = request.getfixturevalue(
+        fixture.replace("database", "server").replace("pg", "postgres")
+    )
+    place = str(tmp_path / "t")
+    make(url, place)
+    proxy = CountingProxy(server.port)
+    chance, cuts = random.Random(1), [0]
+
+    def cut() -> None:
+        proxy.reached = chance.random() < 0.5
+        cuts[0] += proxy.cut is None
+        proxy.cut = b"COMMIT"
+
+    near = url.replace(f":{server.port}/", f":{proxy.port}/")
+    with meanwhile(cut, 0.5):
+        running = start_appenders(f"deltasql://{near}?table=t", tmp_path / "ready", 4, SECONDS)
+        told = Told().hear(running)
+    proxy.close()
+    assert cuts[0] > 2
+    assert len(told.committed) > 4
+    hold_everywhere(told, url, place, {})
+
+
+def restarted(server: Any, database: str, folder: Path) -> None:
+    url, place = server.url(database), str(folder / "t")
+    make(url, place)
+    running = start_appenders(f"deltasql://{url}?table=t", folder / "ready", 8, SECONDS)
+    for immediate in (False, True):
+        time.sleep(SECONDS / 4)
+        server.restart(immediate=immediate)
+    told = Told().hear(running)
+    assert len(told.committed) > 8
+    hold_everywhere(told, url, place, {})
+
+
+@pytest.mark.system
+def test_postgresql_restarts_under_writers(
+    private_postgres: Callable[..., PostgresServer], tmp_path: Path
+) -> None:
+    server = private_postgres()
+    restarted(server, server.create_database(), tmp_path)
+
+
+@pytest.mark.system
+def test_mariadb_restarts_under_writers(
+    private_mariadb: Callable[..., MariaDbServer], tmp_path: Path
+) -> None:
+    server = private_mariadb()
+    restarted(server, server.create_database(), tmp_path)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("authority", ["sql", "log"])
+def test_a_store_that_loses_answers(
+    sqlite_url: str, s3: S3Bucket, tmp_path: Path, authority: str
+) -> None:
+    chance = random.Random(1)
+
+    def loses(method: str, path: str) -> str:
+        if method != "PUT" or "_delta_log" not in path or chance.random() > 0.4:
+            return ""
+        return chance.choice(["answer", "answer", "request"])
+
+    proxy = LossyProxy(s3.endpoint_url, loses)
+    near = {**s3.options, "endpoint_url": proxy.endpoint_url}
+    place = s3.url("t")
+    uri = f"deltasql://{sqlite_url}?table=t"
+    dl.create_table(uri, SCHEMA, location=place, storage_options=s3.options, authority=authority)
+    told = Told()
+    table = dl.connect_to_table(uri, cache=False, storage_options=near)
+    import pyarrow as pa
+
+    from deltalakedb.error import DeltaLakeError
+
+    for number in range(20):
+        try:
+            done = table.append(pa.table({"who": ["w0"], "n": [number]}))
+        except DeltaLakeError as error:
+            mine = told.failed if error.outcome == "failed" else told.unknown
+            mine.add(("w0", number))
+            continue
+        told.committed.add(("w0", number))
+        told.versions.append(done.version)
+    table.close()
+    proxy.close()
+    assert len(proxy.lost) > 3
+    assert len(told.committed) > 10
+    hold_everywhere(told, sqlite_url, place, s3.options)
+
+
+@pytest.mark.system
+def test_writers_behind_pgbouncer(pg_database: str, postgres_server: Any, tmp_path: Path) -> None:
+    """In transaction pooling: writers, whoever tends the log, vacuum and restore."""
+    place = str(tmp_path / "t")
+    pool = PgBouncer(pgbouncer(), postgres_server, "transaction")
+    try:
+        url = pool.url(pg_database.rpartition("/")[2])
+        make(pg_database, place)
+        running = start_appenders(f"deltasql://{url}?table=t", tmp_path / "ready", 6, SECONDS)
+        table = dl.connect_to_table(f"deltasql://{url}?table=t", cache=False)
+        vacuums = 0
+        while any(each.poll() is None for each in running):
+            table.vacuum(dry_run=False)
+            vacuums += 1
+        told = Told().hear(running)
+        assert not told.failed | told.unknown
+        assert vacuums
+        hold_everywhere(told, url, place, {})
+    finally:
+        pool.close()
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("kind", ["mariadb", "mysql"])
+@pytest.mark.parametrize("isolation", ["SERIALIZABLE", "REPEATABLE-READ"])
+def test_the_isolation_of_a_server(
+    kind: str, isolation: str, private_mariadb: Callable[..., MariaDbServer], tmp_path: Path
+) -> None:
+    settings = {"transaction-isolation": isolation, "innodb-flush-log-at-trx-commit": "0"}
+    if kind == "mariadb":
+        server: Any = private_mariadb(settings=settings)
+    else:
+        server = MySqlServer(mysql(), settings=settings)
+    try:
+        url, place = server.url(server.create_database()), str(tmp_path / "t")
+        make(url, place)
+        uri = f"deltasql://{url}?table=t"
+        told = Told().hear(start_appenders(uri, tmp_path / "ready", 4, SECONDS / 2))
+        assert not told.failed | told.unknown
+        hold_everywhere(told, url, place, {})
+    finally:
+        server.close()
