@@ -20,12 +20,13 @@ from cluster.connect import connect
 from cluster.spec import ClusterSpec, load_cluster
 from deltalakedb import logs
 from deltalakedb.config import ConfigFactory
+from deltalakedb.config.file import database_of_environment
 from deltalakedb.config.loading import Configuration, load_configuration
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.secret import Secret
 from deltalakedb.uri import parse_database
 from jobs import metrics
-from jobs.outcome import Summary, TableOutcome, code_of, of_error
+from jobs.outcome import CONFIGURATION, Summary, TableOutcome, code_of, of_error
 
 log = logging.getLogger("deltalakedb.jobs")
 
@@ -101,6 +102,18 @@ class Run:
         )
 
 
+class _Job(click.Command):
+    """A command whose wrong use is a fault of configuration: 2 would say drift."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            code = CONFIGURATION
+        sys.exit(code)
+
+
 def job(command: Callable[..., None]) -> click.Command:
     """A command with the options that every job has; it is called with a `Run` and its own."""
     name = command.__module__.rpartition(".")[2]
@@ -110,16 +123,19 @@ def job(command: Callable[..., None]) -> click.Command:
     @click.option(
         "--database",
         envvar="DL_DATABASE",
+        callback=_database,
         metavar="DATABASE",
-        help="SQLite path or database URL; DL_DATABASE, the configuration's, or the content of the "
-        "file DL_DATABASE_FILE.",
+        help="SQLite path or database URL; else DL_DATABASE, the configuration's, or what stands "
+        "in the file that DL_DATABASE_FILE names.",
     )
     @click.option(
         "--config",
-        "config_file",
+        "configuration",
         metavar="FILE",
         envvar="DL_CONFIG",
         type=click.Path(dir_okay=False),
+        is_eager=True,
+        callback=_configuration,
         help="A configuration: its database, cluster and logs where nothing else is said.",
     )
     @click.option(
@@ -149,8 +165,8 @@ def job(command: Callable[..., None]) -> click.Command:
     )
     @functools.wraps(command)
     def run(
-        database: str | None,
-        config_file: str | None,
+        database: str,
+        configuration: Configuration,
         cluster_file: str | None,
         local_directory: str | None,
         storage_options: tuple[str, ...],
@@ -169,13 +185,12 @@ def job(command: Callable[..., None]) -> click.Command:
         code = 1
         try:
             with _signals():
-                configuration = load_configuration(config_file)
                 if log_format is None:
                     configuration.settings.begin()
                 log.info("%s begins", name)
                 context = Run(
                     summary,
-                    database or _database(configuration),
+                    database,
                     _cluster(cluster_file, configuration),
                     None if deadline is None else time.monotonic() + deadline,
                     local_directory,
@@ -205,13 +220,36 @@ def job(command: Callable[..., None]) -> click.Command:
                     code = code or code_of(error)
         sys.exit(code)
 
-    return click.command(name, help=command.__doc__)(run)
+    return click.command(name, _Job, help=command.__doc__)(run)
 
 
-def _database(configuration: Configuration) -> str:
-    """Where none was named. Raises CONFIGURATION_ERROR when there is none."""
-    section = configuration.sections.get("database", {})
-    return ConfigFactory.create_sql_config(section).secret.reveal()
+def _configuration(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> Configuration:
+    with _ends(context):
+        return load_configuration(value)
+    raise AssertionError("unreachable")
+
+
+def _database(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    section = context.params["configuration"].sections.get("database", {})
+    with _ends(context):
+        if value is None and section.keys() & {"url", "connection_string"}:
+            return ConfigFactory.create_sql_config(section).secret.reveal()
+        found = value or database_of_environment()
+        if found is not None:
+            return Secret.of(found).reveal()
+    raise click.MissingParameter(ctx=context, param=parameter)
+
+
+@contextmanager
+def _ends(context: click.Context) -> Iterator[None]:
+    """An error ends the job, by its exit code."""
+    try:
+        yield
+    except DeltaLakeError as error:
+        click.echo(f"error: {error.message}", err=True)
+        context.exit(code_of(error))
 
 
 def _cluster(file: str | None, configuration: Configuration) -> ClusterSpec | None:

@@ -74,7 +74,8 @@ def measured_rates() -> Rates:
     with tempfile.TemporaryDirectory(prefix="dl-rates-") as folder:
         # What is loaded at first use is no part of any rate.
         _timed(Path(folder), "warm", 10)
-        small_import, small_proof = _timed(Path(folder), "small", 10)
+        # The faster of two: what else the machine did is no part of it either.
+        small_import, small_proof = min(_timed(Path(folder), f"small{n}", 10) for n in range(2))
         large_import, large_proof = _timed(Path(folder), "large", _SAMPLE_FILES)
     per_action = max(large_import - small_import, 0.0) / _SAMPLE_FILES
     per_file = max(large_proof - small_proof, 0.0) / _SAMPLE_FILES
@@ -85,7 +86,7 @@ def _timed(folder: Path, name: str, files: int) -> tuple[float, float]:
     log = folder / name / "_delta_log"
     log.mkdir(parents=True)
     (log / f"{0:020d}.json").write_text(_commit(files))
-    database = str(folder / f"{name}.sqlite")
+    database = str(folder / "catalog.sqlite")
     began = time.perf_counter()
     import_table(log_dir=str(folder / name), database=database, table_name=name)
     imported = time.perf_counter()
