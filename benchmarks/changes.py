@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from typing import Any
 
+# What a first call would wait for.
+import duckdb as duckdb
 import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
 import deltalakedb
 from benchmarks.ours_write import bulk_rows
-
-# What a first call would wait for.
+from deltalakedb.catalog.catalog import Catalog as Catalog
 from deltalakedb.table.operations import delete as delete
 from deltalakedb.table.operations import merge as merge
 from deltalakedb.table.operations import optimize as optimize
+from deltalakedb.table.operations import vacuum as vacuum
 
 Answer = dict[str, Any]
 
@@ -131,16 +133,16 @@ def delta_rs_compact(place: str, *columns: str) -> Answer:
 
 def ours_vacuum(uri: str) -> Answer:
     """A dry run."""
-    table = deltalakedb.connect_to_table(uri, cache=False)
     began = time.perf_counter()
+    table = deltalakedb.connect_to_table(uri, cache=False)
     found = table.vacuum(dry_run=True)
     return {"seconds": time.perf_counter() - began, "files": len(found)}
 
 
 def delta_rs_vacuum(place: str) -> Answer:
     """A dry run by delta-rs."""
-    table = DeltaTable(place)
     began = time.perf_counter()
+    table = DeltaTable(place)
     found = table.vacuum(dry_run=True)
     return {"seconds": time.perf_counter() - began, "files": len(found)}
 

@@ -189,7 +189,7 @@ def merges(bench: Workbench) -> Iterator[Entry]:
 def optimizes(bench: Workbench) -> Iterator[Entry]:
     """Compaction and z-order of small files, and again."""
     total = max(100_000, round(GIGABYTE_ROWS * bench.scale))
-    for what, columns in (("compaction", ()), ("z-order", ("value", "text"))):
+    for what, columns in (("compaction", ()), ("z-order", ("value", "kind"))):
         pair = _Pair(bench, what.replace("-", ""), 100, total // 100)
         mine, theirs = pair.ours("compact", *columns), pair.delta_rs("compact", *columns)
         name = f"{what} of {total * 26 / 1e9:.2f} GB in 100 files"
