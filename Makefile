@@ -72,7 +72,7 @@ test: check servers ## all checks and all tests, on real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 test-system: venv servers spark duckdb ## what takes longer: an installation of its own, Spark as the judge
-	@$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m system --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 fuzz: venv ## damaged logs for as long as FUZZ_ARGS="--seconds 600 --seed 7" says
 	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)

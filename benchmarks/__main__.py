@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks import (
     report,
+    section_catalog,
     section_change,
     section_conditions,
     section_import,
@@ -27,7 +28,8 @@ PARTS |= {
     "conditions": section_conditions.conditions,
     "transactions": section_transactions.transactions,
 }
-ON_DEMAND = section_import.ON_DEMAND
+PARTS |= section_catalog.PARTS
+ON_DEMAND = section_import.ON_DEMAND | section_catalog.ON_DEMAND
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="share of the full table sizes")
     parser.add_argument(
-        "--only", help=f"parts by commas: {', '.join([*PARTS, *ON_DEMAND])}; default all but large"
+        "--only",
+        help=f"parts by commas: {', '.join([*PARTS, *ON_DEMAND])}; default all but "
+        f"{' and '.join(ON_DEMAND)}",
     )
     parser.add_argument("--keep", type=Path, help="folder whose generated tables are reused")
     parser.add_argument("--results", type=Path, default=report.RESULTS, help="where reports go")

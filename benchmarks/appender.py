@@ -92,6 +92,7 @@ def some_tables(target: str, count: int) -> Append:
     chance = random.Random(os.getpid())
     uri = f"deltasql://{given['database']}?table="
     opened = {name: deltalakedb.connect_to_table(uri + name) for name in given["tables"]}
+    deltalakedb.begin(given["database"]).rollback()  # what the first one would import
 
     def append(number: int) -> None:
         chosen = chance.sample(given["tables"], given["some"])

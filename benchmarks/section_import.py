@@ -180,6 +180,37 @@ def catch_up(bench: Workbench) -> Iterator[Entry]:
     )
 
 
+def large_catch_up(bench: Workbench) -> Iterator[Entry]:
+    """500 commits of 1,000 adds on 100,000 files, against a fresh import of as many."""
+    per_commit = bench.count(500_000) // 500
+    table = bench.copy(bench.full_small())
+    database, other = bench.postgresql.new_database(), bench.postgresql.new_database()
+    bench.import_into(database, table)
+    append(table, commits=500, adds_per_commit=per_commit)
+    live = read_facts(table)["live"]
+    bench.say("large catch-up")
+    ours = import_table(table, database, name=TABLE_NAME)
+    if ours.answer["status"] != "caught_up" or ours.live_files != live:
+        raise RuntimeError(f"{ours.answer['status']}, {ours.live_files} live files, not {live}")
+    fresh = bench.import_into(other, table).imported
+    for each in (database, other):
+        bench.postgresql.drop(each)
+    adds = int(ours.answer["adds"])
+    of_as_many = fresh.seconds * adds / int(fresh.answer["adds"])
+    yield Figure(
+        SECTION,
+        f"catch-up of {adds:,} adds in 500 commits, PostgreSQL, 2 workers",
+        Kind.COST,
+        1.0,
+        ours.seconds,
+        of_as_many,
+        "a fresh import, for as many adds",
+    )
+    yield Figure(
+        SECTION, "the same: peak of any process", Kind.LIMIT, 600, ours.run.peak_mb, unit="MB"
+    )
+
+
 def sqlite(bench: Workbench) -> Iterator[Entry]:
     """1M adds into SQLite against one executemany of the same rows."""
     table = bench.full()
@@ -234,6 +265,7 @@ PARTS: dict[str, Callable[[Workbench], Iterator[Entry]]] = {
     "tiny": tiny_commits,
     "fast": fast_import,
     "catch-up": catch_up,
+    "large-catch-up": large_catch_up,
     "sqlite": sqlite,
     "mariadb": mariadb,
 }

@@ -6,8 +6,10 @@ Durable, unlike the tests' own: figures of a server that never syncs would mean 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+
+import psutil
 
 from tests.servers.mariadb import MariaDbServer, mariadb_installation
 from tests.servers.postgres import PostgresServer, debian_installation, wheel_installation
@@ -40,6 +42,17 @@ class Server:
     def drop(self, url: str) -> None:
         """Remove a database made by `new_database`."""
         self._server.drop_database(url.rsplit("/", 1)[1])
+
+    def cpu_seconds(self) -> float:
+        """What its processes have used so far, those that have ended too."""
+        server = psutil.Process(self._server.pid)
+        times = server.cpu_times()
+        used = times.user + times.system + times.children_user + times.children_system
+        for child in server.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                times = child.cpu_times()
+                used += times.user + times.system
+        return float(used)
 
     def settle(self, url: str) -> None:
         """Have done what PostgreSQL does by itself in the minutes after a load, so that it does

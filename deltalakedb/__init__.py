@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from deltalakedb.commit.metrics import commit_metrics as commit_metrics
     from deltalakedb.config import AsyncTaskConfig as AsyncTaskConfig
     from deltalakedb.config import CacheConfig as CacheConfig
+    from deltalakedb.config import CompressionType as CompressionType
     from deltalakedb.config import ConfigFactory as ConfigFactory
     from deltalakedb.config import ConfigLoader as ConfigLoader
     from deltalakedb.config import EvictionPolicy as EvictionPolicy
     from deltalakedb.config import LazyLoadingConfig as LazyLoadingConfig
     from deltalakedb.config import LoadingStrategy as LoadingStrategy
+    from deltalakedb.config import MemoryOptimizationConfig as MemoryOptimizationConfig
+    from deltalakedb.config import OptimizationStrategy as OptimizationStrategy
     from deltalakedb.config import SqlConfig as SqlConfig
     from deltalakedb.error import DeltaLakeError as DeltaLakeError
     from deltalakedb.error import DeltaLakeErrorKind as DeltaLakeErrorKind
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from deltalakedb.facade.dask_deltatable import to_deltalake as to_deltalake
     from deltalakedb.facade.delta_table import DeltaTable as DeltaTable
     from deltalakedb.facade.lazy import LazyLoadingManager as LazyLoadingManager
+    from deltalakedb.facade.migration import MigrationMetrics as MigrationMetrics
+    from deltalakedb.facade.migration import MigrationResult as MigrationResult
+    from deltalakedb.facade.migrator import DeltaTableMigrator as DeltaTableMigrator
     from deltalakedb.facade.transactions import CrossTableOperationType as CrossTableOperationType
     from deltalakedb.facade.transactions import MultiTableIsolationLevel as MultiTableIsolationLevel
     from deltalakedb.facade.transactions import (
@@ -98,6 +104,12 @@ _HOMES = {
     "relocate_table": "deltalakedb.table.lifetime",
     "rename_table": "deltalakedb.table.lifetime",
     "CacheConfig": "deltalakedb.config",
+    "CompressionType": "deltalakedb.config",
+    "MemoryOptimizationConfig": "deltalakedb.config",
+    "OptimizationStrategy": "deltalakedb.config",
+    "DeltaTableMigrator": "deltalakedb.facade.migrator",
+    "MigrationMetrics": "deltalakedb.facade.migration",
+    "MigrationResult": "deltalakedb.facade.migration",
     "ConfigFactory": "deltalakedb.config",
     "ConfigLoader": "deltalakedb.config",
     "EvictionPolicy": "deltalakedb.config",

@@ -47,6 +47,11 @@ class Run:
     local_directory: str | None
     storage_options: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the deadline; None without one."""
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 1e-9)
+
     @contextmanager
     def client(self, imports: Iterable[str] = ()) -> Iterator[Any]:
         """A client of the cluster that was asked for; None where this process does the work."""
@@ -77,17 +82,21 @@ class Run:
                 outcome = work(table)
             except DeltaLakeError as error:
                 outcome = of_error(table, error, time.monotonic() - began)
-            self.summary.outcomes.append(outcome)
-            log.log(
-                logging.INFO if outcome.code == 0 else logging.ERROR,
-                outcome.error or outcome.status,
-                extra={
-                    "table": table,
-                    "step": outcome.status,
-                    "duration_s": round(time.monotonic() - began, 3),
-                    "error_kind": outcome.error_kind,
-                },
-            )
+            self.note(outcome)
+
+    def note(self, outcome: TableOutcome) -> None:
+        """What has become of a table, into the summary and the log."""
+        self.summary.outcomes.append(outcome)
+        log.log(
+            logging.INFO if outcome.code == 0 else logging.ERROR,
+            outcome.error or outcome.status,
+            extra={
+                "table": outcome.table,
+                "step": outcome.status,
+                "duration_s": round(outcome.seconds, 3),
+                "error_kind": outcome.error_kind,
+            },
+        )
 
 
 def job(command: Callable[..., None]) -> click.Command:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from deltalakedb import __version__
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.redact import redact
-from jobs.outcome import DONE, Summary
+from jobs.outcome import DONE, DRIFT, FAILED, Summary, TableOutcome
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -17,7 +18,7 @@ PUSH_SECONDS = 10
 
 
 def registry_of(summary: Summary) -> CollectorRegistry:
-    """What a run says of itself and its tables. Labels: the job, and each table by its name."""
+    """What a run says of itself and its tables. Labels: the job, and each table by its id."""
     from prometheus_client import CollectorRegistry, Gauge
 
     registry = CollectorRegistry()
@@ -45,38 +46,68 @@ def registry_of(summary: Summary) -> CollectorRegistry:
         count = sum(o.status == status for o in summary.outcomes)
         ended.labels(summary.job, status).set(count)
     ended.labels(summary.job, "left").set(len(summary.left))
-    if summary.job == "parity_sweep":
-        _prove(summary, registry)
+    _of_tables(summary, registry)
     return registry
 
 
-def _prove(summary: Summary, registry: CollectorRegistry) -> None:
+_GAUGES = {
+    "dl_file_drift_count": (
+        "Files that catalog and log list differently.",
+        "file_drift",
+    ),
+    "dl_mirror_lag_seconds": (
+        "Seconds since the first version that one side lacks was committed.",
+        "lag_seconds",
+    ),
+    "dl_table_drift": ("1 if catalog, log or data files of a table don't agree.", "drifts"),
+    "dl_parity_last_verified_timestamp_seconds": (
+        "When catalog and log of a table were last found equal; 0 for never.",
+        "proven_at_seconds",
+    ),
+}
+
+
+def _of_tables(summary: Summary, registry: CollectorRegistry) -> None:
+    """Series by `table_id` alone, so that a rename makes no new ones; dl_table_info has names."""
     from prometheus_client import Gauge
 
-    verified = Gauge(
-        "dl_parity_last_verified_timestamp_seconds",
-        "When catalog and log of a table were last found equal.",
-        ("table",),
-        registry=registry,
-    )
-    drift = Gauge(
-        "dl_file_drift_count",
-        "Files that catalog and log list differently.",
-        ("table",),
-        registry=registry,
-    )
-    lag = Gauge(
-        "dl_mirror_lag_seconds",
-        "Seconds since the first version that one side lacks was committed.",
-        ("table",),
-        registry=registry,
-    )
-    for outcome in summary.outcomes:
-        if outcome.code == DONE:
-            verified.labels(outcome.table).set_to_current_time()
-        if "file_drift" in outcome.facts:
-            drift.labels(outcome.table).set(outcome.facts["file_drift"])
-            lag.labels(outcome.table).set(outcome.facts["lag_seconds"])
+    of = ("table_id",)
+    known = {str(f["table_id"]): (o, f) for o in summary.outcomes if "table_id" in (f := o.facts)}
+    names = {table_id: outcome.table for table_id, (outcome, _) in known.items()}
+    names |= {str(facts["table_id"]): table for table, facts in summary.left_facts.items()}
+    if not names:
+        return
+    info = Gauge("dl_table_info", "The name of a table.", (*of, "table"), registry=registry)
+    for table_id, name in names.items():
+        info.labels(table_id, name).set(1)
+    if summary.job == "parity_sweep":
+        gauges = {
+            name: (Gauge(name, text, of, registry=registry), fact)
+            for name, (text, fact) in _GAUGES.items()
+        }
+        for table_id, (outcome, facts) in known.items():
+            told = _told(outcome, facts)
+            for gauge, fact in gauges.values():
+                gauge.labels(table_id).set(told[fact])
+        # What wasn't reached ages on: that is what the alert looks at.
+        verified = gauges["dl_parity_last_verified_timestamp_seconds"][0]
+        for facts in summary.left_facts.values():
+            verified.labels(str(facts["table_id"])).set((facts["proven_at"] or 0) / 1000)
+        if not summary.left and all(o.code != FAILED for o in summary.outcomes):
+            Gauge(
+                "dl_sweep_last_success_timestamp_seconds",
+                "When a sweep last looked at all its tables, whatever it found.",
+                registry=registry,
+            ).set_to_current_time()
+
+
+def _told(outcome: TableOutcome, facts: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        "file_drift": facts["file_drift"],
+        "lag_seconds": facts["lag_seconds"],
+        "drifts": float(outcome.code == DRIFT),
+        "proven_at_seconds": (facts["proven_at"] or 0) / 1000,
+    }
 
 
 def write_textfile(path: str, registry: CollectorRegistry) -> None:

@@ -54,12 +54,17 @@ def code_of(error: DeltaLakeError) -> int:
 
 @dataclass
 class Summary:
-    """A whole run. `left`: tables that the deadline left untouched; they are stale, not green."""
+    """A whole run.
+
+    `left`: tables that the deadline left untouched, which are stale, not green; `left_facts`: by
+    table, what is known of some of them from before.
+    """
 
     job: str
     started: float = field(default_factory=time.time)
     outcomes: list[TableOutcome] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    left_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def code(self) -> int:

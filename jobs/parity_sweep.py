@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import time
+import logging
+from fnmatch import fnmatchcase
 
 import click
 
-from deltalakedb import diff_table
-from jobs.catalogued import longest_unproven, tables_of
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.sweep.night import TableNight
+from deltalakedb.sweep.page import write_page
+from deltalakedb.sweep.run import SweepOptions, sweep
 from jobs.frame import Run, job
-from jobs.outcome import DONE, DRIFT, LAG, TableOutcome
+from jobs.outcome import DONE, DRIFT, FAILED, LAG, TableOutcome
 
-_STATUS = {DONE: "parity", DRIFT: "drift", LAG: "lag"}
+log = logging.getLogger("deltalakedb.jobs")
+_CODES = {"verified": DONE, "drift": DRIFT, "lag": LAG, "failed": FAILED}
 
 
 @job
@@ -22,37 +26,56 @@ _STATUS = {DONE: "parity", DRIFT: "drift", LAG: "lag"}
     metavar="SECONDS",
     help="How long a head may be behind the other.",
 )
-@click.option("--max-drift-files", type=click.IntRange(min=0), default=0, metavar="N")
+@click.option("--requests-at-once", type=click.IntRange(min=1), default=16, metavar="N")
+@click.option("--html", metavar="FILE", help="The report for people.")
 @click.argument("patterns", nargs=-1)
-def main(run: Run, lag_threshold: float, max_drift_files: int, patterns: tuple[str, ...]) -> None:
-    """Compare each table (whose name matches any of PATTERNS) with its log, file by file.
+def main(
+    run: Run,
+    lag_threshold: float,
+    requests_at_once: int,
+    html: str | None,
+    patterns: tuple[str, ...],
+) -> None:
+    """Hold each table (whose name matches any of PATTERNS) against its log, as `dl sweep` does.
 
     Whatever was proven longest ago comes first. Tables that the deadline left are stale, and the
     exit code (75) says so.
     """
-    tables = longest_unproven(run.database, tables_of(run.database, patterns))
-    rows = {row.full_name: row for row in tables}
+
+    def wanted(row: TableRow) -> bool:
+        return not patterns or any(fnmatchcase(row.full_name, p) for p in patterns)
+
+    def note(done: int, total: int, table: TableNight) -> None:
+        if table.status == "stale":
+            run.summary.left.append(table.row.full_name)
+            run.summary.left_facts[table.row.full_name] = table.to_json()
+        else:
+            run.note(_outcome(table))
+
+    options = SweepOptions(
+        lag_threshold=lag_threshold,
+        deadline=run.seconds_left,
+        requests_at_once=requests_at_once,
+        storage_options=run.storage_options,
+    )
     with run.client() as client:
+        report = sweep(run.database, options, wanted=wanted, client=client, progress=note)
+    log.info(report.verdict)
+    if html is not None:
+        write_page(html, report, run.database, {"job": "parity_sweep"})
 
-        def work(table: str) -> TableOutcome:
-            began = time.monotonic()
-            report = diff_table(
-                rows[table].table_id,
-                database=run.database,
-                lag_threshold_seconds=lag_threshold,
-                max_drift_files=max_drift_files,
-                storage_options=run.storage_options or None,
-                client=client,
-            )
-            return TableOutcome(
-                table,
-                _STATUS[report.exit_code],
-                report.exit_code,
-                time.monotonic() - began,
-                facts=report.to_json(),
-            )
 
-        run.each(rows, work)
+def _outcome(table: TableNight) -> TableOutcome:
+    first = table.findings[0].text if table.findings else table.error
+    return TableOutcome(
+        table.row.full_name,
+        "parity" if table.status == "verified" else table.status,
+        _CODES[table.status],
+        table.seconds,
+        error=first,
+        error_kind=table.findings[0].kind if table.findings else None,
+        facts=table.to_json(),
+    )
 
 
 if __name__ == "__main__":

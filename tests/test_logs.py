@@ -11,11 +11,15 @@ from datetime import datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 import deltalakedb as dl
 from deltalakedb import logs
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.migrate.move import move_table
+from deltalakedb.migrate.steps import MOVE_POINTS
 from tests.tables import samples
 
 LOG = logging.getLogger("deltalakedb.of_a_test")
@@ -89,6 +93,30 @@ def test_a_file_that_is_moved_away_is_made_anew(file: Path) -> None:
     os.rename(file, file.with_suffix(".1"))
     logs.note(LOG, logging.INFO, "second")
     assert [line["event"] for line in lines(file)] == ["second"]
+
+
+def test_a_migration_is_logged_step_by_step(file: Path, tmp_path: Path) -> None:
+    folder = str(tmp_path / "sales")
+    write_deltalake(folder, pa.table({"id": [1]}))
+    database = str(tmp_path / "meta.sqlite")
+    moved = move_table(folder, database=database)
+    told = [line for line in lines(file) if str(line["event"]).startswith("migration: ")]
+    assert [line["step"] for line in told] == list(MOVE_POINTS)
+    assert {line["table"] for line in told} == {"sales"}
+    assert told[-1]["table_id"] == moved.migration.table_id
+    fence = next(line for line in told if line["step"] == "fenced")
+    assert fence["version"] == moved.migration.fence_version
+    dl.DeltaTableMigrator(folder, database).rollback("sales")
+    assert lines(file)[-1]["step"] == "rolled-back"
+
+    def fail(point: str, facts: object) -> None:
+        raise DeltaLakeError(DeltaLakeErrorKind.INTERRUPTED, "enough, password=hidden")
+
+    with pytest.raises(DeltaLakeError):
+        move_table(folder, database=database, on=fail)
+    failed = lines(file)[-1]
+    assert (failed["level"], failed["error_kind"]) == ("error", "interrupted")
+    assert "hidden" not in file.read_text()
 
 
 def test_what_a_table_goes_through_is_logged(file: Path, tmp_path: Path) -> None:

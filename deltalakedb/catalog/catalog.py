@@ -30,10 +30,10 @@ class Catalog:
     """
 
     def __init__(self, database: str | SqlConfig | DatabaseUrl, *, create: bool = False) -> None:
-        url = database_url(database)
+        self.url: DatabaseUrl = database_url(database)
         pool = database.pool_options() if isinstance(database, SqlConfig) else {}
-        self.dialect: Dialect = dialect_of(url)
-        self.reader: Reader = reader_of(url)
+        self.dialect: Dialect = dialect_of(self.url)
+        self.reader: Reader = reader_of(self.url)
         if not create and not self.dialect.exists():
             raise no_catalog(self.dialect.described)
         with self.dialect.errors():

@@ -15,29 +15,15 @@ from deltalakedb.catalog.records import ADDED, REMOVED, SLOTS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.keys import SkippingColumn, keys_from_stats, keys_of_few
 from deltalakedb.log.protocol import Protocol
-from deltalakedb.log.rows import LIVE
+from deltalakedb.log.rows import FILE_SCHEMA, LIVE
 from deltalakedb.replay.intervals import StateInterval
 from deltalakedb.replay.state import RangeState
 
-_FILE_COLUMNS = (
-    "path",
-    "dv_id",
-    "partition_id",
-    "size",
-    "modification_time",
-    "data_change",
-    "num_records",
-    "stats",
-    "tags",
-    "dv",
-    "base_row_id",
-    "default_row_commit_version",
-    "clustering_provider",
-    "extra",
-    "added_version",
-    "removed_version",
-    "removed_at",
-    "path_key",
+_FILE_COLUMNS = tuple(
+    # The values of a partition stand with the partition; half of the key is enough for an index.
+    name
+    for name in FILE_SCHEMA.names
+    if name not in ("partition_values", "path_key2")
 )
 
 

@@ -28,6 +28,7 @@ _MODULES = {
     "maintain": "maintain",
     "import": "import_",
     "diff": "diff",
+    "sweep": "sweep",
     "tables": "tables",
     "show": "show",
     "history": "history",

@@ -11,7 +11,7 @@ import click
 from deltalakedb.secret import Secret
 
 if TYPE_CHECKING:
-    from deltalakedb.config import SqlConfig
+    from deltalakedb.config import Settings, SqlConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,6 +58,14 @@ def _database(context: click.Context, parameter: click.Parameter, value: str | N
     if found is None:
         raise click.MissingParameter(ctx=context, param=parameter)
     return found
+
+
+def settings() -> Settings:
+    """What the command's configuration says; the defaults without one."""
+    from deltalakedb.config import Settings
+
+    configuration = click.get_current_context().obj.configuration
+    return Settings() if configuration is None else configuration.settings
 
 
 def with_pool(database: str) -> str | SqlConfig:

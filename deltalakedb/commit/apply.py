@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.commit_tables import changes, commits, mirror
+from deltalakedb.catalog.commit_tables import commits, mirror
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.catalog.tables import heads, tables
-from deltalakedb.commit.extend import Extended, extend_load, insert_rows
+from deltalakedb.commit.extend import Extended, Extension, NewRows
+from deltalakedb.commit.lives import LivesEnded
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.commit import StateChange
 from deltalakedb.replay.state import RangeState
 
 _TOKEN_LENGTH = 64
@@ -30,46 +34,87 @@ class Applied:
     total_bytes: int
 
 
-def apply_state(catalog: Catalog, table: TableRow, run: Run, state: RangeState | None) -> Applied:
-    """Apply the versions after the table's head; with None only the run is recorded.
+def apply_nothing(catalog: Catalog, table: TableRow, run: Run) -> Applied:
+    """Record a run that found no new version."""
+    with catalog.write() as connection:
+        finish_run(
+            connection,
+            run,
+            from_version=table.head_version,
+            to_version=table.head_version,
+            versions=0,
+            adds=0,
+            removes=0,
+            live_files=table.num_files,
+        )
+    return Applied(0, 0, table.num_files, table.total_bytes)
+
+
+def apply_state(catalog: Catalog, table: TableRow, run: Run, state: RangeState) -> Applied:
+    """Apply the versions after the table's head.
 
     Raises CONCURRENCY_ERROR when the table has moved since `table` was read, UNSUPPORTED_FEATURE
     or INVALID_LOG when the new head can't be catalogued; nothing is changed then.
     """
     with catalog.write() as connection:
-        if state is None:
-            finish_run(
-                connection,
-                run,
-                from_version=table.head_version,
-                to_version=table.head_version,
-                versions=0,
-                adds=0,
-                removes=0,
-                live_files=table.num_files,
-            )
-            return Applied(0, 0, table.num_files, table.total_bytes)
         _lock(catalog, connection, table)
-        extended = extend_load(catalog, connection, table, state)
-        _insert_changes(catalog, connection, table, state, extended)
-        _move_head(connection, table, state, extended)
-        _record_tokens(catalog, connection, table, state)
-        if wide := extended.of_table():
-            connection.execute(
-                tables.update().where(tables.c.table_key == table.table_key).values(**wide)
-            )
-        finish_run(
-            connection,
-            run,
-            load_id=table.live_load,
-            from_version=state.first,
-            to_version=state.last,
-            versions=state.versions.num_rows,
-            adds=extended.adds,
-            removes=extended.removes,
-            live_files=extended.num_files,
+        extension = Extension(catalog, connection, table, state.state)
+        extended, ended = extension.apply(state)
+        changes = rows.change_rows(table.table_key, state.files, ended.rows)
+        extension.put("dl_changes", changes)
+        return _finish(catalog, connection, table, run, extended)
+
+
+def apply_parts(
+    catalog: Catalog,
+    table: TableRow,
+    run: Run,
+    parts: Iterable[NewRows],
+    changes: Sequence[StateChange],
+    ended: LivesEnded,
+) -> Applied:
+    """The same for versions of many rows, which come in parts.
+
+    They are put down before the head is locked: until then nobody waits but for SQLite, which has
+    one writer. What other commits are held against isn't recorded row by row: those that have read
+    an older version are told to read again, as after a rebuild. Raises as `apply_state`.
+    """
+    with catalog.write() as connection:
+        extension = Extension(catalog, connection, table, changes)
+        for part in parts:
+            extension.insert(part)
+        _lock(catalog, connection, table)
+        extended = extension.finish(ended)
+        return _finish(catalog, connection, table, run, extended, changes_since=extended.head)
+
+
+def _finish(
+    catalog: Catalog,
+    connection: sa.Connection,
+    table: TableRow,
+    run: Run,
+    extended: Extended,
+    **facts: Any,
+) -> Applied:
+    """The head, and what is said of table and run; `facts`: more of `dl_tables`."""
+    _move_head(connection, table, extended)
+    _record_tokens(catalog, connection, table, extended.versions)
+    if said := extended.of_table() | facts:
+        connection.execute(
+            tables.update().where(tables.c.table_key == table.table_key).values(**said)
         )
-        return Applied(extended.adds, extended.removes, extended.num_files, extended.total_bytes)
+    finish_run(
+        connection,
+        run,
+        load_id=table.live_load,
+        from_version=table.head_version + 1,
+        to_version=extended.head,
+        versions=extended.versions.num_rows,
+        adds=extended.adds,
+        removes=extended.removes,
+        live_files=extended.num_files,
+    )
+    return Applied(extended.adds, extended.removes, extended.num_files, extended.total_bytes)
 
 
 def _lock(catalog: Catalog, connection: sa.Connection, table: TableRow) -> None:
@@ -85,28 +130,11 @@ def _lock(catalog: Catalog, connection: sa.Connection, table: TableRow) -> None:
         )
 
 
-def _insert_changes(
-    catalog: Catalog,
-    connection: sa.Connection,
-    table: TableRow,
-    state: RangeState,
-    extended: Extended,
-) -> None:
-    ended = pa.table(
-        {
-            name: pa.array([getattr(c, name) for c in extended.closed], pa.int64())
-            for name in ("version", "path_key", "partition_id")
-        }
-    )
-    found = rows.change_rows(table.table_key, state.files, ended)
-    insert_rows(catalog, connection, changes, found)
-
-
 def _record_tokens(
-    catalog: Catalog, connection: sa.Connection, table: TableRow, state: RangeState
+    catalog: Catalog, connection: sa.Connection, table: TableRow, found: pa.Table
 ) -> None:
     """Of commits of ours that only the log has held: a retry is to find them."""
-    said = zip(*[state.versions.column(n).to_pylist() for n in ("version", "txn_id")], strict=True)
+    said = zip(*[found.column(n).to_pylist() for n in ("version", "txn_id")], strict=True)
     known = [
         {
             "table_key": table.table_key,
@@ -122,14 +150,12 @@ def _record_tokens(
         connection.execute(catalog.dialect.insert_ignoring(commits), known)
 
 
-def _move_head(
-    connection: sa.Connection, table: TableRow, state: RangeState, extended: Extended
-) -> None:
+def _move_head(connection: sa.Connection, table: TableRow, extended: Extended) -> None:
     connection.execute(
         heads.update()
         .where(heads.c.table_key == table.table_key)
         .values(
-            head_version=state.last,
+            head_version=extended.head,
             num_files=extended.num_files,
             total_bytes=extended.total_bytes,
             updated_at=now_ms(),
@@ -139,5 +165,5 @@ def _move_head(
         connection.execute(
             mirror.update()
             .where(mirror.c.table_key == table.table_key)
-            .values(published_version=state.last, durable_version=state.last)
+            .values(published_version=extended.head, durable_version=extended.head)
         )

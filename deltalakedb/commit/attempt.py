@@ -107,6 +107,7 @@ class Attempt:
                 statements.append(self._ratify(each, locked, wait))
         self._commit(statements)
         for table in self._staged.tables:
+            table.forget_rows()
             key = (os.getpid(), self._writer.url, table.table.table_key)
             checked[key] = locked.incarnation
         return done

@@ -43,7 +43,7 @@ def commit(
     for table in staged.tables:
         # Made now, so that nothing of it is made under the lock.
         _ = table.body, table.prepared
-    put = -1
+    put, unheard = -1, False
     for number in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)
         lost = None
@@ -57,7 +57,7 @@ def commit(
                 lost = error
             except DeltaLakeError as error:
                 attempt.give_up()
-                raise _as_known(error, staged, attempt) from error
+                raise _as_known(error, staged, attempt, unheard) from error
             else:
                 raise AssertionError("unreachable")
         if lost is not None and attempt.sent:
@@ -66,6 +66,7 @@ def commit(
                 attempt.put = -1
                 attempt.give_up()
                 return found
+            unheard = True
         put = attempt.put
         staged = attempt.again()
         attempt.help_out()
@@ -74,18 +75,25 @@ def commit(
         f"{staged.tables[0].table.full_name} changed under each of {_RESTARTS} attempts; run again",
         rule="restarts",
     )
-    raise _as_known(restless, staged, attempt)
+    raise _as_known(restless, staged, attempt, unheard)
 
 
-def _as_known(error: DeltaLakeError, staged: StagedCommit, attempt: Attempt) -> DeltaLakeError:
-    """An error as it is, unless a put of an earlier attempt may still fill its slot."""
-    if error.outcome != "failed" or attempt.put < 0:
+def _as_known(
+    error: DeltaLakeError, staged: StagedCommit, attempt: Attempt, unheard: bool
+) -> DeltaLakeError:
+    """An error as it is, unless an earlier attempt of the commit may be there yet.
+
+    A put without an answer may still fill its slot. A COMMIT without one, after which another
+    server answers that has lost what the log has, may be in the log.
+    """
+    lost = unheard and error.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    if error.outcome != "failed" or (attempt.put < 0 and not lost):
         return error
     return DeltaLakeError(
         DeltaLakeErrorKind.COMMIT_UNKNOWN,
-        f"version {attempt.put} of {staged.tables[0].table.full_name} was put into its log without "
-        f"an answer, and may get there yet ({error}); run the same write with "
-        f"token={staged.token!r}: it finds what became of it",
+        f"a commit of {staged.tables[0].table.full_name} got no answer, and may be in the log or "
+        f"get there yet ({error}); run the same write with token={staged.token!r}: it finds what "
+        "became of it",
         token=staged.token,
     )
 

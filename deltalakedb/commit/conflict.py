@@ -16,6 +16,7 @@ from typing import Any
 from deltalakedb.commit.staged import Isolation
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.identity import HIGH_WATER_MARK
+from deltalakedb.log.protocol import FENCE_FEATURE
 from deltalakedb.predicate.tree import Expr
 
 UPGRADES_WITHOUT_CONFLICT = frozenset(
@@ -151,12 +152,17 @@ def _check_protocol(ours: Ours, winner: Winner, before: Mapping[str, Any]) -> No
     assert winner.protocol is not None
     for side in ("readerFeatures", "writerFeatures"):
         had, has = set(before.get(side) or ()), set(winner.protocol.get(side) or ())
-        dropped = had - has
-        added = has - had - UPGRADES_WITHOUT_CONFLICT
+        # The fence keeps others out; to a commit of ours it makes no difference.
+        dropped = had - has - {FENCE_FEATURE}
+        added = has - had - UPGRADES_WITHOUT_CONFLICT - {FENCE_FEATURE}
         # A table that is raised from a version to features lists what the version implied.
         legacy = {"appendOnly", "invariants", "checkConstraints", "generatedColumns"}
+        legacy |= {"changeDataFeed", "columnMapping", "identityColumns"}
         if before.get(side) is None:
-            added -= legacy | {"changeDataFeed", "columnMapping", "identityColumns"}
+            added -= legacy
+        # And back, when the fence is taken down.
+        if FENCE_FEATURE in had:
+            dropped -= {"domainMetadata"} | (legacy if winner.protocol.get(side) is None else set())
         if dropped or added:
             names = ", ".join(sorted(dropped or added))
             verb = "dropped" if dropped else "enabled"

@@ -1,12 +1,11 @@
-"""The rows of a load, brought to later versions: what a replayed range changes, no more."""
+"""New versions into a load, by the functions of `commit.live`: what a range changes, no more."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,42 +13,58 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.dialects.writer import Statement, WrongCountError
+from deltalakedb.catalog.dialects.writers import writer_of
 from deltalakedb.catalog.limits import unstorable
-from deltalakedb.catalog.loads.totals import (
-    CHANGE_SCHEMA,
-    live_changes,
-    live_totals,
-    sum_changes,
-)
-from deltalakedb.catalog.records import TableRow
-from deltalakedb.catalog.tables import (
-    change_files,
-    load_files,
-    metadata,
-    metadatas,
-    other_actions,
-    partitions,
-    versions,
-)
-from deltalakedb.commit.prepared import keys_of_rows, wider_slots
+from deltalakedb.catalog.loads.slots import SlotRange, join_slots, slot_ranges, wider_slots
+from deltalakedb.catalog.loads.totals import live_changes, live_totals, sum_changes
+from deltalakedb.catalog.records import TableRow, load_files_name
+from deltalakedb.catalog.tables import metadatas, versions
+from deltalakedb.commit.live import LiveLoad, put
+from deltalakedb.commit.lives import LivesEnded, end_lives, find_lives
+from deltalakedb.commit.prepared import Counted, Ending, skipping_columns
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.commit import StateChange
 from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
-from deltalakedb.log.rows import LIVE
-from deltalakedb.replay.intervals import StateInterval, commit_times, state_intervals
+from deltalakedb.replay.intervals import commit_times, state_intervals
 from deltalakedb.replay.state import RangeState
 
-_CHUNK = 500
-_KEY_COLUMN = {"txn": "app_id", "domainMetadata": "domain"}
+_CHUNK = 1_000
+_AT_ONCE = 20_000
+_COUNTS = ("num_adds", "num_removes")
 
 
-class ClosedLife(NamedTuple):
-    """A life that a range ends: when, which file's, and what goes with it."""
+@dataclass(frozen=True)
+class NewRows:
+    """What some of the new versions bring, made before any lock.
 
-    version: int
-    path_key: int
-    partition_id: int
-    size: int
+    `tables`: rows by table name; `versions` (VERSION_SCHEMA), `partitions` (as
+    `rows.partition_rows` gives them), `live_changes` and `slots` are summed up over all.
+    """
+
+    tables: Mapping[str, pa.Table]
+    versions: pa.Table
+    partitions: pa.Table
+    live_changes: pa.Table
+    slots: tuple[SlotRange, ...]
+
+
+def new_rows(state: RangeState, load_id: int, skipping: Sequence[SkippingColumn]) -> NewRows:
+    """The rows of a range whose removes of older files have been taken out."""
+    files = rows.file_rows(state, load_id, skipping)
+    tables = {
+        load_files_name(load_id): files,
+        "dl_change_files": rows.with_load(state.changes, load_id),
+        "dl_other_actions": rows.with_load(state.others, load_id),
+    }
+    return NewRows(
+        tables,
+        state.versions,
+        rows.partition_rows(state),
+        live_changes(state.files),
+        slot_ranges(files, len(skipping)),
+    )
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,7 @@ class Extended:
     """A load after the new versions.
 
     `skipping`, `unreadable`: what `dl_tables` has to say from now on; None where that holds.
+    `versions`: the new ones (VERSION_SCHEMA).
     """
 
     adds: int
@@ -65,7 +81,12 @@ class Extended:
     total_bytes: int
     skipping: str | None
     unreadable: str | None
-    closed: tuple[ClosedLife, ...]
+    versions: pa.Table
+
+    @property
+    def head(self) -> int:
+        """The newest version."""
+        return int(pc.max(self.versions.column("version")).as_py())
 
     def of_table(self) -> dict[str, str]:
         """What changes in the row of `dl_tables`."""
@@ -73,301 +94,205 @@ class Extended:
         return {name: text for name, text in said.items() if text is not None}
 
 
-def extend_load(
-    catalog: Catalog, connection: sa.Connection, table: TableRow, state: RangeState
-) -> Extended:
-    """Write the versions after `table.head_version` into the load `table.live_load`.
+@dataclass
+class _Sums:
+    """Of the rows that were inserted."""
 
-    The head is left to the caller, who has it locked, or a load that nobody sees. Raises
-    UNSUPPORTED_FEATURE or INVALID_LOG when the new head can't be catalogued.
+    versions: list[pa.Table] = field(default_factory=list)
+    partitions: list[pa.Table] = field(default_factory=list)
+    live_changes: list[pa.Table] = field(default_factory=list)
+    slots: list[tuple[SlotRange, ...]] = field(default_factory=list)
+
+
+class Extension:
+    """Versions after a load's head, within a transaction of the caller's.
+
+    `insert` all their rows, in any order, before the head is locked or afterwards; then `finish`,
+    with the head locked.
     """
-    return _Extension(catalog, connection, table, state).run()
 
-
-def insert_rows(
-    catalog: Catalog, connection: sa.Connection, target: sa.Table, found: pa.Table
-) -> None:
-    """INSERT rows; what the database can't hold is refused by name."""
-    for batch in found.to_batches(_CHUNK * 4):
-        if batch.num_rows:
-            with _naming_unstorable(catalog, target, batch):
-                connection.execute(target.insert(), batch.to_pylist())
-
-
-@contextmanager
-def _naming_unstorable(catalog: Catalog, target: sa.Table, found: pa.RecordBatch) -> Iterator[None]:
-    try:
-        yield
-    except (sa.exc.SQLAlchemyError, ValueError) as error:
-        # psycopg2 refuses a NUL by a ValueError of its own.
-        table = pa.Table.from_batches([found])
-        refusal = unstorable(catalog.dialect, {target.name: table})
-        if refusal is None:
-            raise
-        raise refusal from error
-
-
-class _Event(NamedTuple):
-    """The first thing that a range does to a file; `closing` is the remove's row if it is one."""
-
-    version: int
-    removed_at: int | None
-    closing: int | None
-
-
-class _Extension:
     def __init__(
-        self, catalog: Catalog, connection: sa.Connection, table: TableRow, state: RangeState
+        self,
+        catalog: Catalog,
+        connection: sa.Connection,
+        table: TableRow,
+        changes: Sequence[StateChange],
     ) -> None:
-        self._catalog = catalog
-        self._connection = connection
-        self._table = table
-        self._state = state
-        self._files = load_files(table.live_load)
-        described = json.loads(table.skipping)
-        self._described: list[dict[str, Any]] = described
-        self._skipping = [SkippingColumn.from_json(d) for d in described]
+        """`changes`: the small actions of the new versions.
 
-    def run(self) -> Extended:
-        table, state = self._table, self._state
-        head = self._current_metadata()
-        small = [*head, *state.state]
-        unreadable = self._check_head()
-        closed, consumed = self._close_files()
-        remaining = pc.invert(
-            pc.is_in(
-                pa.array(range(state.closings.num_rows), pa.int64()),
-                value_set=pa.array(consumed, pa.int64()),
-            )
-        )
-        rest = replace(state, closings=state.closings.filter(remaining))
-        new_files = rows.file_rows(rest, table.live_load, self._skipping)
-        self._insert(self._files, new_files)
-        partition_change = self._count_partitions(closed)
-        self._insert_state()
-        self._insert_versions(small, self._live_changes(closed))
-        for target, added in ((change_files, state.changes), (other_actions, state.others)):
-            self._insert(target, rows.with_load(added, table.live_load))
-        adds, removes = (
-            pc.sum(state.versions.column(n)).as_py() or 0 for n in ("num_adds", "num_removes")
-        )
+        Raises UNSUPPORTED_FEATURE or INVALID_LOG when the new head can't be catalogued.
+        """
+        self._dialect = catalog.dialect
+        self._connection = connection
+        self._writer = writer_of(catalog.url, connection.connection.dbapi_connection)
+        self._table = table
+        self._changes = sorted(changes, key=lambda change: change.version)
+        self._load = LiveLoad(table.table_key, table.live_load)
+        self._described: list[dict[str, Any]] = json.loads(table.skipping)
+        self._unreadable = _check_head(self._changes)
+        self._sums = _Sums()
+
+    @property
+    def skipping(self) -> tuple[SkippingColumn, ...]:
+        """The columns that have pruning keys."""
+        return skipping_columns(self._described)
+
+    def ask(self, question: Statement) -> list[tuple[Any, ...]]:
+        """The rows of a query, as the transaction sees them."""
+        return self._writer.ask(question)
+
+    def apply(self, state: RangeState) -> tuple[Extended, LivesEnded]:
+        """All of them at once, with the head locked."""
+        events = state.events(0)
+        ended, endings = end_lives(find_lives(self.ask, self._table, events.key), events, [0])
+        self.insert(new_rows(state.end(endings[0]), self._table.live_load, self.skipping))
+        return self.finish(ended), ended
+
+    def insert(self, new: NewRows) -> None:
+        """Put down rows that nobody sees before the head moves."""
+        for name, found in new.tables.items():
+            self.put(name, found)
+        self._sums.versions.append(new.versions)
+        self._sums.partitions.append(new.partitions)
+        self._sums.live_changes.append(new.live_changes)
+        self._sums.slots.append(new.slots)
+
+    def finish(self, ended: LivesEnded) -> Extended:
+        """End older files, count, and record the versions."""
+        self._end(ended)
+        files, size = self._count_partitions(ended)
+        self._put_state()
+        versions = pa.concat_tables(self._sums.versions).sort_by("version")
+        self._put_versions(versions, ended)
+        adds, removes = (pc.sum(versions.column(n)).as_py() or 0 for n in _COUNTS)
+        added = [join_slots(slots) for slots in zip(*self._sums.slots, strict=True)]
         return Extended(
             adds,
             removes,
-            table.num_files + partition_change[0],
-            table.total_bytes + partition_change[1],
-            wider_slots(self._described, keys_of_rows(new_files)),
-            None if unreadable is None else ",".join(unreadable),
-            tuple(closed),
+            self._table.num_files + files,
+            self._table.total_bytes + size,
+            wider_slots(self._described, added),
+            None if self._unreadable is None else ",".join(self._unreadable),
+            versions,
         )
 
-    def _insert(self, target: sa.Table, found: pa.Table) -> None:
-        insert_rows(self._catalog, self._connection, target, found)
+    def put(self, name: str, found: pa.Table) -> None:
+        """Insert rows of a table; what the database can't hold is refused by name."""
+        try:
+            self._writer.run(list(put(self._writer, name, found)))
+        except (DeltaLakeError, ValueError) as error:
+            # psycopg2 refuses a NUL by a ValueError of its own.
+            refusal = unstorable(self._dialect, {name: found})
+            if refusal is None:
+                raise
+            raise refusal from error
 
-    def _current_metadata(self) -> list[StateInterval]:
+    def _end(self, ended: LivesEnded) -> None:
+        names = ("path_key", "path", "dv_id", "version", "removed_at")
+        try:
+            for start in range(0, ended.rows.num_rows, _AT_ONCE):
+                endings = [
+                    Ending(key, path, dv or "", version, at)
+                    for key, path, dv, version, at in _columns(
+                        ended.rows.slice(start, _AT_ONCE), *names
+                    )
+                ]
+                self._writer.run(list(self._load.close(self._writer, endings)))
+        except WrongCountError:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                f"files of {self._table.full_name} that the new versions end aren't live any more; "
+                "run this again",
+                table=self._table.full_name,
+            ) from None
+
+    def _count_partitions(self, ended: LivesEnded) -> tuple[int, int]:
+        """Bring `dl_partitions` up to date; returns the change in files and bytes."""
+        changes: dict[int, list[Any]] = {}
+        added = rows.sum_partitions(self._sums.partitions)
+        for ident, text, count, size, at in _columns(added, *added.column_names):
+            changes[ident] = [text, count, size, at or 0]
+        for ident, size, version in _columns(ended.rows, "partition_id", "size", "version"):
+            entry = changes.setdefault(ident, [None, 0, 0, 0])
+            entry[1] -= 1
+            entry[2] -= size or 0
+            entry[3] = max(entry[3], version)
+        texts = self._partition_texts([i for i, entry in changes.items() if entry[0] is None])
+        counted = [
+            Counted(ident, texts.get(ident, text), files, size, version)
+            for ident, (text, files, size, version) in sorted(changes.items())
+        ]
+        self._writer.run(list(self._load.count(self._writer, counted)))
+        return sum(c.files for c in counted), sum(c.size for c in counted)
+
+    def _partition_texts(self, idents: Sequence[int]) -> dict[int, str]:
+        texts: dict[int, str] = {}
+        for start in range(0, len(idents), _CHUNK):
+            some = ", ".join(map(str, idents[start : start + _CHUNK]))
+            question = Statement(
+                "SELECT partition_id, partition_values FROM dl_partitions "
+                f"WHERE load_id = {self._table.live_load} AND partition_id IN ({some})"
+            )
+            texts |= self.ask(question)
+        return texts
+
+    def _put_state(self) -> None:
+        found = rows.state_rows(state_intervals(self._changes), self._table.live_load)
+        tables = {name: pa.Table.from_pylist(some) for name, some in found.items()}
+        if refusal := unstorable(self._dialect, tables):
+            raise refusal
+        self._writer.run(list(self._load.state(self._writer, self._changes)))
+
+    def _put_versions(self, found: pa.Table, ended: LivesEnded) -> None:
+        table = self._table
+        time_before = self._connection.scalar(
+            sa.select(versions.c.commit_time).where(
+                versions.c.load_id == table.live_load, versions.c.version == table.head_version
+            )
+        )
+        known = list(_columns(found, "version", "file_time", "in_commit_time"))
+        metadata = state_intervals([*self._metadata_before(), *self._changes])
+        times = commit_times(known, metadata, time_before)
+        recorded = rows.version_rows(found, table.live_load, times, [True] * len(known))
+        live = sum_changes([*self._sums.live_changes, ended.live_changes()])
+        before = (table.num_files, table.total_bytes)
+        totals = list(live_totals(live, [version for version, _, _ in known], before))
+        for place, name in enumerate(("live_files", "live_bytes")):
+            recorded = recorded.append_column(
+                name, pa.array([total[place] for total in totals], pa.int64())
+            )
+        self.put("dl_versions", recorded)
+
+    def _metadata_before(self) -> list[StateChange]:
+        """What held at the head; an interval that the new versions have ended holds until then."""
         found = self._connection.execute(
             sa.select(metadatas.c.added_version, metadatas.c.body).where(
                 metadatas.c.load_id == self._table.live_load,
-                metadatas.c.removed_version == LIVE,
+                metadatas.c.added_version <= self._table.head_version,
+                metadatas.c.removed_version > self._table.head_version,
             )
         )
-        return [StateInterval("metaData", "", json.loads(b), v, LIVE) for v, b in found]
+        return [StateChange(version, "metaData", "", json.loads(body)) for version, body in found]
 
-    def _check_head(self) -> list[str] | None:
-        """Refuse a new head that we would refuse to import. The protocol's marks if it changed."""
-        newest = {change.action: change for change in self._state.state}
-        metadata_change = newest.get("metaData")
-        if metadata_change is not None and rows.schema_of(metadata_change.body) is None:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_LOG,
-                f"the metaData action of version {metadata_change.version} has no schemaString; "
-                "set the table's schema with its own engine, then import again",
-                version=metadata_change.version,
-            )
-        protocol_change = newest.get("protocol")
-        if protocol_change is None:
-            return None
-        protocol = Protocol.from_action(protocol_change.body)
-        check_known(protocol)
-        return unreadable_features(protocol)
 
-    def _first_events(self) -> dict[tuple[str, str | None], _Event]:
-        first: dict[tuple[str, str | None], _Event] = {}
-
-        def offer(key: tuple[str, str | None], event: _Event) -> None:
-            before = first.get(key)
-            if before is None or (event.version, event.closing is None) < (
-                before.version,
-                before.closing is None,
-            ):
-                first[key] = event
-
-        closings = _columns(self._state.closings, "path", "dv_id", "removed_version", "removed_at")
-        for row, (path, dv, version, at) in enumerate(closings):
-            offer((path, dv), _Event(version, at, row))
-        for path, dv, version in _columns(self._state.files, "path", "dv_id", "added_version"):
-            offer((path, dv), _Event(version, None, None))
-        return first
-
-    def _close_files(self) -> tuple[list[ClosedLife], list[int]]:
-        """End live rows that the range removes or replaces.
-
-        Returns them, and the rows of `closings` that ended one.
-        """
-        first = self._first_events()
-        wanted = [
-            *self._state.closings.column("path_key").to_pylist(),
-            *self._state.files.column("path_key").to_pylist(),
-        ]
-        closed: list[ClosedLife] = []
-        consumed: list[int] = []
-        updates: list[dict[str, Any]] = []
-        for path_key, path, dv, partition, size in self._live_rows(sorted(set(wanted))):
-            event = first.get((path, dv))
-            if event is None:
-                continue
-            closed.append(ClosedLife(event.version, path_key, partition, size or 0))
-            if event.closing is not None:
-                consumed.append(event.closing)
-            updates.append(
-                {"k": path_key, "p": path, "d": dv or "", "v": event.version, "t": event.removed_at}
-            )
-        if updates:
-            f = self._files.c
-            self._connection.execute(
-                self._files.update()
-                .where(
-                    f.load_id == self._table.live_load,
-                    f.path_key == sa.bindparam("k"),
-                    f.path == sa.bindparam("p"),
-                    sa.func.coalesce(f.dv_id, "") == sa.bindparam("d"),
-                    f.removed_version == LIVE,
-                )
-                .values(removed_version=sa.bindparam("v"), removed_at=sa.bindparam("t")),
-                updates,
-            )
-        return closed, consumed
-
-    def _live_rows(self, keys: Sequence[int]) -> Iterator[tuple[int, str, str | None, int, int]]:
-        f = self._files.c
-        for chunk in _chunks(keys):
-            yield from self._connection.execute(
-                sa.select(f.path_key, f.path, f.dv_id, f.partition_id, f.size).where(
-                    f.load_id == self._table.live_load,
-                    f.path_key.in_(chunk),
-                    f.removed_version == LIVE,
-                )
-            )
-
-    def _live_changes(self, closed: Sequence[ClosedLife]) -> pa.Table:
-        ends = pa.table(
-            [
-                pa.array([c.version for c in closed], pa.int64()),
-                pa.array([-1] * len(closed), pa.int64()),
-                pa.array([-c.size for c in closed], pa.int64()),
-            ],
-            schema=CHANGE_SCHEMA,
+def _check_head(changes: Sequence[StateChange]) -> list[str] | None:
+    """Refuse a new head that we would refuse to import. The protocol's marks if it changed."""
+    newest = {change.action: change for change in changes}
+    metadata_change = newest.get("metaData")
+    if metadata_change is not None and rows.schema_of(metadata_change.body) is None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_LOG,
+            f"the metaData action of version {metadata_change.version} has no schemaString; "
+            "set the table's schema with its own engine, then import again",
+            version=metadata_change.version,
         )
-        return sum_changes([live_changes(self._state.files), ends])
-
-    def _count_partitions(self, closed: Iterable[ClosedLife]) -> tuple[int, int]:
-        """Bring `dl_partitions` up to date; returns the change in files and bytes."""
-        change: dict[int, list[int]] = {}
-        emptied: dict[int, int] = {}
-        added = rows.partition_rows(self._state)
-        for ident, count, size, at in _columns(
-            added, "partition_id", "num_files", "total_bytes", "emptied_at"
-        ):
-            change[ident] = [count, size]
-            emptied[ident] = at or 0
-        for life in closed:
-            entry = change.setdefault(life.partition_id, [0, 0])
-            entry[0] -= 1
-            entry[1] -= life.size
-            emptied[life.partition_id] = max(emptied.get(life.partition_id, 0), life.version)
-        load = self._table.live_load
-        new = [
-            {
-                "load_id": load,
-                "partition_id": ident,
-                "partition_values": values,
-                "num_files": 0,
-                "total_bytes": 0,
-            }
-            for ident, values in _columns(added, "partition_id", "partition_values")
-        ]
-        if new:
-            self._connection.execute(self._catalog.dialect.insert_ignoring(partitions), new)
-        if change:
-            self._connection.execute(
-                partitions.update()
-                .where(partitions.c.load_id == load, partitions.c.partition_id == sa.bindparam("i"))
-                .ordered_values(
-                    # First: MySQL counts on with what it has set before.
-                    (
-                        partitions.c.emptied_at,
-                        sa.case(
-                            (partitions.c.num_files + sa.bindparam("n") == 0, sa.bindparam("e"))
-                        ),
-                    ),
-                    (partitions.c.num_files, partitions.c.num_files + sa.bindparam("n")),
-                    (partitions.c.total_bytes, partitions.c.total_bytes + sa.bindparam("b")),
-                ),
-                [{"i": i, "n": n, "b": b, "e": emptied[i]} for i, (n, b) in sorted(change.items())],
-            )
-        return sum(n for n, _ in change.values()), sum(b for _, b in change.values())
-
-    def _insert_state(self) -> None:
-        load = self._table.live_load
-        added = {
-            name: pa.Table.from_pylist(found)
-            for name, found in rows.state_rows(state_intervals(self._state.state), load).items()
-        }
-        if refusal := unstorable(self._catalog.dialect, added):
-            raise refusal
-        ended: dict[tuple[str, str], int] = {}
-        for change in self._state.state:
-            what = (change.action, change.key)
-            ended[what] = min(ended.get(what, LIVE), change.version)
-        for (action, key), version in ended.items():
-            target = metadata.tables[rows.STATE_TABLES[action][0]]
-            where = [target.c.load_id == load, target.c.removed_version == LIVE]
-            if action in _KEY_COLUMN:
-                where.append(target.c[_KEY_COLUMN[action]] == key)
-            self._connection.execute(target.update().where(*where).values(removed_version=version))
-        for name, found in added.items():
-            self._insert(metadata.tables[name], found)
-
-    def _insert_versions(self, small: Sequence[Any], live: pa.Table) -> None:
-        load = self._table.live_load
-        time_before = self._connection.scalar(
-            sa.select(versions.c.commit_time).where(
-                versions.c.load_id == load, versions.c.version == self._table.head_version
-            )
-        )
-        times_known = list(_columns(self._state.versions, "version", "file_time", "in_commit_time"))
-        times = commit_times(times_known, state_intervals(_as_changes(small)), time_before)
-        found = rows.version_rows(self._state.versions, load, times, [True] * len(times_known))
-        before = (self._table.num_files, self._table.total_bytes)
-        totals = list(live_totals(live, [version for version, _, _ in times_known], before))
-        for place, name in enumerate(("live_files", "live_bytes")):
-            found = found.append_column(name, pa.array([t[place] for t in totals], pa.int64()))
-        self._insert(versions, found)
-
-
-def _as_changes(changes: Iterable[Any]) -> list[Any]:
-    from deltalakedb.log.commit import StateChange
-
-    return [
-        StateChange(c.added_version, c.action, c.key, c.body) if isinstance(c, StateInterval) else c
-        for c in changes
-    ]
+    protocol_change = newest.get("protocol")
+    if protocol_change is None:
+        return None
+    protocol = Protocol.from_action(protocol_change.body)
+    check_known(protocol)
+    return unreadable_features(protocol)
 
 
 def _columns(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
     return zip(*[table.column(n).to_pylist() for n in names], strict=True)
-
-
-def _chunks(keys: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(keys), _CHUNK):
-        yield keys[start : start + _CHUNK]

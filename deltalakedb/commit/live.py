@@ -1,120 +1,161 @@
-"""Rows of a live load: what a commit closes, inserts, counts and records, as statements.
+"""Rows of a live load: what new versions close, insert, count and record, as statements.
 
-Nothing is executed here, but for rows that are many: those are loaded in bulk.
+The one place that knows how a load changes: commits and what adopts the commits of others call the
+same functions. Nothing is executed here, but for rows that are many: those are loaded in bulk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from deltalakedb.catalog import rows
-from deltalakedb.catalog.dialects.writer import Statement, Upsert, Writer, insert
+from deltalakedb.catalog.dialects.writer import Statement, UpdateEach, Upsert, Writer, insert
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.commit.prepared import BULK_ROWS, PreparedRows
+from deltalakedb.commit.prepared import BULK_ROWS, Counted, Ending
+from deltalakedb.log.commit import StateChange
 from deltalakedb.log.rows import LIVE
-from deltalakedb.replay.intervals import StateInterval
+from deltalakedb.replay.intervals import state_intervals
 
 _CHUNK = 200
+_JOINED = 2_000
 _KEY_COLUMN = {"txn": "app_id", "domainMetadata": "domain"}
+
+
+_ENDS = UpdateEach(
+    table="",
+    given=(
+        ("path_key", int),
+        ("path", str),
+        ("dv_id", str),
+        ("version", int),
+        ("removed_at", int),
+    ),
+    assigned=(("removed_version", "given.version"), ("removed_at", "given.removed_at")),
+    where="",
+)
+_COUNTS = Upsert(
+    table="dl_partitions",
+    key=("load_id", "partition_id"),
+    columns=(
+        "load_id",
+        "partition_id",
+        "partition_values",
+        "num_files",
+        "total_bytes",
+        "emptied_at",
+    ),
+    added=("num_files", "total_bytes"),
+    assigned=(("emptied_at", "CASE WHEN {num_files} = 0 THEN {emptied_at} END"),),
+)
 
 
 @dataclass(frozen=True)
 class LiveLoad:
-    """The load that is seen of a table, and the version that a commit gives it."""
+    """The load that is seen of a table, or one that becomes so."""
 
     table_key: int
     load_id: int
-    version: int
 
     @property
     def files(self) -> str:
         """The physical table of the load's files."""
         return load_files_name(self.load_id)
 
-    def insert(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
-        """The files that begin; many are loaded at once, here and now."""
-        same = {"load_id": self.load_id, "added_version": self.version}
-        if prepared.files is not None:
-            found = prepared.files
-            for name, value in same.items():
-                place = found.schema.get_field_index(name)
-                column = pa.repeat(value, found.num_rows)
-                found = found.set_column(place, found.schema.field(place), column)
-            writer.bulk(self.files, found)
-            return
-        values = dict(prepared.values)
-        values |= {name: [value] * len(values[name]) for name, value in same.items()}
-        yield from _inserts(self.files, tuple(values), list(zip(*values.values(), strict=True)))
+    def insert(
+        self, writer: Writer, files: pa.Table | Mapping[str, list[Any]]
+    ) -> Iterator[Statement]:
+        """The files that begin, rows of `dl_files`; many are loaded at once, here and now."""
+        if isinstance(files, pa.Table):
+            yield from put(writer, self.files, files)
+        else:
+            found = list(zip(*files.values(), strict=True))
+            yield from _inserts(self.files, tuple(files), found)
 
-    def close(self, prepared: PreparedRows, removed_at: int | None) -> Iterator[Statement]:
-        """End lives: each exactly one that is live."""
-        for start in range(0, len(prepared.ended), _CHUNK):
-            some = prepared.ended[start : start + _CHUNK]
+    def close(self, writer: Writer, endings: Sequence[Ending]) -> Iterator[Statement]:
+        """End lives: each exactly one that is live, and is older than its end."""
+        same = {(ending.version, ending.removed_at) for ending in endings}
+        if len(same) == 1 and len(endings) <= _CHUNK:
+            [(version, removed_at)] = same
             each = " OR ".join(
-                ["(path_key = ? AND path = ? AND coalesce(dv_id, '') = ?)"] * len(some)
+                ["(path_key = ? AND path = ? AND coalesce(dv_id, '') = ?)"] * len(endings)
             )
+            # Alternatives alone have SQLite look at all files of the load.
+            keys = [ending[0] for ending in endings] if len(endings) > 1 else []
+            listed = f"AND path_key IN ({', '.join('?' * len(keys))}) " if keys else ""
             yield Statement(
                 f"UPDATE {self.files} SET removed_version = ?, removed_at = ? "
-                f"WHERE load_id = ? AND removed_version = {LIVE} AND ({each})",
+                f"WHERE load_id = ? AND removed_version = {LIVE} AND added_version < ? "
+                f"{listed}AND ({each})",
                 (
-                    self.version,
-                    removed_at,
-                    self.load_id,
-                    *(value for life in some for value in life),
+                    *(version, removed_at, self.load_id, version, *keys),
+                    *(value for ending in endings for value in ending[:3]),
                 ),
-                rows=len(some),
+                rows=len(endings),
             )
-
-    def count(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
-        """Bring the counts of the partitions up to date."""
-        grows = all(change.files > 0 for change in prepared.partitions)
-        emptied = "NULL" if grows else f"CASE WHEN {{num_files}} = 0 THEN {self.version} END"
-        what = Upsert(
-            table="dl_partitions",
-            key=("load_id", "partition_id"),
-            columns=("load_id", "partition_id", "partition_values", "num_files", "total_bytes"),
-            added=("num_files", "total_bytes"),
-            assigned=(("emptied_at", emptied),),
+            return
+        what = _ENDS._replace(
+            table=self.files,
+            where=f"target.load_id = {self.load_id} AND target.path_key = given.path_key "
+            "AND target.path = given.path AND coalesce(target.dv_id, '') = given.dv_id "
+            f"AND target.removed_version = {LIVE} AND target.added_version < given.version",
         )
+        for start in range(0, len(endings), _JOINED):
+            some = endings[start : start + _JOINED]
+            yield writer.update_each(what, some)._replace(rows=len(some))
+
+    def count(self, writer: Writer, changes: Iterable[Counted]) -> Iterator[Statement]:
+        """Bring the counts of the partitions up to date."""
         entries = [
-            (self.load_id, c.partition_id, c.partition_values, c.files, c.size)
-            for c in prepared.partitions
+            # Files that only come empty nothing.
+            (self.load_id, *change[:4], change.version if change.files <= 0 else None)
+            for change in changes
         ]
+        what = _COUNTS
+        if all(entry[3] > 0 for entry in entries):
+            what = what._replace(assigned=(("emptied_at", "NULL"),))
         for start in range(0, len(entries), _CHUNK):
             yield writer.upsert(what, entries[start : start + _CHUNK])
 
-    def state(self, actions: Sequence[tuple[str, str, Mapping[str, Any]]]) -> Iterator[Statement]:
-        """Small actions (name, appId or domain, body): what held until now ends."""
-        for action, key, body in actions:
-            table, build = rows.STATE_TABLES[action]
+    def state(self, writer: Writer, changes: Sequence[StateChange]) -> Iterator[Statement]:
+        """Small actions: what held until now ends."""
+        first: dict[tuple[str, str], int] = {}
+        for change in changes:
+            what = change.action, change.key
+            first[what] = min(first.get(what, LIVE), change.version)
+        for (action, key), version in first.items():
+            table, _ = rows.STATE_TABLES[action]
             where, params = "load_id = ? AND removed_version = ?", [self.load_id, LIVE]
             if action in _KEY_COLUMN:
                 where += f" AND {_KEY_COLUMN[action]} = ?"
                 params.append(key)  # type: ignore[arg-type]
             yield Statement(
-                f"UPDATE {table} SET removed_version = ? WHERE {where}", (self.version, *params)
+                f"UPDATE {table} SET removed_version = ? WHERE {where}", (version, *params)
             )
-            if action == "domainMetadata" and body.get("removed"):
-                continue
-            row = build(StateInterval(action, key, dict(body), self.version, LIVE))
-            yield insert(table, ("load_id", *row), [(self.load_id, *row.values())])
+        found = rows.state_rows(state_intervals(changes), self.load_id)
+        for table, some in found.items():
+            if len(some) > BULK_ROWS:
+                yield from put(writer, table, pa.Table.from_pylist(some))
+            else:
+                yield from _inserts(table, tuple(some[0]), [tuple(row.values()) for row in some])
 
     def record(self, row: Mapping[str, Any]) -> Statement:
-        """The row of `dl_versions`."""
+        """The row of `dl_versions` of one version."""
         whole = {"load_id": self.load_id, "readable": True, **row}
         return insert("dl_versions", tuple(whole), [tuple(whole.values())])
 
-    def changes(self, writer: Writer, prepared: PreparedRows) -> Iterator[Statement]:
-        """What later commits hold against what they have read."""
+    def changes(
+        self, writer: Writer, version: int, changes: Sequence[tuple[int, int, int, bool | None]]
+    ) -> Iterator[Statement]:
+        """What later commits hold against what they have read: (kind, path key, partition,
+
+        whether data changes) of the files of one version.
+        """
         names = ("table_key", "version", "position", "kind", "path_key", "partition_id")
-        found = [
-            (self.table_key, self.version, place, *change)
-            for place, change in enumerate(prepared.changes)
-        ]
+        found = [(self.table_key, version, place, *each) for place, each in enumerate(changes)]
         if len(found) > BULK_ROWS:
             columns = zip(*found, strict=True)
             kinds = (pa.int64(), pa.int64(), pa.int32(), pa.int16(), pa.int64(), pa.int64())
@@ -122,25 +163,43 @@ class LiveLoad:
                 pa.array(column, kind)
                 for column, kind in zip(columns, (*kinds, pa.bool_()), strict=True)
             ]
-            writer.bulk("dl_changes", pa.table(arrays, names=[*names, "data_change"]))
+            yield from put(writer, "dl_changes", pa.table(arrays, names=[*names, "data_change"]))
             return
         yield from _inserts("dl_changes", (*names, "data_change"), found)
 
     def move_head(
-        self, num_files: int, total_bytes: int, now: int, authority: str | None = None
+        self,
+        before: int,
+        version: int,
+        num_files: int,
+        total_bytes: int,
+        now: int,
+        authority: str | None = None,
     ) -> Statement:
-        """The head on this version; a new authority begins an epoch."""
+        """The head from one version to a later one; a new authority begins an epoch."""
         handed = ", authority = ?, epoch = epoch + 1" if authority else ""
         return Statement(
             "UPDATE dl_heads SET head_version = ?, num_files = ?, total_bytes = ?, "
             f"updated_at = ?{handed} WHERE table_key = ? AND head_version = ?",
             (
-                *(self.version, num_files, total_bytes, now),
+                *(version, num_files, total_bytes, now),
                 *([authority] if authority else []),
-                *(self.table_key, self.version - 1),
+                *(self.table_key, before),
             ),
             rows=1,
         )
+
+
+def put(writer: Writer, table: str, found: pa.Table) -> Iterator[Statement]:
+    """Rows of a table; many are loaded at once, here and now."""
+    if not found.num_rows:
+        return
+    filled = found.select([n for n in found.column_names if found[n].null_count < len(found)])
+    if filled.num_rows > BULK_ROWS:
+        writer.bulk(table, filled)
+        return
+    columns = [column.to_pylist() for column in filled.columns]
+    yield from _inserts(table, tuple(filled.column_names), list(zip(*columns, strict=True)))
 
 
 def _inserts(

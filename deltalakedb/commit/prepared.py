@@ -7,15 +7,16 @@ as the driver takes them, what they add up to.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from deltalakedb.catalog import rows
+from deltalakedb.catalog.loads.slots import SlotRange, slot_range_of_few, slot_ranges
 from deltalakedb.catalog.records import ADDED, REMOVED
-from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
+from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.rows import LIVE
 
 BULK_ROWS = 2_000
@@ -24,51 +25,67 @@ _FEW_ROWS = 32
 """Up to here Arrow's columns cost more than they save."""
 
 
-Keys = Callable[[str], list[Any]]
-"""The values of a column of `dl_files`, `lo0` say."""
+class Ending(NamedTuple):
+    """The end of a life; `dv_id` is "" where the file has no deletion vector."""
+
+    path_key: int
+    path: str
+    dv_id: str
+    version: int
+    removed_at: int | None
 
 
-def keys_of_rows(files: pa.Table) -> Keys:
-    """The pruning keys of rows of `dl_files`."""
-    return lambda name: files.column(name).to_pylist()
-
-
-@dataclass(frozen=True)
-class Change:
-    """How a commit changes a partition's live files."""
+class Counted(NamedTuple):
+    """By how much a partition's live files change; `version`: the last that took one, if any."""
 
     partition_id: int
     partition_values: str
     files: int
     size: int
+    version: int | None
 
 
 @dataclass(frozen=True)
 class PreparedRows:
     """Rows of one table's commit.
 
-    `columns` are those of the pruning keys, which the locked table has to have too. `files` are
-    rows of `dl_files` for load 0 and version 0; where they aren't many `values` has them, by
-    columns.
+    `columns` are those of the pruning keys, which the locked table has to have too, `slots` what
+    the keys are like. `files` are rows of `dl_files` for load 0 and version 0; where they aren't
+    many `values` has them, by columns. `partitions` are (id, values, files, bytes) of changes.
     `ended` are (path key, path, dv id or "") of lives that end. `changes` are rows of `dl_changes`
     from the kind on.
     """
 
     columns: tuple[SkippingColumn, ...]
+    slots: tuple[SlotRange, ...]
     files: pa.Table | None
     values: Mapping[str, list[Any]]
-    partitions: tuple[Change, ...]
+    partitions: tuple[tuple[int, str, int, int], ...]
     ended: tuple[tuple[int, str, str], ...]
     changes: tuple[tuple[int, int, int, bool | None], ...]
     bytes_added: int
     bytes_removed: int
 
-    @property
-    def keys(self) -> Keys:
-        """The pruning keys of the files, by column."""
-        if self.files is not None:
-            return keys_of_rows(self.files)
-        return self.values.__getitem__
+    def files_of(self, load_id: int, version: int) -> pa.Table | Mapping[str, list[Any]]:
+        """The rows of the files that begin with a version, for its load."""
+        same = {"load_id": load_id, "added_version": version}
+        if self.files is None:
+            count = len(self.values["path"])
+            return {**self.values, **{name: [value] * count for name, value in same.items()}}
+        found = self.files
+        for name, value in same.items():
+            place = found.schema.get_field_index(name)
+            column = pa.repeat(value, found.num_rows)
+            found = found.set_column(place, found.schema.field(place), column)
+        return found
+
+    def endings(self, version: int, removed_at: int | None) -> list[Ending]:
+        """The lives that end with a version."""
+        return [Ending(*life, version, removed_at) for life in self.ended]
+
+    def counted(self, version: int) -> list[Counted]:
+        """What a version changes in the partitions."""
+        return [Counted(*change, version) for change in self.partitions]
 
 
 def skipping_columns(described: Sequence[Mapping[str, Any]]) -> tuple[SkippingColumn, ...]:
@@ -102,9 +119,10 @@ def prepare(
     ]
     return PreparedRows(
         columns,
+        _slots(files, values, len(columns)),
         files,
         values,
-        tuple(Change(ident, *entry) for ident, entry in sorted(partitions.items())),
+        tuple((ident, *entry) for ident, entry in sorted(partitions.items())),
         tuple((key, path, dv or "") for key, path, dv in ended),
         tuple(changes),
         sizes[0],
@@ -127,27 +145,12 @@ def _keyed(
     return files, {}
 
 
-def wider_slots(described: Sequence[Mapping[str, Any]], keys: Keys) -> str | None:
-    """`dl_tables.skipping` for the files of a table with these keys too; None if it holds.
-
-    It holds where plans would be the same: `least` and `greatest`, which move with every append of
-    growing keys, are brought up to date with the others.
-    """
-    slots = [dict(slot) for slot in described]
-    for number, slot in enumerate(slots):
-        for lo, hi in zip(keys(f"lo{number}"), keys(f"hi{number}"), strict=True):
-            if lo is None or lo <= NEG_INF or hi >= POS_INF or lo > hi:
-                # Whether there are any is enough; a count would change with every commit.
-                slot["missing"] = max(slot["missing"], 1)
-                continue
-            if not (slot["least"] or slot["greatest"] or slot["width"]):
-                slot["least"], slot["greatest"] = lo, hi
-            slot["least"] = min(slot["least"], lo)
-            slot["greatest"] = max(slot["greatest"], hi)
-            slot["width"] = max(slot["width"], hi - lo)
-    planned = ("width", "missing")
-    holds = all(a[n] == b[n] for a, b in zip(slots, described, strict=True) for n in planned)
-    return None if holds else json.dumps(slots)
+def _slots(
+    files: pa.Table | None, values: Mapping[str, list[Any]], count: int
+) -> tuple[SlotRange, ...]:
+    if files is not None:
+        return slot_ranges(files, count)
+    return tuple(slot_range_of_few(values[f"lo{n}"], values[f"hi{n}"]) for n in range(count))
 
 
 def _lists(table: pa.Table, *names: str) -> list[tuple[Any, ...]]:

@@ -7,6 +7,7 @@ the rows' version columns.
 
 from __future__ import annotations
 
+import io
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -175,14 +176,17 @@ class StagedTable:
             *({"domainMetadata": body} for body in self.domains),
             *({kind: body} for kind, body in self.others),
         ]
-        return b"".join(
-            [
-                commit_body(small),
-                *(() if self.adds_again else self._remove_lines()),
-                *add_lines(self.adds),
-                commit_body({"cdc": body} for body in self.changes),
-            ]
-        )
+        # Of a million files the lines take hundreds of megabytes: once, and not twice.
+        whole = io.BytesIO(commit_body(small))
+        whole.seek(0, io.SEEK_END)
+        whole.writelines(() if self.adds_again else self._remove_lines())
+        whole.writelines(add_lines(self.adds))
+        whole.write(commit_body({"cdc": body} for body in self.changes))
+        return whole.getvalue()
+
+    def forget_rows(self) -> None:
+        """Once they are in the catalog nobody needs its prepared rows, which may be millions."""
+        self.__dict__.pop("prepared", None)
 
     def _remove_lines(self) -> Iterable[bytes]:
         return remove_lines(self.removes, self.deletion_time, data_change=self.removes_change_data)
@@ -212,13 +216,26 @@ class StagedCommit:
                 "a commit names each of its tables once, and at least one; put several operations "
                 "on a table into one commit of it",
             )
-        if any(len(token) > 64 for token in (self.token, *self.members)):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_ARGUMENT,
-                "a commit's token has more than 64 characters; use at most 64",
-            )
+        for token in (self.token, *self.members):
+            checked_text("a commit's token", token, 64)
         if self.isolation not in ISOLATIONS:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
                 f"no isolation level {self.isolation!r}; use {', '.join(ISOLATIONS)}",
             )
+
+
+def checked_text(what: str, text: Any, most: int) -> str:
+    """A name that callers choose, as every database can keep it. Raises INVALID_ARGUMENT."""
+    why = None
+    if not isinstance(text, str):
+        why = f"is {text!r}, and no text"
+    elif len(text) > most:
+        why = f"has more than {most} characters"
+    elif "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        why = "holds a NUL character or half of a surrogate pair"
+    if why is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT, f"{what} {why}; use at most {most} characters"
+        )
+    return str(text)

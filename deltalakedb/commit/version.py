@@ -6,21 +6,22 @@ PROTOCOL.md, "Delta Log Entries". Made under the lock of the table's head, and b
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from deltalakedb.catalog.dialects.writer import Statement, Writer, insert
+from deltalakedb.catalog.loads.slots import wider_slots
 from deltalakedb.commit import outbox
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.completed import completed
 from deltalakedb.commit.heads import Locked
 from deltalakedb.commit.live import LiveLoad
-from deltalakedb.commit.prepared import prepare, skipping_columns, wider_slots
+from deltalakedb.commit.prepared import prepare, skipping_columns
 from deltalakedb.commit.staged import StagedCommit, StagedTable
-from deltalakedb.log.commit import version_row
+from deltalakedb.log.commit import StateChange, version_row
 from deltalakedb.log.commit_writer import GROUP_TAG, action_line, group_body
 from deltalakedb.log.partition import partition_values_text
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
@@ -89,8 +90,8 @@ class Version:
         if len(table.body) > outbox.INLINE_BYTES:
             staged_name = ratifier.stage(table, self._staged.token)
         row = outbox.outbox_row(version, head.epoch, first, table.body, staged_name, self._now)
-        load = LiveLoad(head.table_key, head.live_load, version)
-        self.statements += self._rows(load, info, row, timestamp)
+        load = LiveLoad(head.table_key, head.live_load)
+        self.statements += self._rows(load, version, info, row, timestamp)
         return Committed(
             table,
             version,
@@ -107,7 +108,12 @@ class Version:
         return [(known[table_id] or table_id, version) for table_id, version in self._versions]
 
     def _rows(
-        self, load: LiveLoad, info: dict[str, Any], row: outbox.OutboxRow, timestamp: int
+        self,
+        load: LiveLoad,
+        version: int,
+        info: dict[str, Any],
+        row: outbox.OutboxRow,
+        timestamp: int,
     ) -> Iterator[Statement]:
         table, head, writer = self._table, self._head, self._writer
         prepared = table.prepared
@@ -115,20 +121,22 @@ class Version:
             # The table was imported anew, and prunes by other columns now.
             now = json.dumps(head.skipping)
             prepared = prepare(table.adds, table.removes, table.removes_change_data, now)
-        yield from load.close(prepared, None if table.adds_again else table.deletion_time)
+        if prepared.ended:
+            endings = prepared.endings(version, None if table.adds_again else table.deletion_time)
+            yield from load.close(writer, endings)
         num_files = head.num_files + table.adds.num_rows - table.removes.num_rows
         total_bytes = head.total_bytes + prepared.bytes_added - prepared.bytes_removed
         if table.adds.num_rows:
-            yield from load.insert(writer, prepared)
-            wider = wider_slots(head.skipping, prepared.keys)
+            yield from load.insert(writer, prepared.files_of(load.load_id, version))
+            wider = wider_slots(head.skipping, prepared.slots)
             if wider is not None:
                 yield Statement(
                     "UPDATE dl_tables SET skipping = ? WHERE table_key = ?",
                     (wider, load.table_key),
                 )
-        yield from load.count(writer, prepared)
-        yield from load.state(_small_actions(table))
-        yield from _extra_rows(load, table)
+        yield from load.count(writer, prepared.counted(version))
+        yield from load.state(writer, _small_actions(table, version))
+        yield from _extra_rows(load, version, table)
         if table.protocol is not None:
             protocol = Protocol.from_action(dict(table.protocol))
             check_known(protocol)
@@ -137,7 +145,7 @@ class Version:
                 (",".join(unreadable_features(protocol)), load.table_key),
             )
         counts = [table.adds.num_rows, 0 if table.adds_again else table.removes.num_rows]
-        history = version_row(load.version, info, timestamp, counts, prepared.bytes_added)
+        history = version_row(version, info, timestamp, counts, prepared.bytes_added)
         yield load.record(
             history
             | {
@@ -148,7 +156,7 @@ class Version:
                 "live_bytes": total_bytes,
             }
         )
-        yield from load.changes(writer, prepared)
+        yield from load.changes(writer, version, prepared.changes)
         yield insert(
             "dl_commits",
             ("table_key", "token", "version", "epoch", "group_id", "committed_at"),
@@ -156,7 +164,7 @@ class Version:
                 (
                     load.table_key,
                     token,
-                    load.version,
+                    version,
                     head.epoch,
                     self._staged.group_id,
                     self._now,
@@ -165,7 +173,9 @@ class Version:
             ],
         )
         yield outbox.put(load.table_key, row)
-        yield load.move_head(num_files, total_bytes, self._now, table.authority)
+        yield load.move_head(
+            head.head_version, version, num_files, total_bytes, self._now, table.authority
+        )
 
 
 def group_row(staged: StagedCommit, versions: Sequence[tuple[str, int]], now: int) -> Statement:
@@ -177,16 +187,17 @@ def group_row(staged: StagedCommit, versions: Sequence[tuple[str, int]], now: in
     )
 
 
-def _small_actions(table: StagedTable) -> list[tuple[str, str, Mapping[str, Any]]]:
-    return [
+def _small_actions(table: StagedTable, version: int) -> list[StateChange]:
+    found = [
         *([("protocol", "", table.protocol)] if table.protocol else []),
         *([("metaData", "", table.metadata)] if table.metadata else []),
         *(("txn", str(body["appId"]), body) for body in table.txns),
         *(("domainMetadata", str(body["domain"]), body) for body in table.domains),
     ]
+    return [StateChange(version, action, key, dict(body)) for action, key, body in found]
 
 
-def _extra_rows(load: LiveLoad, table: StagedTable) -> Iterator[Statement]:
+def _extra_rows(load: LiveLoad, version: int, table: StagedTable) -> Iterator[Statement]:
     if table.changes:
         yield insert(
             "dl_change_files",
@@ -194,7 +205,7 @@ def _extra_rows(load: LiveLoad, table: StagedTable) -> Iterator[Statement]:
             [
                 (
                     load.load_id,
-                    load.version,
+                    version,
                     body["path"],
                     partition_values_text(body.get("partitionValues") or {}),
                     body.get("size"),
@@ -208,7 +219,7 @@ def _extra_rows(load: LiveLoad, table: StagedTable) -> Iterator[Statement]:
             "dl_other_actions",
             ("load_id", "version", "position", "action", "body"),
             [
-                (load.load_id, load.version, place, kind, orjson.dumps(body).decode())
+                (load.load_id, version, place, kind, orjson.dumps(body).decode())
                 for place, (kind, body) in enumerate(table.others)
             ],
         )

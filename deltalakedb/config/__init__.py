@@ -4,9 +4,12 @@ from deltalakedb.config.file import ConfigFactory, ConfigLoader
 from deltalakedb.config.reading import (
     AsyncTaskConfig,
     CacheConfig,
+    CompressionType,
     EvictionPolicy,
     LazyLoadingConfig,
     LoadingStrategy,
+    MemoryOptimizationConfig,
+    OptimizationStrategy,
 )
 from deltalakedb.config.sections import (
     LoggingSettings,
@@ -22,6 +25,7 @@ from deltalakedb.config.sql import SqlConfig, database_url
 __all__ = [
     "AsyncTaskConfig",
     "CacheConfig",
+    "CompressionType",
     "ConfigFactory",
     "ConfigLoader",
     "EvictionPolicy",
@@ -29,9 +33,11 @@ __all__ = [
     "LoadingStrategy",
     "LogLevel",
     "LoggingSettings",
+    "MemoryOptimizationConfig",
     "MigrationSettings",
     "MigrationStrategy",
     "MonitoringSettings",
+    "OptimizationStrategy",
     "PerformanceSettings",
     "Settings",
     "SqlConfig",

@@ -26,6 +26,42 @@ class LoadingStrategy(Enum):
     STREAMING = "streaming"
 
 
+class OptimizationStrategy(Enum):
+    """What a migration keeps in memory of a log that was read, until it is loaded.
+
+    IN_MEMORY: all of it; BALANCED: up to 64 MiB a process, the rest on local disk; STREAMING:
+    nothing, each part goes to disk.
+    """
+
+    IN_MEMORY = "in_memory"
+    BALANCED = "balanced"
+    STREAMING = "streaming"
+
+
+class CompressionType(Enum):
+    """How what goes to disk meanwhile is packed."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    LZ4 = "lz4"
+    ZSTD = "zstd"
+
+
+@dataclass(frozen=True)
+class MemoryOptimizationConfig:
+    """How much memory a migration takes: `chunk_size` files are read at a time (None: as many as
+    one second's work has)."""
+
+    strategy: Annotated[OptimizationStrategy, choice(OptimizationStrategy)] = (
+        OptimizationStrategy.BALANCED
+    )
+    chunk_size: Annotated[int | None, optional(whole(1))] = None
+    compression_type: Annotated[CompressionType, choice(CompressionType)] = CompressionType.NONE
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 @dataclass(frozen=True)
 class CacheConfig:
     """Bounds of the local cache of file lists.

@@ -84,6 +84,7 @@ def local_workers(count: int, folder: str, imports: Sequence[str] = ()) -> Itera
     # A worker that dies is started again and its part repeated: no news for the terminal.
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with (
+        _without_main(),
         _ctrl_c_for_this_process_alone(),
         _start_errors(),
         dask.config.set({"distributed.nanny.pre-spawn-environ": _environment()}),
@@ -140,6 +141,23 @@ def _start_errors() -> Iterator[None]:
             f"worker processes can't be started: {_first_line(error)} Check free memory and "
             "process limits, or run without --workers",
         ) from error
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Processes started inside don't run the program's main module, whose functions no task is.
+
+    A script that doesn't guard its body by `if __name__ == "__main__"` would begin anew in each.
+    """
+    names = sys.modules["__main__"].__dict__
+    hidden: dict[str, Any] = {
+        name: names.pop(name) for name in ("__file__", "__spec__") if name in names
+    }
+    names["__spec__"] = None
+    try:
+        yield
+    finally:
+        names.update(hidden)
 
 
 @contextmanager

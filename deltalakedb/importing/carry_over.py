@@ -13,7 +13,7 @@ from deltalakedb.catalog.commit_tables import outbox
 from deltalakedb.catalog.loads.swap import TableFacts
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.catalog.tables import heads, versions
-from deltalakedb.commit.extend import extend_load
+from deltalakedb.commit.extend import Extension
 from deltalakedb.commit.outbox import OutboxRow
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, MissingCommitError
 from deltalakedb.log.commit import ActionReader
@@ -102,7 +102,7 @@ class CarryOver:
             total_bytes=facts.total_bytes,
             skipping=facts.skipping,
         )
-        extended = extend_load(self.catalog, connection, load, state)
+        extended, _ = Extension(self.catalog, connection, load, state.state).apply(state)
         return replace(
             facts,
             head_version=state.last,

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from deltalakedb.catalog.loads.heap import HEAP_ROWS
 from deltalakedb.catalog.loads.ledger import Part, begin_load, plan_parts
+from deltalakedb.catalog.loads.slots import SlotRange, clustered, indexes, join_slots
 from deltalakedb.catalog.loads.swap import index_load
 from deltalakedb.catalog.loads.totals import CHANGE_SCHEMA, sum_changes, write_totals
 from deltalakedb.catalog.records import in_heap, load_of
@@ -20,10 +21,9 @@ from deltalakedb.importing import tasks
 from deltalakedb.importing.context import Importing, Progress
 from deltalakedb.importing.head import HeadFacts, head_facts
 from deltalakedb.importing.parts import ToLoad, load_parts
-from deltalakedb.importing.slots import clustered, indexes, join_slots
 from deltalakedb.importing.stages import StageClock
 from deltalakedb.importing.state import bare_versions, state_tables
-from deltalakedb.importing.tasks import Loaded, LoadSpec, ParseSpec, Prepared, SlotRange, Summary
+from deltalakedb.importing.tasks import Loaded, LoadSpec, ParseSpec, Prepared, Summary
 from deltalakedb.log.ranges import RangeSpec
 from deltalakedb.log.segment import Segment
 from deltalakedb.replay.intervals import commit_times, state_intervals
@@ -76,9 +76,13 @@ def load(
     executor, run, progress = importing.executor, importing.run, importing.progress
     size = sum(r.size for r in ranges)
     buckets = 1 << max(0, (size // _BUCKET_BYTES).bit_length())
-    specs = [ParseSpec(attempt, importing.store, r, buckets, importing.spill_root) for r in ranges]
-    parsed = _parse(executor, specs)
-    summaries = _collect_summaries(executor, parsed, progress)
+    where = importing.spill_root
+    specs = [
+        ParseSpec(attempt, importing.store, r, buckets, where, importing.sizes.spilling)
+        for r in ranges
+    ]
+    parsed = parse(executor, specs)
+    summaries = collect_summaries(executor, parsed, progress)
     clock.done("parse")
 
     caps = [r.last for r in segment.runs[:-1]]
@@ -119,7 +123,7 @@ def load(
     return result
 
 
-def _parse(executor: Executor, specs: Sequence[ParseSpec]) -> list[Any]:
+def parse(executor: Executor, specs: Sequence[ParseSpec]) -> list[Any]:
     """A handle on each range, parsed; ranges of one row group are parsed by one task."""
     parsed: list[Any] = []
     for _, together in groupby(specs, key=lambda spec: spec.range.shared or spec.range.index):
@@ -129,9 +133,10 @@ def _parse(executor: Executor, specs: Sequence[ParseSpec]) -> list[Any]:
     return parsed
 
 
-def _collect_summaries(
+def collect_summaries(
     executor: Executor, parsed: Sequence[Any], progress: Progress
 ) -> list[Summary]:
+    """What this process needs to know of parsed ranges."""
     handles = [executor.submit(tasks.summary_of, p) for p in parsed]
     found: dict[int, Summary] = {}
     progress("parse", 0, len(handles), 0)
@@ -208,7 +213,7 @@ def _put_state(
     result.num_files = sum(x.live_files for x in loaded)
     result.total_bytes = sum(x.live_bytes for x in loaded)
     slots = len(result.head.skipping)
-    result.slots = [join_slots([x.slots[i] for x in loaded], i) for i in range(slots)]
+    result.slots = [join_slots([x.slots[i] for x in loaded]) for i in range(slots)]
     times = {
         commit[0]: time
         for spec, summary in zip(specs, summaries, strict=True)

@@ -24,7 +24,7 @@ from deltalakedb.importing.abandon import abandon
 from deltalakedb.importing.agreement import agreed_listing, ratified_by_sql
 from deltalakedb.importing.carry_over import CarryOver, LeftBehindError
 from deltalakedb.importing.catch_up import catch_up
-from deltalakedb.importing.context import Importing, Progress, no_progress
+from deltalakedb.importing.context import Importing, Progress, Sizes, no_progress
 from deltalakedb.importing.dry_run import dry_run_of
 from deltalakedb.importing.load import LoadResult, load
 from deltalakedb.importing.request import (
@@ -68,6 +68,7 @@ def import_table(
     client: Any = None,
     connections: int = CONNECTIONS,
     spill_dir: str | None = None,
+    sizes: Sizes | None = None,
     progress: Progress = no_progress,
 ) -> ImportResult:
     """Import a Delta log into a SQL catalog, or bring an earlier import up to date.
@@ -79,7 +80,8 @@ def import_table(
     that lacks its history, while `fast` takes none away); `table_id`: uuid or name of the table;
     `table_name`: `[namespace.]name`, by default the location's last segment; `rebuild`: import
     anew although the table is there; `dry_run`: say what would be read, write nothing; `client`: a
-    `distributed.Client` (None: this process does it all); `connections`: to the database, at most.
+    `distributed.Client` (None: this process does it all); `connections`: to the database, at
+    most; `sizes`: how much of the log is read at a time, and kept in memory.
 
     Idempotent: the same log twice changes nothing, new commits are caught up. Raises
     DeltaLakeError: LOG_DISAGREES (first version that differs), MISSING_COMMIT, CORRUPT_COMMIT,
@@ -131,6 +133,7 @@ def import_table(
                 progress,
                 lease,
                 started,
+                sizes or Sizes(),
             )
             with told as facts:
                 result = imported.run()
@@ -153,6 +156,7 @@ class _Import:
     progress: Progress
     lease: Lease
     started: float
+    sizes: Sizes
 
     def run(self) -> ImportResult:
         existing = existing_table(self.catalog, self.request)
@@ -167,8 +171,15 @@ class _Import:
 
     def _caught_up(self, table: queries.TableRow) -> ImportResult:
         """Catch up with a log that has moved on."""
-        store = self.request.store
-        outcome = catch_up(self.catalog, table, self.listing, store, self.executor, self.lease)
+        outcome = catch_up(
+            self.catalog,
+            table,
+            self.listing,
+            self.request,
+            self.executor,
+            self.lease,
+            self.progress,
+        )
         warnings = kept_mode(self.request, table)
         if table.authority != "log":
             warnings = (ratified_by_sql(table, self.listing), *warnings)
@@ -193,6 +204,7 @@ class _Import:
             self.database,
             self.loaders,
             request.spill_root,
+            self.sizes,
             self.progress,
         )
         try:
@@ -253,7 +265,7 @@ class _Import:
         attempts: list[str] = []
 
         def attempt(segment: Segment) -> LoadResult:
-            ranges = plan_ranges(store, segment, sliced=True)
+            ranges = plan_ranges(store, segment, self.sizes.range_bytes, sliced=True)
             attempts.append(f"{importing.run.run_id}.{len(attempts)}")
             return load(importing, segment, ranges, attempt=attempts[-1])
 

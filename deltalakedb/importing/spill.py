@@ -13,6 +13,7 @@ import tempfile
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.ipc
@@ -24,6 +25,7 @@ from deltalakedb.replay.state import RangeState
 
 MEMORY_BYTES = 64 << 20
 """Ranges kept in a process's memory; more goes to disk."""
+_Compression = Literal["none", "gzip", "lz4", "zstd"]
 _TABLES = ("files", "closings", "versions", "changes", "others")
 _PREFIX = "dl-spill-"
 
@@ -35,6 +37,22 @@ class SpillKey:
     attempt: str
     part: int
     digest: str
+
+
+@dataclass(frozen=True)
+class SpillPolicy:
+    """What a process keeps of an import.
+
+    `held_bytes`: of ranges in memory (None: MEMORY_BYTES; 0: all of them go to disk);
+    `compression`: of those on disk.
+    """
+
+    held_bytes: int | None = None
+    compression: _Compression = "none"
+
+
+BALANCED = SpillPolicy()
+"""What is kept where nobody says otherwise."""
 
 
 _lock = fork.Lock()
@@ -49,7 +67,7 @@ def spill_root() -> Path:
     return Path(chosen or worker_folder() or tempfile.gettempdir())
 
 
-def put(key: SpillKey, state: RangeState, root: Path) -> None:
+def put(key: SpillKey, state: RangeState, root: Path, policy: SpillPolicy = BALANCED) -> None:
     """Keep a range; of an attempt that has ended nothing is kept.
 
     Raises SPILL_ERROR when the disk is full or can't be written.
@@ -59,12 +77,13 @@ def put(key: SpillKey, state: RangeState, root: Path) -> None:
         if _has_ended(key.attempt):
             return
         used = sum(s for _, s in _memory.values())
-        if used + size <= MEMORY_BYTES:
+        held = MEMORY_BYTES if policy.held_bytes is None else policy.held_bytes
+        if used + size <= held:
             _memory[key] = (state, size)
             return
         folder = _folders.setdefault(key.attempt, root / f"{_PREFIX}{key.attempt}-{os.getpid()}")
     try:
-        _write(state, folder, _name(key))
+        _write(state, folder, _name(key), policy.compression)
     except OSError as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.SPILL_ERROR,
@@ -84,22 +103,43 @@ def _name(key: SpillKey) -> str:
     return f"part-{key.part}-{key.digest}"
 
 
-def _write(state: RangeState, folder: Path, name: str) -> None:
+def _write(state: RangeState, folder: Path, name: str, compression: _Compression) -> None:
     """Under another name first: what has the right name is whole."""
     unfinished = folder / f"unfinished-{uuid.uuid4()}"
     try:
         unfinished.mkdir(parents=True)
         for table_name in _TABLES:
-            table = getattr(state, table_name)
-            with (
-                pa.OSFile(str(unfinished / f"{table_name}.arrow"), "wb") as sink,
-                pa.ipc.new_file(sink, table.schema) as writer,
-            ):
-                writer.write_table(table)
+            _write_table(getattr(state, table_name), unfinished / table_name, compression)
         if not (folder / name).exists():
             unfinished.rename(folder / name)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _write_table(table: pa.Table, path: Path, compression: _Compression) -> None:
+    """As an Arrow file, which is mapped when it is read, or as a stream that is packed whole."""
+    if compression == "gzip":
+        with (
+            pa.CompressedOutputStream(f"{path}.arrows.gz", "gzip") as sink,
+            pa.ipc.new_stream(sink, table.schema) as writer,
+        ):
+            writer.write_table(table)
+        return
+    packed = None if compression == "none" else compression
+    options = pa.ipc.IpcWriteOptions(compression=packed)
+    with (
+        pa.OSFile(f"{path}.arrow", "wb") as sink,
+        pa.ipc.new_file(sink, table.schema, options=options) as writer,
+    ):
+        writer.write_table(table)
+
+
+def _read_table(path: Path) -> pa.Table:
+    if not Path(f"{path}.arrows.gz").exists():
+        with pa.memory_map(f"{path}.arrow") as source:
+            return pa.ipc.open_file(source).read_all()
+    with pa.CompressedInputStream(f"{path}.arrows.gz", "gzip") as source:
+        return pa.ipc.open_stream(source).read_all()
 
 
 def get(key: SpillKey, first: int, last: int) -> RangeState | None:
@@ -111,11 +151,8 @@ def get(key: SpillKey, first: int, last: int) -> RangeState | None:
         return held[0]
     if folder is None:
         return None
-    tables = {}
     try:
-        for name in _TABLES:
-            with pa.memory_map(str(folder / _name(key) / f"{name}.arrow")) as source:
-                tables[name] = pa.ipc.open_file(source).read_all()
+        tables = {name: _read_table(folder / _name(key) / name) for name in _TABLES}
     except FileNotFoundError:
         return None
     return RangeState(first, last, **tables, state=())

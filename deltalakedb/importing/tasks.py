@@ -18,14 +18,16 @@ from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.base import close_idle
 from deltalakedb.catalog.limits import unstorable
+from deltalakedb.catalog.loads.slots import SlotRange, slot_ranges
 from deltalakedb.catalog.loads.totals import live_changes
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.retry import passes, retried
+from deltalakedb.commit.extend import NewRows, new_rows
 from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import spill
-from deltalakedb.importing.spill import SpillKey
+from deltalakedb.importing.spill import BALANCED, SpillKey, SpillPolicy
 from deltalakedb.log.commit import ActionRows, StateChange
-from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn
+from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.ranges import RangeSpec
 from deltalakedb.log.reader import read_range, read_ranges
 from deltalakedb.replay.events import Endings, Events, resolve
@@ -48,6 +50,7 @@ class ParseSpec:
     range: RangeSpec
     buckets: int
     spill_root: str | None
+    spilling: SpillPolicy = BALANCED
 
 
 @dataclass(frozen=True)
@@ -70,19 +73,25 @@ class Parsed:
     events: list[Events]
 
 
-@dataclass(frozen=True)
-class LoadSpec:
+@dataclass(frozen=True, kw_only=True)
+class PartSpec:
+    """A parsed range whose rows go into a load; `digest` is what was read of it."""
+
+    parse: ParseSpec
+    digest: str
+    load_id: int
+    skipping: tuple[SkippingColumn, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadSpec(PartSpec):
     """How a parsed range becomes rows of a load.
 
     `keep_connection`: whether who loads it keeps the connection for the next.
     """
 
-    parse: ParseSpec
-    digest: str
     run_key: int
-    load_id: int
     cap: int | None
-    skipping: tuple[SkippingColumn, ...]
     commit_times: tuple[int, ...]
     readable: tuple[bool, ...]
     database: Secret
@@ -95,16 +104,6 @@ class Prepared:
 
     tables: dict[str, pa.Table]
     loaded: Loaded
-
-
-@dataclass(frozen=True)
-class SlotRange:
-    """A slot's finite keys in a part: least lo, greatest hi, greatest width, rows without."""
-
-    least: int
-    greatest: int
-    width: int
-    missing: int
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ def _kept(spec: ParseSpec, found: ActionRows) -> Parsed:
     state = _replayed(found, spec.range)
     digest = _digest(state)
     root = _root(spec.spill_root)
-    spill.put(SpillKey(spec.attempt, spec.range.index, digest), state, root)
+    spill.put(SpillKey(spec.attempt, spec.range.index, digest), state, root, spec.spilling)
     times = zip(
         *[state.versions.column(n).to_pylist() for n in ("version", "file_time", "in_commit_time")],
         strict=True,
@@ -207,8 +206,8 @@ def endings_of(resolved: list[dict[int, Endings]], part: int) -> Endings:
     return Endings.concat([r[part] for r in resolved])
 
 
-def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
-    """The catalog rows of a part. Parses it again if its rows were on a worker that is gone."""
+def _reconciled(spec: PartSpec, endings: Endings) -> RangeState:
+    """A part's rows. It is parsed again if they were on a worker that is gone."""
     source = spec.parse
     state = spill.get(_spill_key(spec), source.range.first, source.range.last)
     if state is None:
@@ -221,7 +220,18 @@ def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
                 first=source.range.first,
                 last=source.range.last,
             )
-    state = state.end(endings)
+    return state.end(endings)
+
+
+def prepare_new_rows(spec: PartSpec, endings: Endings) -> NewRows:
+    """The rows of a part of versions that are new to a load."""
+    return new_rows(_reconciled(spec, endings), spec.load_id, spec.skipping)
+
+
+def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
+    """The catalog rows of a part of a new load."""
+    source = spec.parse
+    state = _reconciled(spec, endings)
     if spec.cap is not None:
         state = state.capped(spec.cap)
     files = rows.file_rows(state, spec.load_id, spec.skipping)
@@ -241,7 +251,7 @@ def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
         live_bytes=pc.sum(partitions.column("total_bytes")).as_py() or 0,
         partitions=partitions,
         live_changes=live_changes(state.files),
-        slots=tuple(slot_range(files, slot) for slot in range(len(spec.skipping))),
+        slots=slot_ranges(files, len(spec.skipping)),
     )
     return Prepared({n: _filled(t) for n, t in tables.items() if t.num_rows}, loaded)
 
@@ -249,21 +259,6 @@ def prepare_part(spec: LoadSpec, endings: Endings) -> Prepared:
 def _filled(table: pa.Table) -> pa.Table:
     """Without columns that hold nothing but nulls, a third of most tables' columns."""
     return table.select([n for n in table.column_names if table[n].null_count < len(table)])
-
-
-def slot_range(files: pa.Table, slot: int) -> SlotRange:
-    """What a slot's keys are like in rows of `dl_files`."""
-    low = files.column(f"lo{slot}").to_numpy().astype(np.float64)
-    high = files.column(f"hi{slot}").to_numpy().astype(np.float64)
-    known = (low > float(NEG_INF)) & (high < float(POS_INF)) & (low <= high)
-    missing = int(len(low) - np.count_nonzero(known))
-    if missing == len(low):
-        return SlotRange(0, 0, 0, missing)
-    exact_low = files.column(f"lo{slot}").to_numpy()[known]
-    exact_high = files.column(f"hi{slot}").to_numpy()[known]
-    # Unsigned, as a width may exceed 2^63.
-    widths = exact_high.astype(np.uint64) - exact_low.astype(np.uint64)
-    return SlotRange(int(exact_low.min()), int(exact_high.max()), int(widths.max()), missing)
 
 
 def put_part(
@@ -313,7 +308,7 @@ def _passes_here(error: DeltaLakeError) -> bool:
     return passes(error) and not isinstance(error, DatabaseBusyError)
 
 
-def _spill_key(spec: LoadSpec) -> SpillKey:
+def _spill_key(spec: PartSpec) -> SpillKey:
     return SpillKey(spec.parse.attempt, spec.parse.range.index, spec.digest)
 
 

@@ -23,6 +23,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import mirror
 from deltalakedb.catalog.dialects.writers import writer_of
 from deltalakedb.catalog.loads.ledger import now_ms
+from deltalakedb.catalog.loads.slots import slot_ranges
 from deltalakedb.catalog.loads.totals import live_changes, live_totals
 from deltalakedb.catalog.records import HEAP, load_of
 from deltalakedb.catalog.tables import heads, import_runs, loads, tables
@@ -33,7 +34,7 @@ from deltalakedb.importing.request import ImportRequest
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.segments import base_version, with_readable
 from deltalakedb.importing.state import bare_versions, state_tables
-from deltalakedb.importing.tasks import Loaded, ParseSpec, read_state, slot_range
+from deltalakedb.importing.tasks import Loaded, ParseSpec, read_state
 from deltalakedb.log.location import location_hash
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import LogListing, Segment
@@ -176,7 +177,7 @@ def _rows_of(table: SmallTable) -> _Rows:
         live_bytes=pc.sum(partitions.column("total_bytes")).as_py() or 0,
         partitions=partitions,
         live_changes=live_changes(state.files),
-        slots=tuple(slot_range(files, slot) for slot in range(len(head.skipping))),
+        slots=slot_ranges(files, len(head.skipping)),
     )
     versions = _versions(table, loaded)
     states = [state] if table.history is None else [state, table.history]

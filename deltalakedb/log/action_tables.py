@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
@@ -56,6 +57,31 @@ def json_text(value: Any) -> str | None:
     return None if value is None else orjson.dumps(value).decode()
 
 
+_INTEGER, _TEXT = pa.int64(), pa.string()
+_FEW = 32
+
+
+@lru_cache(4 * _FEW)
+def _few_nulls(count: int, kind: pa.DataType) -> pa.Array:
+    return pa.nulls(count, kind)
+
+
+def _nulls(count: int, kind: pa.DataType) -> pa.Array:
+    """Nothing, made once where it is little."""
+    return _few_nulls(count, kind) if count <= _FEW else pa.nulls(count, kind)
+
+
+@lru_cache(_FEW)
+def _few_live(count: int) -> pa.Array:
+    return pa.array([rows.LIVE] * count, _INTEGER)
+
+
+def _live(count: int) -> pa.Array:
+    if count <= _FEW:
+        return _few_live(count)
+    return pa.array(np.full(count, rows.LIVE, dtype=np.int64))
+
+
 class _Bodies:
     """The fields of many actions of one kind, as lists; what none of them has costs nothing."""
 
@@ -78,7 +104,7 @@ class _Bodies:
     def column(self, name: str, kind: pa.DataType) -> pa.Array | list[Any]:
         values = self.values(name)
         if values is None:
-            return pa.nulls(len(self), kind)
+            return _nulls(len(self), kind)
         if kind == pa.int64():
             check_all(values, Kind.LONG)  # Arrow would cut off fractions
         return values
@@ -86,7 +112,7 @@ class _Bodies:
     def texts(self, name: str) -> pa.Array | list[str | None]:
         values = self.values(name)
         if values is None:
-            return pa.nulls(len(self), pa.string())
+            return _nulls(len(self), _TEXT)
         check_all(values, Kind.OBJECT)
         return [json_text(v) for v in values]
 
@@ -106,7 +132,7 @@ class _Bodies:
 
     def extras(self, known: frozenset[str]) -> pa.Array | list[str | None]:
         if known.issuperset(self._names):
-            return pa.nulls(len(self), pa.string())
+            return _nulls(len(self), _TEXT)
         found = [{k: v for k, v in b.items() if k not in known} for b in self._bodies]
         return [json_text(f) if f else None for f in found]
 
@@ -169,7 +195,7 @@ def file_table(adds: list[dict[str, Any]], versions: list[int], texts: Partition
     dv_ids = bodies.dv_ids()
     key, key2 = rows.file_keys(paths, dv_ids)
     count = len(adds)
-    integer, text = pa.int64(), pa.string()
+    integer, text = _INTEGER, _TEXT
     columns: dict[str, Any] = {
         "path": paths,
         "dv_id": dv_ids,
@@ -177,7 +203,7 @@ def file_table(adds: list[dict[str, Any]], versions: list[int], texts: Partition
         "size": bodies.column("size", integer),
         "modification_time": bodies.column("modificationTime", integer),
         "data_change": bodies.column("dataChange", pa.bool_()),
-        "num_records": pa.nulls(count, integer),
+        "num_records": _nulls(count, integer),
         "stats": bodies.column("stats", text),
         "tags": bodies.texts("tags"),
         "dv": bodies.texts("deletionVector"),
@@ -186,8 +212,8 @@ def file_table(adds: list[dict[str, Any]], versions: list[int], texts: Partition
         "clustering_provider": bodies.column("clusteringProvider", text),
         "extra": bodies.extras(ADD_FIELDS),
         "added_version": np.asarray(versions, dtype=np.int64),
-        "removed_version": np.full(count, rows.LIVE, dtype=np.int64),
-        "removed_at": pa.nulls(count, integer),
+        "removed_version": _live(count),
+        "removed_at": _nulls(count, integer),
         "path_key": key,
         "path_key2": key2,
         "partition_id": np.asarray([p[1] for p in partitions], dtype=np.int64),

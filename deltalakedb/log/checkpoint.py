@@ -7,6 +7,7 @@ the whole table.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,35 @@ CHECKPOINT_COLUMNS = ("add", "remove", "metaData", "protocol", "txn", "domainMet
 def parquet_file(source: pa.NativeFile) -> pq.ParquetFile:
     """A part of a checkpoint. Raises what Arrow does.
 
-    INT96, in which Spark may keep bounds of timestamps, is read as microseconds: years before 1678
+    INT96, in which Spark keeps bounds of timestamps, is read as microseconds: years before 1678
     and after 2262 would come out as others in nanoseconds.
     """
     return pq.ParquetFile(source, coerce_int96_timestamp_unit="us")
+
+
+def batches(
+    file: pq.ParquetFile, size: int, groups: Sequence[int], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Rows of row groups, at most `size` at a time; what is in INT96 is in UTC."""
+    leaves = (file.schema.column(place) for place in range(len(file.schema)))
+    instants = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
+    for batch in file.iter_batches(size, row_groups=list(groups), columns=list(columns)):
+        yield _in_utc(batch, instants) if instants else batch
+
+
+def _in_utc(batch: pa.RecordBatch, instants: Set[str]) -> pa.RecordBatch:
+    fields = [_instant(field, field.name, instants) for field in batch.schema]
+    return batch.cast(pa.schema(fields, batch.schema.metadata))
+
+
+def _instant(field: pa.Field, path: str, instants: Set[str]) -> pa.Field:
+    kind = field.type
+    if pa.types.is_struct(kind):
+        children = [_instant(child, f"{path}.{child.name}", instants) for child in kind]
+        return field.with_type(pa.struct(children))
+    if path in instants and pa.types.is_timestamp(kind):
+        return field.with_type(pa.timestamp(kind.unit, "UTC"))
+    return field
 
 
 def plain(value: Any, kind: pa.DataType) -> Any:

@@ -67,7 +67,8 @@ def plan_ranges(
     ranges: list[RangeSpec] = []
     for number, run in enumerate(segment.runs):
         if run.base is not None:
-            for units in grouped(_checkpoint_units(store, run.base), lambda u: u.size, size):
+            parts_of = _checkpoint_units(store, run.base, size)
+            for units in grouped(parts_of, lambda u: u.size, size):
                 ranges.append(
                     RangeSpec(
                         len(ranges),
@@ -217,7 +218,9 @@ class _checkpoint_errors:
 _DAMAGE = (pa.ArrowException, OSError, ValueError, TypeError, AttributeError, LookupError)
 
 
-def _checkpoint_units(store: ObjectStore, entry: CheckpointEntry) -> tuple[CheckpointUnit, ...]:
+def _checkpoint_units(
+    store: ObjectStore, entry: CheckpointEntry, size: int
+) -> tuple[CheckpointUnit, ...]:
     units: list[CheckpointUnit] = []
     sidecars: list[str] = []
     for name in entry.names:
@@ -226,13 +229,13 @@ def _checkpoint_units(store: ObjectStore, entry: CheckpointEntry) -> tuple[Check
                 units.append(CheckpointUnit(name, None, entry.size))
                 sidecars += _json_sidecars(store.read(name))
             else:
-                found, named = _parquet_units(store, name)
+                found, named = _parquet_units(store, name, size)
                 units += found
                 sidecars += named
     for path in sidecars:
         name = decode_path(path) if is_absolute(path) else f"_sidecars/{decode_path(path)}"
         with _checkpoint_errors(entry.version, entry.fingerprint, name):
-            units += _parquet_units(store, name)[0]
+            units += _parquet_units(store, name, size)[0]
     return tuple(units)
 
 
@@ -249,14 +252,16 @@ def _json_sidecars(data: bytes) -> list[str]:
     ]
 
 
-def _parquet_units(store: ObjectStore, name: str) -> tuple[list[CheckpointUnit], list[str]]:
+def _parquet_units(
+    store: ObjectStore, name: str, size: int
+) -> tuple[list[CheckpointUnit], list[str]]:
     home, inner = store.resolve(name)
     with home.open_input(inner) as source:
         file = parts.parquet_file(source)
         units = [
             unit
             for group in range(file.metadata.num_row_groups)
-            for unit in _group_units(name, group, file.metadata.row_group(group))
+            for unit in _group_units(name, group, file.metadata.row_group(group), size)
         ]
         return units, _sidecar_paths(file)
 
@@ -275,9 +280,11 @@ def _sidecar_paths(file: pq.ParquetFile) -> list[str]:
     return sidecars
 
 
-def _group_units(name: str, group: int, facts: pq.RowGroupMetaData) -> list[CheckpointUnit]:
+def _group_units(
+    name: str, group: int, facts: pq.RowGroupMetaData, size: int
+) -> list[CheckpointUnit]:
     """A row group; one that is too large for a range (a writer may make one of all) in parts."""
-    count = max(1, min(facts.num_rows, facts.total_byte_size // RANGE_BYTES))
+    count = max(1, min(facts.num_rows, facts.total_byte_size // size))
     if count == 1:
         return [CheckpointUnit(name, (group,), facts.total_byte_size)]
     edges = [facts.num_rows * part // count for part in range(count + 1)]
@@ -309,7 +316,7 @@ def _batches(
     columns = _wanted(file.schema_arrow, parsed=parsed)
     return [
         parts.action_rows(parts.checked(batch), version)
-        for batch in file.iter_batches(65_536, row_groups=list(groups), columns=columns)
+        for batch in parts.batches(file, 65_536, groups, columns)
     ]
 
 
@@ -329,7 +336,7 @@ def _read_slices(
         def rows(start: int, *, parsed: bool) -> Iterator[pa.RecordBatch]:
             """From row `start` on."""
             columns = _wanted(file.schema_arrow, parsed=parsed)
-            for batch in file.iter_batches(_SLICE_BATCH, row_groups=groups, columns=columns):
+            for batch in parts.batches(file, _SLICE_BATCH, groups, columns):
                 if start < batch.num_rows:
                     yield batch.slice(start)
                 start = max(0, start - batch.num_rows)

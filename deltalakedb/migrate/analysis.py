@@ -12,8 +12,8 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.request import import_request
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.protocol import Protocol, check_known, check_writable, unreadable_features
-from deltalakedb.log.reader import plan_ranges, read_listing, read_ranges
-from deltalakedb.log.segment import LogListing, Segment, latest_segment
+from deltalakedb.log.reader import plan_ranges, read_listing, read_range
+from deltalakedb.log.segment import LogListing, Segment, full_segment, latest_segment
 from deltalakedb.migrate.rates import Rates, known_rates, measured_rates
 from deltalakedb.migrate.who_writes import WhoWrites, recent_writers
 from deltalakedb.redact import redact
@@ -61,6 +61,16 @@ class SourceAnalysis:
     estimated_seconds: float
     rates: Rates
     seconds: float = field(compare=False, default=0.0)
+
+    @property
+    def total_size_mb(self) -> float:
+        """Of the newest snapshot's data files, in MiB."""
+        return self.total_bytes / (1 << 20)
+
+    @property
+    def estimated_time_minutes(self) -> float:
+        """`estimated_seconds` in minutes, to a hundredth, and not less than one."""
+        return max(round(self.estimated_seconds / 60, 2), 0.01)
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable form."""
@@ -121,6 +131,11 @@ def analyze_source(
     protocol, metadata = _small(state, request.location)
     live = state.live_at(segment.head)
     actions = state.files.num_rows + state.closings.num_rows
+    if mode == "full-history":
+        # What the head doesn't need isn't read here: it is taken to be of the same kind.
+        whole = sum(part.size for part in plan_ranges(store, full_segment(listing)))
+        actions = actions * whole // max(log_bytes, 1)
+        log_bytes = whole
     rates = (None if database is None else known_rates(database)) or measured_rates()
     return SourceAnalysis(
         location=redact(request.location),
@@ -148,10 +163,7 @@ def analyze_source(
 
 def _replayed(store: ObjectStore, segment: Segment) -> tuple[RangeState, int]:
     ranges = plan_ranges(store, segment)
-    parts = [
-        RangeState.replay(rows, part.first, part.last)
-        for rows, part in zip(read_ranges(store, ranges), ranges, strict=True)
-    ]
+    parts = [RangeState.replay(read_range(store, part), part.first, part.last) for part in ranges]
     state = parts[0]
     for part in parts[1:]:
         state = state.merge(part)

@@ -2,45 +2,57 @@
 
 Up to the fence the log ratifies, and so it does for the fence itself: one put. The catalog adopts
 it like any commit; from there on SQL alone commits, and claims each slot of the log first, until
-the probation is over. docs/migrating.md, "The cutover".
+the probation is over. docs/cutover.md, "The cutover".
 """
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from deltalakedb.catalog.dialects.writer import LostConnectionError, Statement
 from deltalakedb.catalog.dialects.writers import writing
+from deltalakedb.catalog.holder import is_dead
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit.slot import slot_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata
-from deltalakedb.log.protocol import Protocol
-from deltalakedb.migrate.slot import Put, Tail, put_in_next_slot
+from deltalakedb.log.protocol import FENCE_FEATURE, Protocol
+from deltalakedb.log.rows import LIVE
+from deltalakedb.migrate.slot import Tail, put_in_next_slot
 from deltalakedb.migrate.steps import On
 from deltalakedb.mirror import publish
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.base import Base
-from deltalakedb.table.operations.fence import OPERATION, fenced, is_fenced, mark_of
+from deltalakedb.table.operations.fence import (
+    OPERATION,
+    check_own_fence,
+    fenced,
+    is_fenced,
+)
 from deltalakedb.table.operations.provenance import engine_info
 
 TRY_SECONDS = 3.0
 """How long one try may go on losing slots to others."""
-_SETTLINGS = 50
+_SETTLE_SECONDS = 20.0
+_PAUSE_SECONDS = 0.002
+_SILENT_MS = 60_000
+"""So long after its reservation has expired nobody's put is waited for."""
+_NO_ROW = (-1, -1, "", "", "", False)
 
 
 @dataclass(frozen=True)
 class Fenced:
-    """A fence that stands: its commit, what held before it, and the slots lost to others."""
+    """A fence that stands: its version and its bytes, and how many slots others took before."""
 
     version: int
-    protocol_before: dict[str, Any]
-    metadata_before: Metadata
+    body: bytes
     lost: int
 
 
@@ -59,21 +71,6 @@ def read_base(catalog: LightCatalog, table_id: str, options: Any) -> Base:
             table=table_id,
         )
     return found
-
-
-def check_own_fence(catalog: LightCatalog, protocol: Protocol, metadata: Metadata) -> None:
-    """MIRROR_CONFLICT where another catalog has fenced the table: two would ratify."""
-    if not is_fenced(protocol):
-        return
-    owner = mark_of(metadata).catalog_id
-    if owner != catalog.catalog_id:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.MIRROR_CONFLICT,
-            f"another catalog ({owner}) ratifies this table, as the fence in its log says; write "
-            "through that one, or, where it is lost for good, take over with `dl cutover "
-            "--take-over`",
-            catalog_id=owner,
-        )
 
 
 def put_fence(
@@ -111,12 +108,15 @@ def put_fence(
     put = put_in_next_slot(log, tail_of(catalog, base), change, info, seconds=seconds)
     on("fence-put", {"version": put.version})
     adopt(catalog.reader.url, row, log)
-    return _found(put)
-
-
-def _found(put: Put) -> Fenced:
-    before = put.before
-    return Fenced(put.version, before.protocol.action(), before.metadata, put.lost)
+    if fence_of(catalog, row, cutover_id) != put.version:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONCURRENCY_ERROR,
+            f"the fence of {row.full_name}, version {put.version} in its log, was written over "
+            "at once by a writer that asks no condition; pause those, or run this again",
+            table=row.full_name,
+            rule="slot",
+        )
+    return Fenced(put.version, put.body, put.lost)
 
 
 def fence_of(catalog: LightCatalog, row: TableRow, cutover_id: str) -> int | None:
@@ -142,47 +142,60 @@ def tail_of(catalog: LightCatalog, base: Base) -> Tail:
 def settle(catalog: LightCatalog, row: TableRow, log: ObjectStore, options: Any) -> Base:
     """End the probation: from here on the catalog's transaction alone ratifies.
 
-    Decided under the head's lock, with the log's next slot free: whoever commits through SQL
-    holds that lock while it claims one, and files are fenced. Raises CONCURRENCY_ERROR when the
-    table never stood still.
+    Decided under the head's lock, with the log's next slot free and nobody about to put into it.
+    Raises CONCURRENCY_ERROR when that never was so: the table stays in its probation.
     """
     database = catalog.reader.url
-    for _ in range(_SETTLINGS):
-        adopt(database, row, log)
-        base = read_base(catalog, row.table_id, options)
-        row = base.row
-        if row.authority == "sql":
-            return base
-        if not is_fenced(base.protocol):
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while True:
+        state = _handed_over(catalog, row, log)
+        if state == "done":
+            return read_base(catalog, row.table_id, options)
+        if state == "behind":
+            adopt(database, row, log)
+            base = read_base(catalog, row.table_id, options)
+            row = base.row
+            if row.authority == "sql":
+                return base
+            if not is_fenced(base.protocol):
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.CONCURRENCY_ERROR,
+                    f"the fence of {row.full_name} was taken down meanwhile; run the cutover again",
+                    table=row.full_name,
+                    rule="fence",
+                )
+        if time.monotonic() > deadline:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"the fence of {row.full_name} was taken down meanwhile; run the cutover again",
+                f"versions of {row.full_name} were on their way into its log for all of "
+                f"{_SETTLE_SECONDS:g} s ({state}), so its probation isn't over; run this again",
                 table=row.full_name,
-                rule="fence",
+                rule="settle",
             )
-        if _handed_over(catalog, row, log):
-            return read_base(catalog, row.table_id, options)
-    raise DeltaLakeError(
-        DeltaLakeErrorKind.CONCURRENCY_ERROR,
-        f"{row.full_name} moved on under each of {_SETTLINGS} attempts to end its probation; run "
-        "this again",
-        table=row.full_name,
-        rule="settle",
-    )
+        time.sleep(_PAUSE_SECONDS)
 
 
-def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> bool:
-    key = (row.table_key,)
-    locking = Statement("SELECT table_key FROM dl_heads WHERE table_key = ? FOR UPDATE", key)
-    asked = Statement(
-        "SELECT head_version, epoch, authority FROM dl_heads WHERE table_key = ?", key
+def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> str:
+    """`done`, `behind` the log or what was read, or who is putting a version into the log."""
+    locking = Statement(
+        "SELECT table_key FROM dl_heads WHERE table_key = ? FOR UPDATE", (row.table_key,)
     )
     with writing(catalog.reader.url) as writer:
-        [(head, epoch, authority)] = writer.begin(locking, asked, 10.0) or [(-1, -1, "")]
-        same = (head, epoch, authority) == (row.head_version, row.epoch, "log")
-        if not same or log.exists(publish.commit_name(head + 1)):
+        asked = Statement(
+            "SELECT h.head_version, h.epoch, h.authority, p.body, l.holder, "
+            f"l.expires_at + {_SILENT_MS} > {writer.now} FROM dl_heads h "
+            f"JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
+            "LEFT JOIN dl_leases l ON l.name = ? WHERE h.table_key = ?",
+            (slot_name(row.table_id), row.table_key),
+        )
+        found = writer.begin(locking, asked, 10.0)
+        head, epoch, authority, protocol, holder, may_put = found[0] if found else _NO_ROW
+        same = (epoch, authority) == (row.epoch, "log") and FENCE_FEATURE in protocol
+        # One that is silent may still put, one that is dead doesn't.
+        busy = bool(may_put) and not is_dead(holder)
+        if busy or not same or log.exists(publish.commit_name(head + 1)):
             writer.rollback()
-            return False
+            return str(holder) if busy and same else "behind"
         moved = Statement(
             "UPDATE dl_heads SET authority = 'sql', epoch = epoch + 1 "
             "WHERE table_key = ? AND head_version = ?",
@@ -193,5 +206,5 @@ def _handed_over(catalog: LightCatalog, row: TableRow, log: ObjectStore) -> bool
             writer.commit([moved])
         except LostConnectionError:
             # Looked at again: it is done, or it isn't.
-            return False
-    return True
+            return "behind"
+    return "done"

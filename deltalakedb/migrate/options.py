@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing.context import Sizes
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.run import CONNECTIONS
 from deltalakedb.migrate.cutover import TRY_SECONDS
@@ -29,10 +30,12 @@ class MoveOptions:
 
     `until`: `ready` stops before the cutover. `log_writers` declares how file-based writers take
     slots (None: as the store and the engines in the log suggest). `probation_seconds`: for so long
-    after the fence every SQL commit claims its slot in the log first. `validate`: prove catalog and
+    after the fence every SQL commit claims its slot in the log first; `wait` until it is over.
+    `validate`: prove catalog and
     log equal before the cutover and after it. `tries`, `try_seconds`, `back_off`: how often, and
     how long each, the fence is tried, and the seconds to wait after the first one that lost.
     `contact`: whom the fence names. `take_over`: the fence is another catalog's, which is lost.
+    `sizes`: how much of the log the import takes at a time.
     """
 
     strategy: Strategy = "online"
@@ -40,6 +43,7 @@ class MoveOptions:
     mode: str | None = None
     log_writers: LogWriters | None = None
     probation_seconds: float = 0.0
+    wait: bool = False
     validate: bool = True
     rollback_point: bool = True
     tries: int = 8
@@ -51,6 +55,7 @@ class MoveOptions:
     storage_options: Mapping[str, object] | None = None
     client: Any = None
     connections: int = CONNECTIONS
+    sizes: Sizes | None = None
 
     def __post_init__(self) -> None:
         known: tuple[tuple[str, object, tuple[object, ...]], ...] = (

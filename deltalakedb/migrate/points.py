@@ -146,11 +146,3 @@ def add_point(
         assert done is not None
         query = sa.select(points).where(points.c.rollback_key == done[0])
         return _point(row, connection.execute(query).one())
-
-
-def cutover_point(catalog: Catalog, row: TableRow) -> RollbackPoint | None:
-    """That of the last cutover, None for none; one that was pruned still says what held."""
-    found = [p for p in points_of(catalog, row, retired=True) if p.reason == "cutover"]
-    if not found:
-        return None
-    return found[-1]

@@ -3,7 +3,7 @@
 The removal of the fence is the last commit that the catalog ratifies, in one transaction with the
 log's authority, and goes into the log after all others, by whoever publishes there: who dies in
 between leaves a table that SQL can write to, and whose log is drained by the next one who comes.
-docs/migrating.md, "Back to the log".
+docs/cutover.md, "Back to the log".
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, metadata_body
 from deltalakedb.log.features import features_of
-from deltalakedb.log.metadata import Metadata, protocol_of
+from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.place import log_store
 from deltalakedb.log.protocol import Protocol
-from deltalakedb.migrate.cutover import check_own_fence, read_base
+from deltalakedb.migrate.cutover import read_base
 from deltalakedb.migrate.log_tail import tail_of_log
-from deltalakedb.migrate.points import add_point, cutover_point
+from deltalakedb.migrate.points import add_point
 from deltalakedb.migrate.records import Migration, MigrationLease, lease_of
 from deltalakedb.migrate.recover import Stranded, given_back, take_over
 from deltalakedb.migrate.slot import put_in_next_slot
-from deltalakedb.migrate.steps import On, nothing
+from deltalakedb.migrate.steps import On, note_failure, note_point, nothing
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.redact import redact
@@ -41,9 +41,11 @@ from deltalakedb.storage.open import open_store
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.fence import (
     OPERATION,
+    check_own_fence,
     features_since,
     is_fenced,
     mark_of,
+    protocol_before,
     unfenced,
 )
 from deltalakedb.table.operations.properties import CommitOptions
@@ -51,6 +53,8 @@ from deltalakedb.table.operations.provenance import commit_info, engine_info
 from deltalakedb.table.transaction import ratify
 
 _TRIES = 20
+_PUBLISH_SECONDS = 30.0
+_PAUSE_SECONDS = 0.005
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def rollback_table(
                 return back.run(rollback_point)
             except DeltaLakeError as error:
                 lease.fail(error)
+                note_failure(error, row.full_name, row.table_id, "rollback")
                 on("failure", {"table": row.full_name, "error": error.message})
                 raise
 
@@ -124,10 +129,9 @@ class _Rollback:
         self._on = on
 
     def told(self, point: str, version: int) -> None:
-        self._on(
-            point,
-            {"table": self.row.full_name, "location": self.row.location, "version": version},
-        )
+        found = {"table": self.row.full_name, "location": self.row.location, "version": version}
+        note_point(point, found, self.row.table_id)
+        self._on(point, found)
 
     def run(self, rollback_point: bool) -> RollbackResult:
         found = self.lease.begin(self.row.full_name, self.row.log_location, self.row.table_id)
@@ -186,7 +190,28 @@ class _Rollback:
         if self.row.authority == "log":
             adopt(self.url, self.row, self.log)
             self.row = queries.find_table(self.catalog, self.row.table_id)
-        tend.tend_now(self.url, self.row, self.log)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Put what waits into the log, durably. Whoever tends the log needn't let go of it."""
+        row, deadline = self.row, time.monotonic() + _PUBLISH_SECONDS
+        [(durable,)] = self.catalog.reader.rows(
+            "SELECT durable_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+        ) or [(row.head_version,)]
+        last = publish.commit_name(row.head_version)
+        publish.drain(self.url, row, self.log, after=durable, until=row.head_version)
+        while not self.log.exists(last):
+            if time.monotonic() > deadline:
+                raise DeltaLakeError(
+                    DeltaLakeErrorKind.TIMEOUT_ERROR,
+                    f"version {row.head_version} of {row.full_name} isn't in the log after "
+                    f"{_PUBLISH_SECONDS:g} s; run this again when the log answers",
+                    table=row.full_name,
+                )
+            time.sleep(_PAUSE_SECONDS)
+            publish.drain(self.url, row, self.log, after=durable, until=row.head_version)
+        names = [publish.commit_name(v) for v in range(durable + 1, row.head_version + 1)]
+        self.log.sync(names)
 
     def _unfence(self) -> tuple[list[str], float]:
         began = time.perf_counter()
@@ -209,28 +234,16 @@ class _Rollback:
                 break
         self.row = queries.find_table(self.catalog, self.row.table_id)
         self.told("publishing", self.row.head_version)
-        tend.tend_now(self.url, self.row, self.log)
+        self._publish()
         self.told("published", self.row.head_version)
-        if not self.log.exists(publish.commit_name(self.row.head_version)):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.TIMEOUT_ERROR,
-                f"version {self.row.head_version} of {self.row.full_name}, with which files may be "
-                "written again, isn't in the log yet; run this again when the log answers",
-                table=self.row.full_name,
-            )
         return features, time.perf_counter() - began
 
     def _before(self, base: Base) -> tuple[Protocol, Metadata, list[str]]:
         """Without the fence: as before the cutover, where nothing was enabled since."""
         protocol, metadata = unfenced(base.protocol, base.metadata)
-        point = cutover_point(self.catalog, base.row)
-        if point is None or not point.protocol:
-            return protocol, metadata, []
-        before = protocol_of(point.protocol)
-        since = features_since(before, protocol)
-        if not since and not features_since(protocol, before):
-            return before, metadata, []
-        if not self.exact:
+        before = protocol_before(base.metadata)
+        since = [] if before is None else features_since(before, protocol)
+        if before is None or not since or not self.exact:
             return protocol, metadata, since
         needed = features_of(metadata.schema.struct, metadata.configuration)
         kept = sorted(set(since) & (needed | {"deletionVectors", "columnMapping"}))

@@ -34,11 +34,12 @@ class Tail:
 
 @dataclass(frozen=True)
 class Put:
-    """What became of it: its version, what held before, how often another was faster."""
+    """What became of it: its version and bytes, what held before, how often others were faster."""
 
     version: int
     before: Tail
     lost: int
+    body: bytes
 
 
 def put_in_next_slot(
@@ -62,16 +63,16 @@ def put_in_next_slot(
         body = _body(tail, change, info)
         if _is_put(log, name, body):
             log.sync([name])
-            return Put(tail.version + 1, tail, lost)
+            return Put(tail.version + 1, tail, lost, body)
         there = log.read(name)
         if is_torn(there, body):
             log.put(name, body)
             log.sync([name])
-            return Put(tail.version + 1, tail, lost)
+            return Put(tail.version + 1, tail, lost, body)
         said = said_by(there)
         if said.token == info.txn_id:
             log.sync([name])
-            return Put(tail.version + 1, tail, lost)
+            return Put(tail.version + 1, tail, lost, there)
         lost += 1
         if time.monotonic() > deadline:
             raise DeltaLakeError(

@@ -6,6 +6,7 @@ fails stops the step, which leaves the table writable.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import time
@@ -13,8 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from deltalakedb import logs
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
+_log = logging.getLogger(__name__)
 On = Callable[[str, Mapping[str, object]], None]
 """Called at each named point, with facts of the table; an exception stops the step."""
 
@@ -64,6 +67,32 @@ _HOOK_SECONDS = 600.0
 
 def nothing(point: str, facts: Mapping[str, object]) -> None:
     """What those do who don't look."""
+
+
+def note_point(point: str, facts: Mapping[str, object], table_id: str | None) -> None:
+    """Log that a table has come to a point."""
+    logs.note(
+        _log,
+        logging.INFO,
+        f"migration: {point}",
+        step=point,
+        table=facts["table"],
+        table_id=table_id,
+        version=facts.get("version"),
+    )
+
+
+def note_failure(error: DeltaLakeError, table: str, table_id: str | None, step: str) -> None:
+    """Log that a step has failed, and why."""
+    logs.note(
+        _log,
+        logging.ERROR,
+        f"migration failed: {error.message}",
+        step=step,
+        table=table,
+        table_id=table_id,
+        error_kind=error.kind.value,
+    )
 
 
 @dataclass(frozen=True)

@@ -8,41 +8,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from typing import Any
 
 from deltalakedb.catalog.reading import queries
-from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.context import Progress, no_progress
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.run import import_table
-from deltalakedb.migrate.cutover import (
-    Fenced,
-    fence_of,
-    new_cutover_id,
-    put_fence,
-    read_base,
-    settle,
-)
+from deltalakedb.migrate import cutting
 from deltalakedb.migrate.options import MoveOptions, MoveResult
-from deltalakedb.migrate.points import add_point
 from deltalakedb.migrate.records import (
     Migration,
     MigrationLease,
     database_now,
     migration_at,
 )
-from deltalakedb.migrate.safety import check_log_writers
-from deltalakedb.migrate.steps import On
+from deltalakedb.migrate.safety import check_log_writers, check_own_log
+from deltalakedb.migrate.steps import On, note_failure, note_point
 from deltalakedb.mirror import publish
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.parity.report import DiffReport
 from deltalakedb.parity.run import diff_table
 from deltalakedb.storage.store import ObjectStore
-from deltalakedb.table.operations.fence import is_fenced
 
 _PROOF_SECONDS = 300.0
 """How long a proof stands before `ready` is proven again while it is kept caught up."""
@@ -86,15 +75,17 @@ class Move:
             "state": self.now.state,
             "strategy": self.options.strategy,
         }
-        self._on(point, {**of_table, **(facts or {})})
+        found = {**of_table, **(facts or {})}
+        note_point(point, found, self.now.table_id)
+        self._on(point, found)
 
     def run(self, stop: Callable[[], bool] | None = None) -> MoveResult:
         """Take the steps from where the table is up to what the options say."""
         began = time.perf_counter()
-        self._record(strategy=self.options.strategy)
+        self.record(strategy=self.options.strategy)
         try:
             if self.now.state == "failed":
-                self._to(self.now.step or "planned")
+                self.to(self.now.step or "planned")
             self._as_it_is()
             while not self._is_done():
                 step = self.now.state
@@ -103,17 +94,20 @@ class Move:
                 spent = time.perf_counter() - started
                 self.seconds[step] = self.seconds.get(step, 0.0) + spent
                 if self.now.state == step and step in ("ready", "probation"):
-                    break
+                    if step == "ready" or not self.options.wait:
+                        break
+                    time.sleep(self.options.pace.seconds)
             if self.now.state == "ready" and stop is not None:
                 self.keep_up(stop)
         except DeltaLakeError as error:
             self.lease.fail(error)
+            note_failure(error, self.now.table, self.now.table_id, self.now.state)
             failed = {"error": error.message, "kind": error.kind.value}
             self._on("failure", {"table": self.now.table, "location": self.now.location, **failed})
             raise
         took = {k: round(v, 3) for k, v in self.seconds.items()}
         known = self.now.details.get("seconds", {})
-        self._record(details={"seconds": {**known, **took}})
+        self.record(details={"seconds": {**known, **took}})
         self.seconds["all"] = time.perf_counter() - began
         return MoveResult(
             self.now,
@@ -130,9 +124,9 @@ class Move:
             return
         row = queries.lookup_table(self.lease.catalog, self.now.table_id)
         if row is None:
-            self._to("planned", table_id=None)
+            self.to("planned", table_id=None)
         elif self.now.state == "sql" and row.authority == "log":
-            self._to("following", cutover_id=None, fence_version=None)
+            self.to("following", cutover_id=None, fence_version=None)
 
     def _is_done(self) -> bool:
         if self.now.state == "sql":
@@ -148,20 +142,22 @@ class Move:
             case "following" | "rolling_back":
                 self._follow()
             case "ready":
-                self._begin_cutting()
+                check_own_log(self.row())
+                check_log_writers(self.now, self.options)
+                cutting.begin(self)
             case "cutting":
-                self._cut()
+                cutting.cut(self)
             case "probation":
-                self._settle()
+                cutting.settle_or_wait(self)
             case "sql":
                 self._verify()
             case _:
                 raise AssertionError(self.now.state)
 
-    def _to(self, state: Any, details: Mapping[str, Any] | None = None, **values: Any) -> None:
+    def to(self, state: Any, details: Mapping[str, Any] | None = None, **values: Any) -> None:
         self.now = self.lease.move(state, details, **values)
 
-    def _record(self, details: Mapping[str, Any] | None = None, **values: Any) -> None:
+    def record(self, details: Mapping[str, Any] | None = None, **values: Any) -> None:
         self.now = self.lease.move(None, details, **values)
 
     # planned, importing
@@ -169,7 +165,7 @@ class Move:
     def _plan(self) -> None:
         check_log_writers(self.now, self.options)
         self.told("planned")
-        self._to("importing", log_writers=self.options.log_writers)
+        self.to("importing", log_writers=self.options.log_writers)
 
     def _import(self) -> None:
         self.told("importing")
@@ -182,25 +178,26 @@ class Move:
             storage_options=self.options.storage_options,
             client=self.options.client,
             connections=self.options.connections,
+            sizes=self.options.sizes,
             progress=self.progress,
         )
         self.told("imported", {"version": self.imported.to_version})
-        self._to("following", table_id=self.imported.table_id, table_name=self.imported.table_name)
+        self.to("following", table_id=self.imported.table_id, table_name=self.imported.table_name)
 
     # following, ready
 
     def _follow(self) -> None:
         self.told("following")
         self._wait_turn()
-        row, _ = self._adopted()
+        row, _ = self.adopted()
         self.told("caught-up", {"version": row.head_version})
         if row.authority == "sql":
-            self._to("sql")
+            self.to("sql")
             return
         if self.options.validate:
             self._prove()
         self.told("proved", {"version": self.now.parity_version or row.head_version})
-        self._to("ready", reason="`dl cutover`" if self.options.until == "ready" else None)
+        self.to("ready", reason="`dl cutover`" if self.options.until == "ready" else None)
         self.told("ready", {"version": row.head_version})
 
     def keep_up(self, stop: Callable[[], bool]) -> None:
@@ -208,8 +205,8 @@ class Move:
         pace = self.options.pace
         while not stop():
             self._wait_turn(stop)
-            row = self._row()
-            log = self._log(row)
+            row = self.row()
+            log = self.log_of(row)
             if row.authority != "log":
                 return
             if log.exists(publish.commit_name(row.head_version + 1)):
@@ -225,7 +222,7 @@ class Move:
             self.proof = self._diff()
             if self.proof.exit_code in (0, 3) or self.proof.compared_version is not None:
                 break
-            self._adopted()
+            self.adopted()
         assert self.proof is not None
         if self.proof.exit_code == 2:
             raise DeltaLakeError(
@@ -235,102 +232,9 @@ class Move:
                 table=self.now.table,
             )
         self._proven_at = time.monotonic()
-        self._record(parity_version=self.proof.compared_version)
+        self.record(parity_version=self.proof.compared_version)
 
-    # cutting
-
-    def _begin_cutting(self) -> None:
-        check_log_writers(self.now, self.options)
-        cutover_id = new_cutover_id()
-        self._to("cutting", cutover_id=cutover_id, attempts=self.now.attempts + 1)
-        self.told("cutting", {"cutover_id": cutover_id})
-
-    def _cut(self) -> None:
-        base_row, log = self._adopted()
-        with closing(LightCatalog(database_url(self.database))) as light:
-            base = read_base(light, base_row.table_id, self.options.storage_options)
-            mine = fence_of(light, base.row, str(self.now.cutover_id))
-            found: Fenced | None = None
-            if mine is None and not (is_fenced(base.protocol) and base.row.authority == "sql"):
-                self._check_paused(base.row)
-                self.told("before-freeze", {"version": base.row.head_version})
-                found = self._put_fence(light, base, log)
-                mine = found.version
-            elif mine is None:
-                # Fenced and ratified by SQL, by another way than a cutover.
-                self._to("sql")
-                return
-        self.told("fenced", {"version": mine})
-        if self.options.rollback_point:
-            add_point(
-                self.lease.catalog,
-                self._row(),
-                "cutover",
-                version=mine - 1,
-                cutover_id=self.now.cutover_id,
-                authority="log",
-            )
-        self.told("recorded", {"version": mine})
-        until = database_now(self.lease.catalog) + int(self.options.probation_seconds * 1000)
-        self._to("probation", fence_version=mine, probation_until=until)
-        self.told("probation", {"version": mine})
-
-    def _put_fence(self, light: LightCatalog, base: Any, log: ObjectStore) -> Fenced:
-        pause = self.options.back_off
-        for left in reversed(range(self.options.tries)):
-            started = time.perf_counter()
-            try:
-                found = put_fence(
-                    light,
-                    base,
-                    log,
-                    cutover_id=str(self.now.cutover_id),
-                    contact=self.options.contact,
-                    take_over=self.options.take_over,
-                    seconds=self.options.try_seconds,
-                    on=self.told,
-                )
-            except DeltaLakeError as error:
-                if not left or error.facts.get("rule") != "slot":
-                    raise
-                self._record(attempts=self.now.attempts + 1, reason=error.message)
-                time.sleep(pause)
-                pause *= 2
-                adopt(database_url(self.database), base.row, log)
-                base = read_base(light, base.row.table_id, self.options.storage_options)
-                continue
-            self.freeze_ms = (time.perf_counter() - started) * 1000
-            return found
-        raise AssertionError("unreachable")
-
-    def _check_paused(self, row: TableRow) -> None:
-        if self.options.strategy != "offline" or self.now.parity_version is None:
-            return
-        if row.head_version != self.now.parity_version:
-            self._to("following")
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"{self.now.table} was written to while it was moved offline (version "
-                f"{self.now.parity_version} was proven, its log goes to {row.head_version}); pause "
-                "its writers and run this again, or move it with the strategy online",
-                rule="offline",
-                version=row.head_version,
-            )
-
-    # probation, sql
-
-    def _settle(self) -> None:
-        now = database_now(self.lease.catalog)
-        until = self.now.probation_until or 0
-        if now < until:
-            seconds = (until - now) / 1000
-            self._record(reason=f"the end of the probation, in {seconds:.0f} s")
-            return
-        row = self._row()
-        with closing(LightCatalog(database_url(self.database))) as light:
-            settle(light, row, self._log(row), self.options.storage_options)
-        self.told("settled")
-        self._to("sql")
+    # cutting, probation, sql
 
     def _verify(self) -> None:
         if self.options.validate:
@@ -341,18 +245,18 @@ class Move:
 
     # what all need
 
-    def _row(self) -> TableRow:
+    def row(self) -> TableRow:
         return queries.find_table(self.lease.catalog, str(self.now.table_id))
 
-    def _log(self, row: TableRow) -> ObjectStore:
+    def log_of(self, row: TableRow) -> ObjectStore:
         return publish.log_of(row, self.options.storage_options)
 
-    def _adopted(self) -> tuple[TableRow, ObjectStore]:
-        row = self._row()
-        log = self._log(row)
+    def adopted(self) -> tuple[TableRow, ObjectStore]:
+        row = self.row()
+        log = self.log_of(row)
         if row.authority == "log":
             adopt(database_url(self.database), row, log)
-            row = self._row()
+            row = self.row()
         return row, log
 
     def _diff(self) -> DiffReport:
@@ -373,11 +277,11 @@ class Move:
             if why is None:
                 break
             if why != said:
-                self._record(reason=why)
+                self.record(reason=why)
                 said = why
             time.sleep(self.options.pace.seconds)
         if said is not None:
-            self._record(reason=None)
+            self.record(reason=None)
 
     def _is_paused(self) -> bool:
         found = migration_at(self.lease.catalog, self.lease.location)

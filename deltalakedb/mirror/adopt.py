@@ -12,6 +12,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit import ActionReader
 from deltalakedb.log.paths import CommitFile, parse_log_name
 from deltalakedb.mirror.publish import commit_name
+from deltalakedb.mirror.strangers import strangers_in, tell
 from deltalakedb.replay.state import RangeState
 from deltalakedb.storage.store import ObjectStore
 
@@ -55,10 +56,14 @@ def adopt(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> int:
             contents = log.read_many([each.name for each in names])
             for version, each, data in zip(range(first, last + 1), names, contents, strict=True):
                 reader.commit(version, data, name=each.name, file_time=each.modified_ms)
-            _apply(catalog, row, RangeState.replay(reader.finish(), first, last))
+            state = RangeState.replay(reader.finish(), first, last)
+            strange = strangers_in(catalog, row, state)
+            if _apply(catalog, row, state) and strange:
+                tell(catalog, row, strange)
 
 
-def _apply(catalog: Catalog, row: TableRow, state: RangeState) -> None:
+def _apply(catalog: Catalog, row: TableRow, state: RangeState) -> bool:
+    """False where another was faster."""
     run = ledger.start_run(
         catalog,
         table_id=row.table_id,
@@ -74,6 +79,8 @@ def _apply(catalog: Catalog, row: TableRow, state: RangeState) -> None:
         # Another has adopted them meanwhile: look again.
         if error.kind is not DeltaLakeErrorKind.CONCURRENCY_ERROR:
             raise
+        return False
     except BaseException as error:
         ledger.fail_run(catalog, run, error)
         raise
+    return True

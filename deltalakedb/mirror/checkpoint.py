@@ -12,8 +12,8 @@ from typing import Any
 
 import orjson
 
-from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.queries import Readable
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.checkpoint_writer import (
@@ -47,7 +47,7 @@ LAST_CHECKPOINT = "_last_checkpoint"
 
 
 def checkpoint(
-    catalog: Catalog,
+    catalog: Readable,
     row: TableRow,
     log: ObjectStore,
     version: int,
@@ -106,7 +106,7 @@ def checkpoint(
 
 
 def _whole(
-    catalog: Catalog, row: TableRow, writer: CheckpointWriter, version: int, oldest: int
+    catalog: Readable, row: TableRow, writer: CheckpointWriter, version: int, oldest: int
 ) -> WrittenCheckpoint:
     # What is together in a partition often changes together: one sidecar then, and not all.
     order = " ORDER BY f.partition_id" if writer.v2 else ""
@@ -129,7 +129,7 @@ def _tombstones(row: TableRow, version: int, oldest: int) -> str:
 
 
 def _put_checksum(
-    catalog: Catalog,
+    catalog: Readable,
     row: TableRow,
     log: ObjectStore,
     state: Any,
@@ -171,7 +171,7 @@ def _hint(log: ObjectStore) -> dict[str, Any]:
 
 
 def clean_up(
-    catalog: Catalog, row: TableRow, log: ObjectStore, *, keep_from: int, force: bool = False
+    catalog: Readable, row: TableRow, log: ObjectStore, *, keep_from: int, force: bool = False
 ) -> list[str]:
     """Remove log entries that the table's properties have expired; their names.
 

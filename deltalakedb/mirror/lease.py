@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from deltalakedb.catalog.dialects.writer import Statement, Writer, WrongCountError, insert
 from deltalakedb.catalog.holder import holder, is_dead
 from deltalakedb.catalog.records import TableRow
-from deltalakedb.error import DeltaLakeError
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 LEASE_SECONDS = 10
 
@@ -70,7 +70,9 @@ def acquire(writer: Writer, name: str) -> Lease | None:
     )
     try:
         writer.transact([new, extended(writer, lease)], relaxed=True)
-    except DeltaLakeError:
+    except DeltaLakeError as error:
+        if error.kind is DeltaLakeErrorKind.AUTHENTICATION_ERROR:
+            raise
         # Another was faster, and its row is there; any other failure will show again.
         return None
     return lease

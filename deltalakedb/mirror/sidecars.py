@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.queries import Readable
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.checkpoint_part import Kind, Sidecar
@@ -32,6 +32,7 @@ from deltalakedb.storage.store import ObjectStore
 
 _COLUMNS = tuple(name for name in FILE_SCHEMA.names if name != "path_key2")
 _FOLDER = "_sidecars/"
+_FEW_FILES = 2_000
 _MOST_CHANGED = 0.2
 """Of the files: where more have changed, a whole checkpoint costs little more."""
 _KINDS: tuple[Kind, ...] = ("add", "remove")
@@ -44,7 +45,7 @@ class _UnusableError(Exception):
     """The earlier checkpoint can't be built upon."""
 
 
-def file_rows(catalog: Catalog, row: TableRow, where: str) -> Iterator[pa.RecordBatch]:
+def file_rows(catalog: Readable, row: TableRow, where: str) -> Iterator[pa.RecordBatch]:
     """Rows of `FILE_SCHEMA` (but `path_key2`) of the live load; `where`: of f (files)."""
     picked = ", ".join(f"p.{c}" if c == "partition_values" else f"f.{c}" for c in _COLUMNS)
     sql = (
@@ -52,12 +53,19 @@ def file_rows(catalog: Catalog, row: TableRow, where: str) -> Iterator[pa.Record
         "ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
         f"WHERE f.load_id = {row.live_load} AND {where}"
     )
-    with catalog.dialect.errors():
-        yield from catalog.dialect.stream(sql, queries.file_schema(_COLUMNS))
+    if row.num_files <= _FEW_FILES:
+        # Over the connection that is open, without all that streaming would import.
+        few = catalog.reader.rows(f"{sql} LIMIT {_FEW_FILES + 1}")
+        if len(few) <= _FEW_FILES:
+            yield from queries.few_files(few, _COLUMNS).to_batches()
+            return
+    dialect = catalog.reader.dialect
+    with dialect.errors():
+        yield from dialect.stream(sql, queries.file_schema(_COLUMNS))
 
 
 def upon_earlier(
-    catalog: Catalog,
+    catalog: Readable,
     row: TableRow,
     log: ObjectStore,
     writer: Callable[[], CheckpointWriter],
@@ -121,7 +129,7 @@ class _Changes:
 
 
 def _changes(
-    catalog: Catalog, row: TableRow, since: int, version: int, oldest: int, num_files: int
+    catalog: Readable, row: TableRow, since: int, version: int, oldest: int, num_files: int
 ) -> _Changes:
     span = f"c.table_key = {row.table_key} AND c.version > {since} AND c.version <= {version}"
     [(count,)] = catalog.reader.rows(f"SELECT count(*) FROM dl_changes c WHERE {span}", ())

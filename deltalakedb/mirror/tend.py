@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from deltalakedb import fork
@@ -78,6 +79,8 @@ class _Tended:
 _tended: dict[tuple[int, DatabaseUrl, int], _Tended] = {}
 _lock = fork.Lock()
 _thread: tuple[int, threading.Thread] | None = None
+_finishing: int | None = None
+"""The process whose end `_finish` waits for."""
 _wake = threading.Event()
 
 
@@ -157,21 +160,28 @@ def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tendin
 
 
 def _start() -> None:
-    global _thread
+    """Under the lock."""
+    global _thread, _finishing
     if _thread is None or _thread[0] != os.getpid() or not _thread[1].is_alive():
-        first = _thread is None or _thread[0] != os.getpid()
         _thread = (os.getpid(), threading.Thread(target=_run, name="dl-mirror", daemon=True))
         _thread[1].start()
-        if first:
+        if _finishing != os.getpid():
+            _finishing = os.getpid()
             atexit.register(_finish)
 
 
 def _run() -> None:
+    global _thread
     idle = 0
-    while idle < _IDLE_ROUNDS:
+    while True:
         _wake.wait(PERIOD_SECONDS)
-        idle = 0 if _round() else idle + 1
-    _round(last=True)
+        idle = 0 if _round(last=idle >= _IDLE_ROUNDS) else idle + 1
+        with _lock:
+            # What is noted from here on starts another thread.
+            due = any(e.dirty for key, e in _tended.items() if key[0] == os.getpid())
+            if idle > _IDLE_ROUNDS and not due:
+                _thread = None
+                return
 
 
 def _finish() -> None:
@@ -209,7 +219,7 @@ def _try(each: _Tended) -> None:
     each.dirty = False
     try:
         found = _tend(each)
-    except DeltaLakeError:
+    except (DeltaLakeError, OSError):
         # A store or a database that doesn't answer: tried again, but not for ever.
         each.published.clear()
         each.failures += 1
@@ -333,11 +343,11 @@ def checkpoint_now(
 ) -> str | None:
     """Make a checkpoint of a published version and record it; its name."""
     # What a write doesn't need, and a process that writes once is not to import.
-    from deltalakedb.catalog.catalog import Catalog
     from deltalakedb.catalog.reading import queries
+    from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.mirror.checkpoint import checkpoint, clean_up
 
-    with Catalog(database) as catalog:
+    with closing(LightCatalog(database)) as catalog:
         row = queries.find_table(catalog, table.table_id)
         written = checkpoint(catalog, row, log, version, still_ours)
         if written is None:

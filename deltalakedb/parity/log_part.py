@@ -118,7 +118,7 @@ def _file_pieces(
         known = all(_each_has_stats(facts[group]) for group in groups)
         file = checkpoint.parquet_file(source)
         columns = _columns(file.schema_arrow, with_stats=not known)
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
+        for batch in checkpoint.batches(file, _BATCH_ROWS, groups, columns):
             rows = checkpoint.action_rows(checkpoint.checked(batch), version)
             yield _with_stats(rows) if known else rows
 

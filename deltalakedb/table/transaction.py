@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from deltalakedb import logs
@@ -17,6 +17,7 @@ from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.commit.version import Committed
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.mirror.committer import LogRatifier
+from deltalakedb.table.operations.fence import check_own_head
 from deltalakedb.table.operations.properties import CommitOptions
 
 _log = logging.getLogger(__name__)
@@ -58,6 +59,9 @@ def ratify(
     `members`: tokens of the calls whose appends are one commit here.
     """
     database = catalog.reader.url
+    for table in staged:
+        if table.table.authority == "log":
+            check_own_head(catalog, table.table)
     ratifier = LogRatifier(database, storage_options)
     whole = StagedCommit(
         tables=tuple(staged),
@@ -80,7 +84,7 @@ def ratify(
             facts = {"table": row.full_name, "table_id": row.table_id, "version": each.version}
             logs.note(_log, logging.DEBUG, f"committed {each.version}", step="commit", **facts)
     seconds = counted.waited() - waited
-    return [replace(found, lock_seconds=seconds) for found in _published(ratifier, done, options)]
+    return _published(ratifier, done, options, seconds)
 
 
 @dataclass(frozen=True)
@@ -137,14 +141,14 @@ def conflicts(
 
 
 def _published(
-    ratifier: LogRatifier, done: Sequence[Committed], options: CommitOptions
+    ratifier: LogRatifier, done: Sequence[Committed], options: CommitOptions, lock_seconds: float
 ) -> list[WriteResult]:
     """Back to back; what is wrong with one table's log keeps no other from being published."""
     found: list[WriteResult] = []
     failed: DeltaLakeError | None = None
     for each in done:
         try:
-            found.append(publish(ratifier, each, options))
+            found.append(publish(ratifier, each, options, lock_seconds))
         except DeltaLakeError as error:
             failed = failed or error
     if failed is not None:
@@ -152,7 +156,9 @@ def _published(
     return found
 
 
-def publish(ratifier: LogRatifier, done: Committed, options: CommitOptions) -> WriteResult:
+def publish(
+    ratifier: LogRatifier, done: Committed, options: CommitOptions, lock_seconds: float = 0.0
+) -> WriteResult:
     """Wait until a version is in the log, as the options say."""
     began = time.perf_counter()
     wait = options.publish_wait if options.mirror == "published" else 0.0
@@ -170,5 +176,6 @@ def publish(ratifier: LogRatifier, done: Committed, options: CommitOptions) -> W
         metrics if not done.repeated else {},
         published,
         done.repeated,
+        lock_seconds=lock_seconds,
         publish_seconds=seconds,
     )

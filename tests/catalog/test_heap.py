@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import deltalakedb as dl
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads import heap, ledger
 from deltalakedb.catalog.loads.swap import index_load
+from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import in_heap
 from deltalakedb.catalog.tables import LOAD_TABLES, heads, load_files
 from deltalakedb.catalog.tables import heap as heap_table
@@ -23,6 +25,9 @@ from deltalakedb.config import CacheConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import load
 from tests.cli.commands import dl as command
+from tests.migrate.catalogs import left_over, write_log
+from tests.migrate.test_import import assert_is
+from tests.replay.generated import Log, add, remove, table_commit
 
 ROWS = pa.table({"day": ["a", "b"], "n": [1, 2]})
 
@@ -87,6 +92,45 @@ def test_a_table_that_has_outgrown_the_heap_moves_out(
     assert held.to_pyarrow_table().num_rows == held.plan().num_rows == 2
     assert table.snapshot(3).count_rows() == 6
     assert table.snapshot().count_rows() == 4
+
+
+def test_a_load_that_moves_out_is_indexed_as_an_imported_one(
+    any_catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = f"deltasql://{any_catalog_url}?table=t"
+    ids = [pa.table({"id": [start, start + 1]}) for start in range(0, 120, 10)]
+    table = dl.create_table(uri, ids[0].schema, location=str(tmp_path / "t"))
+    for rows in ids:
+        table.append(rows)
+    monkeypatch.setattr(heap, "HEAP_ROWS", 10)
+    with Catalog(any_catalog_url) as catalog:
+        assert heap.move_out(catalog, table.table_id)
+        [slot] = json.loads(queries.find_table(catalog, "t").skipping)
+        assert slot["indexed"]
+        name = load_files(live_load(catalog)).name
+        indexes = sa.inspect(catalog.engine).get_indexes(name)
+        assert ["lo0"] in [index["column_names"] for index in indexes]
+    assert table.snapshot().plan("id = 51").num_rows == 1
+
+
+def test_a_catch_up_moves_a_load_out_that_would_outgrow_the_heap(
+    any_catalog_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log: Log = [
+        table_commit(),
+        [add("a"), add("b")],
+        [remove("a"), *[add(f"f{n}") for n in range(20)]],
+    ]
+    monkeypatch.setattr(heap, "HEAP_ROWS", 10)
+    monkeypatch.setattr(load, "HEAP_ROWS", 10)
+    for length in (2, 3):
+        write_log(tmp_path / "t", log[:length])
+        imported = dl.import_table(str(tmp_path / "t"), database=any_catalog_url)
+        with Catalog(any_catalog_url) as catalog:
+            assert in_heap(live_load(catalog)) == (length == 2)
+    assert imported.status == "caught_up"
+    assert_is(any_catalog_url, "t", log)
+    assert left_over(any_catalog_url) == {}
 
 
 def test_gc_tells_of_moves(sqlite_url: str, tmp_path: Path) -> None:

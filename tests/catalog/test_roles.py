@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import deltalake
 import psycopg2
 import pyarrow as pa
 import pytest
@@ -160,6 +161,72 @@ def test_each_role_does_what_it_may(
         assert reads(reading, "large") == [0, 2, 3]
     deltalakedb.drop_table("large", database=owning)
     deltalakedb.drop_table("heap", database=server.url(owner))
+    assert reads(reading, "made") == [0, 1]
+
+
+_THOROUGH = [
+    "postgres_server",
+    pytest.param("mariadb_server", marks=pytest.mark.system),
+    pytest.param("mysql_server", marks=pytest.mark.system),
+]
+
+
+@pytest.mark.parametrize("server", _THOROUGH, indirect=True)
+def test_a_reader_is_refused_whatever_writes_and_a_writer_moves_tables(
+    server: Server, owner: str, tmp_path: Path
+) -> None:
+    """And each is told which role it takes; nothing of what is refused leaves a trace."""
+    place = str(tmp_path / "moved")
+    rows, others = pa.table({"id": [1, 2]}), pa.table({"id": [3]})
+    deltalake.write_deltalake(place, rows)
+    uri = f"deltasql://{server.url(owner)}?table=made"
+    deltalakedb.create_table(uri, rows.schema, location=str(tmp_path / "made")).append(rows)
+    reader, writer = (server.user(what) for what in ("reader", "writer"))
+    for role, name in (("reader", reader), ("writer", writer)):
+        text = dl("grants", "--role", role, "--to", name, "--database", server.url(owner)).stdout
+        server.run(text, owner)
+    reading, writing = server.url(reader), server.url(writer)
+    table = deltalakedb.connect_to_table(f"deltasql://{reading}?table=made")
+
+    def begin() -> None:
+        with deltalakedb.begin(reading) as transaction:
+            transaction.write("made", rows)
+
+    moving = deltalakedb.DeltaTableMigrator(place, reading)
+    for refused in (
+        lambda: table.overwrite(rows),
+        lambda: table.delete("id = 1"),
+        lambda: table.update({"id": "id + 1"}),
+        lambda: (
+            table.merge(others, "target.id = source.id", "source", "target")
+            .when_not_matched_insert_all()
+            .execute()
+        ),
+        lambda: table.alter.set_table_properties({"a": "b"}),
+        lambda: table.restore(0),
+        begin,
+        lambda: deltalakedb.create_table(
+            f"deltasql://{reading}?table=other", rows.schema, location=str(tmp_path / "other")
+        ),
+        lambda: deltalakedb.rename_table("made", "other", database=reading),
+        lambda: moving.cutover("made"),
+        lambda: moving.rollback("made"),
+    ):
+        denied("writer", reader, refused)
+    failed = moving.migrate_table("moved")
+    assert not failed.success
+    assert f"`dl grants --role writer --to {reader}`" in str(failed.error_message)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["made", "moved"]
+    assert (table.refresh() or table).version == 1
+    assert deltalake.DeltaTable(place).version() == 0
+
+    moving = deltalakedb.DeltaTableMigrator(place, writing)
+    assert moving.migrate_table("moved").success
+    assert moving.cutover().migration.state == "sql"
+    deltalakedb.connect_to_table(f"deltasql://{writing}?table=moved").append(rows)
+    moving.rollback()
+    deltalake.write_deltalake(place, rows, mode="append")
+    denied("owner", writer, lambda: deltalakedb.drop_table("moved", database=writing))
     assert reads(reading, "made") == [0, 1]
 
 

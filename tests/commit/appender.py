@@ -1,4 +1,4 @@
-"""A process that appends until it is told to stop; a line of standard output a version."""
+"""A process that appends until it is told to stop (a file `stop`); a line of output a version."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def main(uri: str, folder: str, name: str, seconds: str) -> None:
         time.sleep(0.005)
     end = time.monotonic() + float(seconds)
     number = 0
-    while time.monotonic() < end:
+    while time.monotonic() < end and not (Path(folder) / "stop").exists():
         number += 1
         began = time.perf_counter()
         try:
             done = table.append(rows.set_column(1, "n", pa.array([number])))
         except DeltaLakeError as error:
-            print(f"{error.outcome} {number} {error}", flush=True)
+            print(f"{error.outcome} {number} {' '.join(str(error).split())}", flush=True)
             continue
         took = (time.perf_counter() - began) * 1000
         print(f"version {done.version} {number} {took:.1f} {done.published}", flush=True)

@@ -34,7 +34,7 @@ def start_appenders(
         )
         for number in range(processes)
     ]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len(list(folder.glob("*.ready"))) < processes:
         assert time.monotonic() < deadline
         time.sleep(0.02)

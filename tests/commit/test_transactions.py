@@ -39,7 +39,7 @@ def start(
         )
         for number in range(processes)
     ]
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 240
     while len(list(folder.glob("*.ready"))) < processes:
         assert time.monotonic() < deadline
         assert all(each.poll() is None for each in found)
@@ -135,4 +135,4 @@ def test_killed_again_and_again(any_catalog_url: str, tmp_path: Path) -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("isolation", ["WriteSerializable", "Serializable", "SnapshotIsolation"])
 def test_many_transfers(any_catalog_url: str, isolation: str, tmp_path: Path) -> None:
-    assert money_is_kept(any_catalog_url, tmp_path, 8, 15.0, isolation) > 50
+    assert money_is_kept(any_catalog_url, tmp_path, 8, 8.0, isolation) > 8

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
+import pyarrow as pa
 import pytest
 import yaml
+from deltalake import write_deltalake
 
 from deltalakedb import logs
 from deltalakedb.config.schema import json_schema
+from deltalakedb.migrate.points import rollback_points
 from tests.cli.commands import dl, dl_json, error_of, process
 from tests.config.test_config import GUIDE
 from tests.tables import samples
@@ -117,6 +120,24 @@ def test_commands_have_a_configuration(tmp_path: Path) -> None:
     assert all(line["duration_s"] > 0 for line in lines)
     assert lines[0]["run_id"]
     assert lines[0]["version"] == lines[1]["version"]
+
+
+def test_a_table_is_moved_as_the_configuration_says(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        f"database: {{url: {tmp_path}/meta.sqlite}}\n"
+        "migration: {strategy: hybrid, create_rollback_point: false, "
+        "validate_after_migration: false}\n"
+    )
+    config = ("--config", tmp_path / "c.yaml")
+    states = []
+    for given, name in (((), "said"), (("--strategy", "offline"), "given")):
+        table = tmp_path / name
+        write_deltalake(str(table), pa.table({"id": [1]}))
+        states.append(dl_json(*config, "migrate", "run", table, *given))
+    assert [s["state"] for s in states] == ["ready", "sql"]
+    assert [s["strategy"] for s in states] == ["hybrid", "offline"]
+    assert [s["parity_version"] for s in states] == [None, None]
+    assert rollback_points("given", database=str(tmp_path / "meta.sqlite")) == []
 
 
 def test_a_wrong_configuration_ends_a_command(tmp_path: Path) -> None:

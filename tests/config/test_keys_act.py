@@ -14,7 +14,10 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb import logs
+from deltalakedb.config.checks import Check
+from deltalakedb.config.known import SECTIONS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.migrate.points import rollback_points
 from tests.table.opening import GrowingTable, add, first_actions, table_uri
 
 Seen = Callable[..., None]
@@ -153,6 +156,43 @@ def test_how_many_calls_at_a_time() -> None:
     assert not most_at_a_time({"async_io": False, "max_concurrent_tasks": 2}, 2)
 
 
+@sees(
+    "migration.strategy",
+    "migration.preserve_partitions",
+    "migration.validate_after_migration",
+    "migration.create_rollback_point",
+    "monitoring.enable_metrics",
+)
+@pytest.mark.parametrize("said", [True, False])
+def test_how_a_table_is_migrated(tmp_path: Path, said: bool) -> None:
+    table = GrowingTable(tmp_path, f"sqlite:///{tmp_path / 'catalog.sqlite'}")
+    table.commit(*first_actions())
+    table.commit(add("f"))
+    section = config(
+        database={"url": table.database},
+        migration={
+            "strategy": "offline" if said else "online",
+            "preserve_partitions": said,
+            "validate_after_migration": said,
+            "create_rollback_point": said,
+        },
+        monitoring={"enable_metrics": said},
+    )["database"]
+    moving = dl.DeltaTableMigrator(str(table.folder), dl.ConfigFactory.create_sql_config(section))
+    result = moving.migrate_table("sales")
+    assert result.success is said
+    assert (result.metrics is not None) is said
+    if not said:
+        assert "preserve_partitions" in str(result.error_message)
+        result = moving.migrate_table("sales", preserve_partitions=True)
+    assert result.success
+    assert result.move is not None
+    assert result.move.migration.state == ("sql" if said else "ready")
+    assert (result.proof is not None) is said
+    points = rollback_points("sales", database=table.database)
+    assert [point.version for point in points] == ([1] if said else [])
+
+
 def _log_of(shared: str, file: Path, **sections: dict[str, Any]) -> list[str]:
     """What is logged of three events by these sections."""
     section = config(database={"url": shared}, **sections)["database"]
@@ -189,3 +229,13 @@ def test_logs_by_their_other_names(shared: str, tmp_path: Path) -> None:
         monitoring={"log_level": "ERROR", "structured_logging": True},
     )
     assert [json.loads(line)["level"] for line in lines] == ["error"]
+
+
+def test_every_key_is_seen_to_act() -> None:
+    known = {
+        f"{section}.{key}"
+        for section, keys in SECTIONS.items()
+        if not isinstance(keys, Check)
+        for key in keys
+    }
+    assert known == set(SEEN)

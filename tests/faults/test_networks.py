@@ -71,7 +71,7 @@ def test_connections_are_cut_in_commit(
         proxy.cut = b"COMMIT"
 
     near = url.replace(f":{server.port}/", f":{proxy.port}/")
-    with meanwhile(cut, 0.2):
+    with meanwhile(cut, 0.5):
         running = start_appenders(f"deltasql://{near}?table=t", tmp_path / "ready", 4, SECONDS)
         told = Told().hear(running)
     proxy.close()

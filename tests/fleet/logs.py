@@ -118,3 +118,18 @@ def content(database: Path) -> dict[str, list[tuple[Any, ...]]]:
             found[table] = sorted(rows, key=repr)
     connection.close()
     return found
+
+
+def write_data(table: Path, commits: int = 3, first: int = 0) -> None:
+    """Files of the size that the log gives them."""
+    for version in range(first, first + commits):
+        path = table / f"d=2024-01-{version + 1:02d}" / f"part-{version}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(1000 + version))
+
+
+def add_actions(table: Path, version: int, *actions: dict[str, Any]) -> None:
+    """More actions in a commit that is there."""
+    path = table / "_delta_log" / f"{version:020d}.json"
+    with path.open("a") as file:
+        file.writelines(json.dumps(action) + "\n" for action in actions)

@@ -64,7 +64,9 @@ def test_tables_are_imported_proven_and_told_of(tables: ModuleType, tmp_path: Pa
     suite = ElementTree.parse(junit).getroot()
     assert (suite.get("tests"), suite.get("failures")) == ("2", "0")
     text = metrics.read_text()
-    assert 'dl_parity_last_verified_timestamp_seconds{table="sales.orders"}' in text
+    assert 'table="sales.orders"' in text
+    assert "dl_parity_last_verified_timestamp_seconds{table_id=" in text
+    assert "dl_sweep_last_success_timestamp_seconds" in text
     assert 'dl_job_exit_code{job_name="parity_sweep"} 0.0' in text
 
     next((first / "_delta_log").glob("*1.json")).unlink()

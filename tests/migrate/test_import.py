@@ -8,6 +8,7 @@ import uuid
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import sqlalchemy as sa
@@ -22,9 +23,10 @@ from deltalakedb.catalog.migrations import VERSION_TABLE
 from deltalakedb.catalog.views import VIEWS
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.importing import load, run
+from deltalakedb.importing import catch_up, load, run
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.run import import_table
+from deltalakedb.log.ranges import RANGE_BYTES
 from deltalakedb.log.reader import plan_ranges
 from tests.log.made_logs import write_checkpoint, write_commit
 from tests.migrate.catalogs import (
@@ -139,15 +141,24 @@ def other_catalog(catalog_url: str, tmp_path: Path) -> str:
 _number = itertools.count()
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(log=logs(least=3, most=8), stops=st.sets(st.integers(1, 7), max_size=3))
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    log=logs(least=3, most=8),
+    stops=st.sets(st.integers(1, 7), max_size=3),
+    size=st.sampled_from([RANGE_BYTES, 2_000, 500]),
+)
 def test_caught_up_in_any_steps_is_the_same_as_imported_at_once(
-    log: Log, stops: set[int], catalog_url: str, tmp_path: Path
+    log: Log, stops: set[int], size: int, catalog_url: str, tmp_path: Path
 ) -> None:
+    """In one range or in several, also in slices of a commit."""
     name = f"t{next(_number)}"
-    for length in sorted({s for s in stops if s < len(log)} | {len(log)}):
-        folder = write_log(tmp_path / "in steps" / name, log[:length])
-        import_(folder.parent, catalog_url, table_name=f"s.{name}")
+    with (
+        mock.patch.object(catch_up, "plan_ranges", partial(plan_ranges, size=size)),
+        mock.patch.object(catch_up, "_BUCKET_BYTES", 2 * size),
+    ):
+        for length in sorted({s for s in stops if s < len(log)} | {len(log)}):
+            folder = write_log(tmp_path / "in steps" / name, log[:length])
+            import_(folder.parent, catalog_url, table_name=f"s.{name}")
     stepwise = content(catalog_url, name)
     assert_is(catalog_url, name, log)
     write_log(tmp_path / "at once" / name, log)
@@ -160,6 +171,24 @@ def test_caught_up_in_any_steps_is_the_same_as_imported_at_once(
             if k in ("head_version", "known_since", "num_files", "total_bytes", "mode")
         }
     assert stepwise == at_once
+
+
+def test_many_files_that_end_are_ended_at_their_versions(
+    table: Path, any_catalog_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than one statement takes, by bulk loading, with files that come back."""
+    paths = [f"f{n}" for n in range(2_400)]
+    log: Log = [
+        table_commit(),
+        [add(path, value=str(n % 3)) for n, path in enumerate(paths)],
+        [*[remove(path, at=7) for path in paths[:2_100]], *[add(f"g{n}") for n in range(2_050)]],
+        [*[add(path, size=2) for path in paths[2_000:2_200]], remove("g1", at=8), remove("lost")],
+    ]
+    monkeypatch.setattr(catch_up, "plan_ranges", partial(plan_ranges, size=100_000))
+    for length in (2, 4):
+        write_log(table.parent / "many", log[:length])
+        import_(table.parent / "many", any_catalog_url)
+    assert_is(any_catalog_url, "many", log)
 
 
 def test_workers_give_what_one_process_gives(

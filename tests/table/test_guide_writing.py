@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -115,6 +117,30 @@ def test_no_more_calls_at_a_time_than_allowed() -> None:
 
     asyncio.run(calls())
     assert most == 3
+
+
+def test_threads_take_short_turns_while_calls_are_under_way() -> None:
+    before = sys.getswitchinterval()
+    both = threading.Barrier(2, timeout=60)
+
+    def call() -> float:
+        both.wait()
+        return sys.getswitchinterval()
+
+    async def calls() -> list[float]:
+        with dl.AsyncIOExecutor(dl.AsyncTaskConfig(max_concurrent_tasks=2)) as executor:
+            return list(await asyncio.gather(executor.run(call), executor.run(call)))
+
+    assert max(asyncio.run(calls())) < before
+    assert sys.getswitchinterval() == before
+
+    async def failing() -> None:
+        with dl.AsyncIOExecutor() as executor:
+            await executor.run(int, "no number")
+
+    with pytest.raises(ValueError, match="no number"):
+        asyncio.run(failing())
+    assert sys.getswitchinterval() == before
 
 
 def test_data_is_arrow(sqlite_url: str, tmp_path: Path) -> None:

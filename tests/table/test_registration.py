@@ -89,7 +89,7 @@ def test_a_short_write_asks_nothing_and_a_dead_ones_files_need_no_listing(
     columns = "token, position, table_key, root, path, registered_at, expires_at, reaped"
     staged(
         sqlite_url,
-        f"INSERT INTO dl_staged_files ({columns}) SELECT 'dead', 0, table_key, location, "
+        f"INSERT INTO dl_staged_files ({columns}) SELECT 'dead', 0, NULL, location, "
         "'left.parquet', 0, 0, FALSE FROM dl_tables",
     )
     assert table.vacuum() == ["left.parquet"]

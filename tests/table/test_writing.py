@@ -240,3 +240,47 @@ def test_the_documentation_runs(sqlite_url: str, tmp_path: Path) -> None:
         "database": sqlite_url, "location": str(tmp_path / "t"),
     })  # fmt: skip
     assert len(by_delta_rs(tmp_path / "t")) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"app": ("x" * 513, 1)}, "more than 512"),
+        ({"app": ("a\0", 1)}, "NUL"),
+        ({"app": ("\ud800", 1)}, "surrogate"),
+        ({"app": (7, 1)}, "no text"),
+        ({"app": ("a", 2**63)}, "64 bits"),
+        ({"app": ("a", 1.5)}, "64 bits"),
+        ({"app": ("a", "3")}, "64 bits"),
+        ({"app": ("a", True)}, "64 bits"),
+        ({"app": ("a", 1, 2**64)}, "64 bits"),
+        ({"token": "a\0"}, "NUL"),
+        ({"token": "\ud800"}, "surrogate"),
+        ({"token": "x" * 65}, "more than 64"),
+    ],
+)
+def test_names_and_numbers_that_no_database_holds(
+    sqlite_url: str, tmp_path: Path, given: dict[str, Any], says: str
+) -> None:
+    data = pa.table({"x": [1]})
+    uri = f"deltasql://{sqlite_url}?table=t"
+    dl.write_deltalake(uri, data, location=str(tmp_path / "t"))
+    options = dict(given)
+    if "app" in options:
+        txn = dl.AppTransaction(*options.pop("app"))
+        options["commit_properties"] = dl.CommitProperties(app_transactions=[txn])
+    table = dl.connect_to_table(uri)
+    with pytest.raises(DeltaLakeError, match=says) as caught:
+        table.append(data, **options)
+    assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+    assert dl.connect_to_table(uri).version == 0
+    assert table.append(data).version == 1
+
+
+def test_postgresql_says_that_it_holds_no_nul(pg_database: str, tmp_path: Path) -> None:
+    uri = f"deltasql://{pg_database}?table=t"
+    with pytest.raises(DeltaLakeError, match="NUL") as caught:
+        dl.create_table(
+            uri, pa.schema([("x", pa.int64())]), location=str(tmp_path / "t"), description="a\0"
+        )
+    assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT

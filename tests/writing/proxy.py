@@ -67,7 +67,7 @@ class CountingProxy:
                     break
                 if not state[2]:
                     target.sendall(data)
-        # Of a broken connection the server still does what it was asked.
-        for each in (source,) if state[2] and asks else (source, target):
+        # Of a broken connection the server still does what it was asked, if it was.
+        for each in (source,) if state[2] and asks and self.reached else (source, target):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

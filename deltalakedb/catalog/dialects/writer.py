@@ -47,7 +47,20 @@ class Upsert(NamedTuple):
     added: tuple[str, ...]
     """Columns whose value is added to what stands there."""
     assigned: tuple[tuple[str, str], ...] = ()
-    """Columns set to an expression, evaluated after `added`; `{column}` is the new value."""
+    """Columns set to an expression, evaluated after `added`; `{column}` is the new value, of a
+    column that is neither added to nor assigned the one that is given."""
+
+
+class UpdateEach(NamedTuple):
+    """Set columns of many rows, each to what is given for it."""
+
+    table: str
+    given: tuple[tuple[str, type], ...]
+    """Name and type (int or str) of the columns of the given rows."""
+    assigned: tuple[tuple[str, str], ...]
+    """Columns of the table, and expressions over `given.NAME`."""
+    where: str
+    """Which row of the table (`target.NAME`) is meant by which of the given ones."""
 
 
 _losses: dict[DatabaseUrl, int] = {}
@@ -204,6 +217,10 @@ class Writer(ABC):
 
     @abstractmethod
     def upsert(self, what: Upsert, rows: Sequence[Sequence[Any]]) -> Statement: ...
+
+    @abstractmethod
+    def update_each(self, what: UpdateEach, rows: Sequence[Sequence[Any]]) -> Statement:
+        """UPDATE of rows of a table from others that come with the statement."""
 
     @abstractmethod
     def bulk(self, table: str, rows: pa.Table) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -11,17 +12,17 @@ import sqlalchemy as sa
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.leases import Lease, acquire
 from deltalakedb.catalog.loads import ledger
+from deltalakedb.catalog.loads.slots import SlotRange, clustered, indexes
 from deltalakedb.catalog.loads.swap import TableFacts, index_load, lease_name, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow, in_heap, load_of
 from deltalakedb.catalog.tables import LOAD_TABLES, heads, heap, load_files, tables
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.keys import NEG_INF, POS_INF
 from deltalakedb.log.rows import LIVE
 
 HEAP_ROWS = 5_000
 """Files and removes up to which a load shares the heap."""
-INDEXES = (("path_key",), ("partition_id", "removed_version"))
-"""Of every table of a load's own."""
 _ATTEMPTS = 3
 _CHUNK = 500
 
@@ -48,6 +49,24 @@ def outgrown(catalog: Catalog) -> list[Outgrown]:
     with catalog.read() as connection:
         found = connection.execute(query).tuples().all()
     return [Outgrown(queries.find_table(catalog, table_id), rows) for table_id, rows in found]
+
+
+def make_room(catalog: Catalog, table: TableRow, lease: Lease, more: int) -> TableRow:
+    """Before `more` rows come into the load of `table`: out of the heap where it would outgrow it.
+
+    The caller holds the lease of the table's location. The row as it is then; who may not make
+    tables leaves that to `dl gc`.
+    """
+    if not in_heap(table.live_load) or table.num_files + more <= HEAP_ROWS:
+        return table
+    try:
+        _move(catalog, table, lease)
+    except DeltaLakeError as error:
+        if error.kind is not DeltaLakeErrorKind.AUTHENTICATION_ERROR:
+            raise
+        return table
+    ledger.remove_unless_read(catalog, table.live_load)
+    return queries.find_table(catalog, table.table_id)
 
 
 def move_out(catalog: Catalog, table_id: str) -> bool:
@@ -97,7 +116,8 @@ def _move(catalog: Catalog, table: TableRow, lease: Lease) -> None:
         move = _Move(table, load_id)
         with catalog.write() as connection:
             move.copy(connection, heap.c.added_version <= table.head_version)
-        index_load(catalog, load_id, INDEXES)
+        move.indexed = _clustered(catalog, table, load_id)
+        index_load(catalog, load_id, indexes(move.indexed))
         swap(
             catalog,
             run,
@@ -112,12 +132,36 @@ def _move(catalog: Catalog, table: TableRow, lease: Lease) -> None:
         raise
 
 
-@dataclass(frozen=True)
+def _clustered(catalog: Catalog, table: TableRow, load_id: int) -> tuple[int, ...]:
+    """The slots that an import of these files would index.
+
+    In the heap they had no index, and what the table says of their keys lags behind appends.
+    """
+    described = json.loads(table.skipping)
+    files = load_files(load_id)
+    count = sa.func.count()
+    with catalog.read() as connection:
+        rows = connection.scalar(sa.select(count).select_from(files)) or 0
+        slots = []
+        for number, slot in enumerate(described):
+            lo, hi = files.c[f"lo{number}"], files.c[f"hi{number}"]
+            known = sa.and_(lo > NEG_INF, hi < POS_INF, lo <= hi)
+            found = sa.select(sa.func.min(lo), sa.func.max(hi), count).where(known)
+            least, greatest, keyed = connection.execute(found).tuples().one()
+            slots.append(SlotRange(least or 0, greatest or 0, slot["width"], rows - keyed))
+    return clustered(slots, rows)
+
+
+@dataclass
 class _Move:
-    """From the load that `table` had in the heap when the move was begun."""
+    """From the load that `table` had in the heap when the move was begun.
+
+    `indexed`: the slots that have an index where it goes.
+    """
 
     table: TableRow
     load_id: int
+    indexed: tuple[int, ...] = ()
 
     def copy(self, connection: sa.Connection, which: sa.ColumnElement[bool]) -> None:
         """Copy those files of the old load."""
@@ -144,9 +188,15 @@ class _Move:
             known_since=head.known_since,
             num_files=head.num_files,
             total_bytes=head.total_bytes,
-            skipping=said.skipping,
+            skipping=self._skipping(said.skipping),
             unreadable_features=said.unreadable_features,
         )
+
+    def _skipping(self, said: str) -> str:
+        slots = json.loads(said)
+        for number in self.indexed:
+            slots[number]["indexed"] = True
+        return json.dumps(slots)
 
     def _changed_paths(self, connection: sa.Connection) -> Sequence[int]:
         """Keys of the paths that versions after the copy's have added or removed."""

@@ -286,6 +286,27 @@ def file_schema(columns: Sequence[str]) -> pa.Schema:
     )
 
 
+def few_files(rows: Sequence[Sequence[Any]], columns: Sequence[str]) -> pa.Table:
+    """Rows of files as a reader has them, as Arrow's, of `file_schema`."""
+    import pyarrow as pa
+
+    schema = file_schema(columns)
+    values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    return pa.Table.from_arrays(
+        [
+            pa.array(
+                # SQLite and MySQL have 0 and 1.
+                [v if v is None else bool(v) for v in each]
+                if pa.types.is_boolean(field.type)
+                else each,
+                field.type,
+            )
+            for each, field in zip(values, schema, strict=True)
+        ],
+        schema=schema,
+    )
+
+
 def stream_files(
     catalog: Readable,
     table: TableRow,

@@ -41,6 +41,10 @@ def command(
     appointment = Appointment.of(at, window) if at or window else None
     chosen = move_options(given, storage_options=storage_options)
     done = cutover_table(
-        table, database=database, options=chosen, appointment=appointment, on=Hooks(hooks)
+        table,
+        database=options.with_pool(database),
+        options=chosen,
+        appointment=appointment,
+        on=Hooks(hooks),
     )
     show(done, output_format)

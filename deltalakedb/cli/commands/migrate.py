@@ -44,6 +44,7 @@ def moving(command: F) -> F:
             metavar="SECONDS",
             help="For so long after the fence every SQL commit claims its slot in the log first.",
         ),
+        click.option("--wait", is_flag=True, help="Until the probation is over."),
         click.option("--no-validate", is_flag=True, help="Don't prove catalog and log equal."),
         click.option("--no-rollback-point", is_flag=True, help="Don't keep the version before."),
         click.option(
@@ -108,10 +109,8 @@ command.add_command(fleet)
 @click.option(
     "--strategy",
     type=click.Choice(["offline", "online", "hybrid"]),
-    default="online",
-    show_default=True,
     help="offline: its writers are paused; online: they go on until the fence; hybrid: both sides "
-    "write until `dl cutover`.",
+    "write until `dl cutover`. By default as the configuration says, or online.",
 )
 @click.option(
     "--until",
@@ -146,7 +145,7 @@ command.add_command(fleet)
 def run(
     uri: str,
     database: str,
-    strategy: str,
+    strategy: str | None,
     until: str | None,
     follow: bool,
     assess: bool,
@@ -185,6 +184,7 @@ def run(
         return
     from deltalakedb.cli.progress import display_progress
 
+    strategy = strategy or options.settings().migration.strategy.value
     place = Place(workers, scheduler, local_directory)
     with display_progress() as display, place.client(display) as (client, _):
         chosen = move_options(
@@ -198,7 +198,7 @@ def run(
         )
         done = move_table(
             uri,
-            database=database,
+            database=options.with_pool(database),
             table_location=table_location,
             table_name=table_name,
             options=chosen,
@@ -213,11 +213,13 @@ def move_options(given: dict[str, Any], **more: Any) -> Any:
     """MoveOptions of the options that several commands have, and of a command's own."""
     from deltalakedb.migrate.options import MoveOptions
 
+    said = options.settings().migration
     return MoveOptions(
         log_writers=given["log_writers"],
         probation_seconds=given["probation"],
-        validate=not given["no_validate"],
-        rollback_point=not given["no_rollback_point"],
+        wait=given["wait"],
+        validate=said.validate_after_migration and not given["no_validate"],
+        rollback_point=said.create_rollback_point and not given["no_rollback_point"],
         tries=given["tries"],
         contact=given["contact"],
         take_over=given["take_over"],

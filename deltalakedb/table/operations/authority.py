@@ -22,7 +22,13 @@ from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.table.operations.base import Base
-from deltalakedb.table.operations.fence import OPERATION, fenced, is_fenced, unfenced
+from deltalakedb.table.operations.fence import (
+    OPERATION,
+    check_own_fence,
+    fenced,
+    is_fenced,
+    unfenced,
+)
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.transaction import ratify
@@ -78,6 +84,7 @@ def set_authority(catalog: LightCatalog, base: Base, wanted: Authority) -> Autho
     else:
         tend.tend_now(catalog.reader.url, row, log)
     base = _read(catalog, base)
+    check_own_fence(catalog, base.protocol, base.metadata)
     fence = wanted == "fence"
     authority = "sql" if fence else wanted
     if (base.row.authority, is_fenced(base.protocol)) == (authority, fence):

@@ -279,21 +279,7 @@ def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: st
         (row.live_load,),
         key=list(columns).index("path"),
     )
-    values = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
-    schema = queries.file_schema(columns)
-    return pa.Table.from_arrays(
-        [
-            pa.array(
-                # SQLite and MySQL have 0 and 1.
-                [v if v is None else bool(v) for v in each]
-                if pa.types.is_boolean(field.type)
-                else each,
-                field.type,
-            )
-            for each, field in zip(values, schema, strict=True)
-        ],
-        schema=schema,
-    )
+    return queries.few_files(rows, columns)
 
 
 def check_enforceable(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from deltalakedb.commit.staged import ISOLATIONS, Isolation
+from deltalakedb.commit.staged import ISOLATIONS, Isolation, checked_text
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.mirror.tend import Hooks
 
@@ -124,9 +125,24 @@ class CommitOptions:
         now = time.time_ns() // 1_000_000
         return tuple(
             {
-                "appId": txn.app_id,
-                "version": int(txn.version),
-                "lastUpdated": now if txn.last_updated is None else txn.last_updated,
+                "appId": checked_text("an application transaction's app_id", txn.app_id, 512),
+                "version": _long("version", txn.version),
+                "lastUpdated": now
+                if txn.last_updated is None
+                else _long("last_updated", txn.last_updated),
             }
             for txn in self.properties.app_transactions or ()
         )
+
+
+def _long(what: str, number: Any) -> int:
+    """A whole number of 64 bits, numpy's too. Raises INVALID_ARGUMENT for what is none."""
+    try:
+        if not isinstance(number, bool) and -(1 << 63) <= operator.index(number) < 1 << 63:
+            return operator.index(number)
+    except TypeError:
+        pass
+    raise DeltaLakeError(
+        DeltaLakeErrorKind.INVALID_ARGUMENT,
+        f"an application transaction's {what} is {number!r}; use a whole number of 64 bits",
+    )

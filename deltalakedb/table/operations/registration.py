@@ -145,8 +145,8 @@ class Registration:
 def held(catalog: LightCatalog, row: TableRow) -> frozenset[str]:
     """Names that writes have registered and not committed, reaped ones left out."""
     found = catalog.reader.rows(
-        "SELECT path FROM dl_staged_files WHERE table_key = ? AND root = ? AND NOT reaped",
-        (row.table_key, row.location),
+        "SELECT path FROM dl_staged_files WHERE root = ? AND NOT reaped",
+        (row.location,),
     )
     return frozenset(path for (path,) in found)
 
@@ -156,20 +156,23 @@ def abandoned(catalog: LightCatalog, row: TableRow) -> list[str]:
     with writing(catalog.reader.url) as writer:
         found = writer.select(
             Statement(
-                "SELECT path FROM dl_staged_files WHERE table_key = ? AND root = ? "
+                "SELECT path FROM dl_staged_files WHERE root = ? "
                 f"AND (reaped OR expires_at < {writer.now}) ORDER BY token, position",
-                (row.table_key, row.location),
+                (row.location,),
             )
         )
     return [path for (path,) in found]
 
 
 def reaping(writer: Writer, row: TableRow) -> Statement:
-    """Take abandoned files from their writers, which can't commit them from here on."""
+    """Take abandoned files from their writers, which can't commit them from here on.
+
+    By their place: who makes a table knows no key for it yet, and one that was dropped had another.
+    """
     return Statement(
-        "UPDATE dl_staged_files SET reaped = TRUE WHERE table_key = ? AND root = ? "
+        "UPDATE dl_staged_files SET reaped = TRUE WHERE root = ? "
         f"AND NOT reaped AND expires_at < {writer.now}",
-        (row.table_key, row.location),
+        (row.location,),
     )
 
 
@@ -178,9 +181,8 @@ def reaped(catalog: LightCatalog, row: TableRow) -> list[tuple[str, int, str]]:
     with writing(catalog.reader.url) as writer:
         found = writer.select(
             Statement(
-                "SELECT token, position, path FROM dl_staged_files "
-                "WHERE table_key = ? AND root = ? AND reaped",
-                (row.table_key, row.location),
+                "SELECT token, position, path FROM dl_staged_files WHERE root = ? AND reaped",
+                (row.location,),
             )
         )
     return [(token, int(position), path) for token, position, path in found]

@@ -14,6 +14,7 @@ from deltalakedb.catalog.dialects.mysql.connection import connect
 from deltalakedb.catalog.dialects.mysql.error import LOCK_WAIT_TIMEOUT, LOST, number_and_text
 from deltalakedb.catalog.dialects.writer import (
     Statement,
+    UpdateEach,
     Upsert,
     Writer,
     holder_text,
@@ -156,10 +157,21 @@ class MySqlWriter(Writer):
         base = insert(what.table, what.columns, rows)
         # In this order: what is set first is what later expressions see.
         changes = [f"{name} = {name} + VALUES({name})" for name in what.added]
-        changes += [
-            f"{name} = {text.format(**{n: n for n in what.added})}" for name, text in what.assigned
-        ]
+        known = {name: f"VALUES({name})" for name in what.columns} | {n: n for n in what.added}
+        changes += [f"{name} = {text.format(**known)}" for name, text in what.assigned]
         return Statement(f"{base.sql} ON DUPLICATE KEY UPDATE {', '.join(changes)}", base.params)
+
+    def update_each(self, what: UpdateEach, rows: Sequence[Sequence[Any]]) -> Statement:
+        assigned = ", ".join(f"target.{name} = {text}" for name, text in what.assigned)
+        names = [name for name, _ in what.given]
+        # VALUES as a table is written in two ways; both read this.
+        first = "SELECT " + ", ".join(f"? AS {name}" for name in names)
+        others = f" UNION ALL SELECT {', '.join('?' * len(names))}" * (len(rows) - 1)
+        return Statement(
+            f"UPDATE {what.table} AS target JOIN ({first}{others}) AS given ON {what.where} "
+            f"SET {assigned}",
+            tuple(value for row in rows for value in row),
+        )
 
     def bulk(self, table: str, rows: pa.Table) -> None:
         from deltalakedb.catalog.dialects.mysql.loader import MySqlLoader

@@ -59,3 +59,8 @@ def _cancel(uri: str, session: tuple[int, int]) -> None:
             )
     finally:
         other.close()
+
+
+def is_nul(error: Exception) -> bool:
+    """Whether it is psycopg2's refusal of a text with a NUL, which isn't one of its errors."""
+    return isinstance(error, ValueError) and "NUL (0x00)" in str(error)

@@ -21,7 +21,7 @@ from deltalakedb.catalog.dialects.base import (
     take_idle,
 )
 from deltalakedb.catalog.dialects.postgresql import roles
-from deltalakedb.catalog.dialects.postgresql.connection import connect, libpq_uri
+from deltalakedb.catalog.dialects.postgresql.connection import connect, is_nul, libpq_uri
 from deltalakedb.catalog.dialects.statements import cancellable
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.roles import Role, imported_names, role_advice
@@ -39,6 +39,8 @@ _READERS_SECONDS = 0.5
 # Feature not supported, data exception, integrity constraint, syntax or access, program limit.
 _PERMANENT_CLASSES = frozenset({"0A", "22", "23", "42", "54"})
 _DISK_FULL = "53100"
+# Text that a column is too short for, and numbers that it is too small for.
+_TOO_LONG = frozenset({"22001", "22003"})
 _BUSY_STATES = frozenset({"53300", "57P03"})
 # Neither driver tells the state of an error in connecting.
 _BUSY_SIGNS = (
@@ -99,6 +101,16 @@ class PostgresDialect(Dialect):
 
     def translate(self, error: Exception) -> DeltaLakeError:
         text = one_line(error)
+        if is_nul(error):
+            return self._error(
+                DeltaLakeErrorKind.INVALID_ARGUMENT,
+                "a text holds a NUL character, which PostgreSQL can't store",
+                "write it without, or keep the catalog in another database",
+            )
+        if _sqlstate(error) in _TOO_LONG:
+            return self._error(
+                DeltaLakeErrorKind.DATABASE_ERROR, text, "shorten the value, or make it smaller"
+            )
         if _sqlstate(error) in _BUSY_STATES or any(sign in text for sign in _BUSY_SIGNS):
             return self._error(
                 DeltaLakeErrorKind.DATABASE_ERROR,

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import psycopg2
 from psycopg2 import errors
 
-from deltalakedb.catalog.dialects.postgresql.connection import libpq_uri
+from deltalakedb.catalog.dialects.postgresql.connection import is_nul, libpq_uri
 from deltalakedb.catalog.dialects.postgresql.prepared import Prepared
 from deltalakedb.catalog.dialects.writer import (
     Statement,
+    UpdateEach,
     Upsert,
     Writer,
     holder_text,
-    in_turn,
     insert,
 )
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MESSAGE_BYTES = 32 << 20
+_COPY_BYTES = 1 << 20
+_TYPES = {int: "bigint", str: "text"}
 _IDLE_MS = 10_000
 """A holder that says nothing for so long is ended by the server: others wait for its lock."""
 
@@ -114,18 +116,31 @@ class PostgresWriter(Writer):
 
     def _run(self, statements: Sequence[Statement]) -> None:
         with self._connection.cursor() as cursor:
-            for group in in_turn(statements, _MESSAGE_BYTES):
-                if group:
-                    cursor.execute(b"; ".join([self._text(cursor, s) for s in group]))
+            for message in self._messages(cursor, statements):
+                cursor.execute(message)
 
     def _commit(self, statements: Sequence[Statement]) -> None:
-        *before, last = in_turn(statements, _MESSAGE_BYTES)
         with self._connection.cursor() as cursor:
-            for group in before:
-                cursor.execute(b"; ".join([self._text(cursor, s) for s in group]))
-            cursor.execute(b"; ".join([*(self._text(cursor, s) for s in last), b"COMMIT"]))
+            *before, last = self._messages(cursor, statements) or [b""]
+            for message in before:
+                cursor.execute(message)
+            cursor.execute(last + b"; COMMIT")
             if cursor.statusmessage != "COMMIT":
                 raise errors.InFailedSqlTransaction("the transaction was rolled back")
+
+    def _messages(self, cursor: Any, statements: Sequence[Statement]) -> list[bytes]:
+        """As few as may be, none of them too large."""
+        found: list[bytes] = []
+        texts: list[bytes] = []
+        size = 0
+        for statement in statements:
+            text = self._text(cursor, statement)
+            if texts and size + len(text) > _MESSAGE_BYTES:
+                found.append(b"; ".join(texts))
+                texts, size = [], 0
+            texts.append(text)
+            size += len(text)
+        return [*found, b"; ".join(texts)] if texts else found
 
     def _transact(self, statements: Sequence[Statement], wait: float, relaxed: bool) -> None:
         self._ready()
@@ -145,13 +160,25 @@ class PostgresWriter(Writer):
         base = insert(what.table, what.columns, rows)
         sums = {name: f"{what.table}.{name} + excluded.{name}" for name in what.added}
         changes = [f"{name} = {text}" for name, text in sums.items()]
-        changes += [
-            f"{name} = {text.format(**{n: f'({s})' for n, s in sums.items()})}"
-            for name, text in what.assigned
-        ]
+        known = {name: f"excluded.{name}" for name in what.columns}
+        known |= {name: f"({text})" for name, text in sums.items()}
+        changes += [f"{name} = {text.format(**known)}" for name, text in what.assigned]
         return Statement(
             f"{base.sql} ON CONFLICT ({', '.join(what.key)}) DO UPDATE SET {', '.join(changes)}",
             base.params,
+        )
+
+    def update_each(self, what: UpdateEach, rows: Sequence[Sequence[Any]]) -> Statement:
+        assigned = ", ".join(f"{name} = {text}" for name, text in what.assigned)
+        # The first row says what all are, also where nothing is known of a column.
+        first = ", ".join(f"?::{_TYPES[kind]}" for _, kind in what.given)
+        texts = [f"({first})"]
+        texts += ["(" + ", ".join("?" * len(what.given)) + ")"] * (len(rows) - 1)
+        return Statement(
+            f"UPDATE {what.table} AS target SET {assigned} "
+            f"FROM (VALUES {', '.join(texts)}) AS given ({', '.join(n for n, _ in what.given)}) "
+            f"WHERE {what.where}",
+            tuple(value for row in rows for value in row),
         )
 
     def bulk(self, table: str, rows: pa.Table) -> None:
@@ -164,6 +191,7 @@ class PostgresWriter(Writer):
             cursor.copy_expert(
                 f"COPY {table} ({', '.join(rows.column_names)}) FROM STDIN WITH (FORMAT csv)",
                 pa.BufferReader(sink.getvalue()),
+                _COPY_BYTES,
             )
 
     def holders(self) -> list[str]:
@@ -183,7 +211,8 @@ class PostgresWriter(Writer):
             return [holder_text(*row) for row in cursor.fetchall()]
 
     def _is_driver_error(self, error: Exception) -> bool:
-        return isinstance(error, psycopg2.Error)
+        # A NUL in a text is refused by the driver itself.
+        return isinstance(error, psycopg2.Error) or is_nul(error)
 
     def _is_lost(self, error: Exception) -> bool:
         if self._connection is not None and self._connection.closed:

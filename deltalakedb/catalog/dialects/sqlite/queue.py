@@ -90,7 +90,9 @@ def _ticket(folder: str, own: str) -> int:
     try:
         handle = os.open(own, flags, 0o644)
     except FileNotFoundError:
-        os.makedirs(folder, exist_ok=True)
+        # Not the database's own folder, where that has gone.
+        with suppress(FileExistsError):
+            os.mkdir(folder)
         handle = os.open(own, flags, 0o644)
     fcntl.flock(handle, fcntl.LOCK_EX)
     os.write(handle, f"{os.getpid()} {socket.gethostname()} {time.time()}".encode())

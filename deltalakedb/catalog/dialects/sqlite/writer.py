@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog.dialects.sqlite.busy import begin_immediate
 from deltalakedb.catalog.dialects.sqlite.queue import Turn, waiting
-from deltalakedb.catalog.dialects.writer import Statement, Upsert, Writer, WrongCountError, insert
+from deltalakedb.catalog.dialects.writer import (
+    Statement,
+    UpdateEach,
+    Upsert,
+    Writer,
+    WrongCountError,
+    insert,
+)
 from deltalakedb.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
@@ -31,8 +38,11 @@ class SqliteWriter(Writer):
 
     @property
     def incarnation(self) -> str:  # type: ignore[override]
-        """The file: one that was restored from a copy is another."""
-        found = os.stat(self._path)
+        """The file: one that was restored from a copy is another, and so is none."""
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return "'gone'"
         return f"'{found.st_dev}.{found.st_ino}'"
 
     def _connect(self) -> sqlite3.Connection:
@@ -46,7 +56,7 @@ class SqliteWriter(Writer):
         )
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA temp_store = MEMORY")
-        self._file = os.stat(self._path).st_ino
+        self._file = self._inode()
         return connection
 
     def _begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
@@ -123,13 +133,22 @@ class SqliteWriter(Writer):
         base = insert(what.table, what.columns, rows)
         sums = {name: f"{what.table}.{name} + excluded.{name}" for name in what.added}
         changes = [f"{name} = {text}" for name, text in sums.items()]
-        changes += [
-            f"{name} = {text.format(**{n: f'({s})' for n, s in sums.items()})}"
-            for name, text in what.assigned
-        ]
+        known = {name: f"excluded.{name}" for name in what.columns}
+        known |= {name: f"({text})" for name, text in sums.items()}
+        changes += [f"{name} = {text.format(**known)}" for name, text in what.assigned]
         return Statement(
             f"{base.sql} ON CONFLICT ({', '.join(what.key)}) DO UPDATE SET {', '.join(changes)}",
             base.params,
+        )
+
+    def update_each(self, what: UpdateEach, rows: Sequence[Sequence[Any]]) -> Statement:
+        assigned = ", ".join(f"{name} = {text}" for name, text in what.assigned)
+        names = ", ".join(f"column{i} AS {n}" for i, (n, _) in enumerate(what.given, 1))
+        values = ", ".join(["(" + ", ".join("?" * len(what.given)) + ")"] * len(rows))
+        return Statement(
+            f"UPDATE {what.table} AS target SET {assigned} "
+            f"FROM (SELECT {names} FROM (VALUES {values})) AS given WHERE {what.where}",
+            tuple(value for row in rows for value in row),
         )
 
     def bulk(self, table: str, rows: pa.Table) -> None:

@@ -1,0 +1,84 @@
+"""What a sweep may find, by name: what it means, and the command for whoever is woken by it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+KINDS = {
+    "files-lost": "the catalog lacks files that the log has",
+    "files-added": "the catalog has files that the log lacks",
+    "files-changed": "the catalog says something else of files than the log",
+    "pruning-changed": "statistics or pruning keys in the catalog aren't those that came in",
+    "totals-wrong": "the counts at the head aren't those of its files",
+    "metadata-changed": "schema, properties or other metadata differ",
+    "protocol-changed": "the protocol differs",
+    "txns-changed": "application transactions differ",
+    "domains-changed": "domain metadata differs",
+    "partitions-changed": "the catalog's partitions were changed without a commit",
+    "history-changed": "the catalog's history was changed without a commit",
+    "head-moved": "the catalog's head went back, or its load was replaced without an import",
+    "commit-lost": "commits are gone from the log",
+    "commit-rewritten": "commits of the log aren't what was committed",
+    "commit-damaged": "a commit of the log can't be read",
+    "foreign-commit": "others wrote to a log that the catalog ratifies",
+    "log-gone": "the log isn't there",
+    "log-unreadable": "the log can't be read",
+    "table-replaced": "another table is at this place now",
+    "checkpoint-damaged": "the newest checkpoint can't be read",
+    "checkpoint-wrong": "the newest checkpoint says something else than the catalog",
+    "last-checkpoint-wrong": "_last_checkpoint names a checkpoint that isn't there",
+    "checksum-wrong": "totals that the writers' .crc file gives aren't the catalog's",
+    "data-file-gone": "data files of the newest version aren't there",
+    "data-file-size": "data files have another size than the log says",
+    "unpublished": "versions that are committed are not in the log yet",
+    "log-ahead": "the log has versions that the catalog lacks",
+}
+"""Stable names, by which alerts and tests know them."""
+
+LAG = frozenset({"unpublished", "log-ahead"})
+"""What passes by itself: no drift, as long as it is short."""
+
+_COMMANDS = {
+    "commit-lost": "dl diff {table}",
+    "foreign-commit": "dl mirror resolve {table}",
+    "unpublished": "dl mirror drain {table}",
+    "log-ahead": "dl import --table-id {table}",
+    "checkpoint-damaged": "dl maintain {table}",
+    "checkpoint-wrong": "dl maintain {table}",
+    "last-checkpoint-wrong": "dl maintain {table}",
+    "data-file-gone": "dl files {table}",
+    "data-file-size": "dl files {table}",
+}
+_REBUILD = frozenset(
+    {
+        "files-lost",
+        "files-added",
+        "files-changed",
+        "pruning-changed",
+        "totals-wrong",
+        "partitions-changed",
+        "history-changed",
+        "table-replaced",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that isn't as it should be. `kind`: of KINDS; `text`: where, and what exactly."""
+
+    kind: str
+    text: str
+
+    def command(self, table: str) -> str:
+        """What to run first."""
+        name = shlex.quote(table)
+        if self.kind in _REBUILD:
+            return f"dl diff {name}  # then: dl import --table-id {name} --rebuild"
+        return _COMMANDS.get(self.kind, "dl diff {table}").format(table=name)
+
+    def to_json(self) -> dict[str, Any]:
+        """The machine-readable form."""
+        return {"kind": self.kind, "means": KINDS[self.kind], "text": self.text}

@@ -1,0 +1,144 @@
+"""A log as one listing shows it: what is new since the last night, and what its small files say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import xxhash
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.segment import CheckpointEntry, LogListing, list_log
+from deltalakedb.mirror import fingerprints
+from deltalakedb.storage.open import open_store
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.sweep.digest import FileSums
+from deltalakedb.sweep.findings import Finding
+from deltalakedb.sweep.proofs import Proof
+
+_LAST = "_last_checkpoint"
+
+
+@dataclass(frozen=True)
+class Log:
+    """A listing. `objects`: (size, ms since 1970) by name; `digest` is of all of them."""
+
+    store: StoreSpec
+    listing: LogListing
+    objects: Mapping[str, tuple[int, int]]
+    digest: str
+
+    @property
+    def bytes(self) -> int:
+        """What the log holds."""
+        return sum(size for size, _ in self.objects.values())
+
+    def checkpoint(self, head: int) -> CheckpointEntry | None:
+        """The newest complete checkpoint of a version <= `head`."""
+        return next((c for c in self.listing.checkpoints if c.version <= head), None)
+
+    def checksum(self, since: int, head: int) -> str | None:
+        """The name of the newest `<version>.crc` in since..head."""
+        names = [
+            name
+            for name in self.objects
+            if name.endswith(".crc") and name[:20].isdigit() and since <= int(name[:20]) <= head
+        ]
+        return max(names, default=None)
+
+    def mark(self, name: str | None) -> str | None:
+        """An object as it is listed, to see that it is another one later."""
+        return None if name is None else f"{name}:{self.objects[name]}"
+
+
+def list_whole(store: StoreSpec) -> Log:
+    """One LIST of a log. Raises NOT_FOUND, EMPTY_LOG, STORAGE_ERROR, …"""
+    found = open_store(store).list()
+    hasher = xxhash.xxh3_128()
+    for each in found:
+        hasher.update(f"{each.name}\x1f{each.size}\x1f{each.modified_ms}\n".encode())
+    listing = list_log([(o.name, o.size, o.modified_ms) for o in found], store.url)
+    objects = {o.name: (o.size, o.modified_ms) for o in found}
+    return Log(store, listing, objects, hasher.hexdigest())
+
+
+def moved(catalog: Catalog, row: TableRow, log: Log) -> Iterator[Finding]:
+    """What is wrong with the commits of a log that lists something new."""
+    known = fingerprints.known_commits(catalog, row)
+    published = row.authority == "log"
+    lost = fingerprints.missing(known, log.listing, row.head_version, published=published)
+    if not published:
+        [(until,)] = catalog.reader.rows(
+            "SELECT published_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+        ) or [(-1,)]
+        lost += tuple(range(log.listing.head + 1, min(until, row.head_version) + 1))
+    if lost:
+        yield Finding("commit-lost", f"commit {lost[0]} is gone ({len(lost)} in all)")
+    others = tuple(fingerprints.rewritten(known, log.listing.commits, open_store(log.store)))
+    if others:
+        yield Finding(
+            "commit-rewritten", f"commit {others[0]} is another one ({len(others)} in all)"
+        )
+    if not published and log.listing.head > row.head_version:
+        yield Finding(
+            "foreign-commit",
+            f"the log has version {log.listing.head}, the catalog ends at {row.head_version}",
+        )
+    yield from _last_checkpoint(log)
+
+
+def _last_checkpoint(log: Log) -> Iterator[Finding]:
+    if _LAST not in log.objects:
+        return
+    versions = {c.version for c in log.listing.checkpoints}
+    try:
+        found = orjson.loads(open_store(log.store).read(_LAST))
+        version = found.get("version")
+    except (orjson.JSONDecodeError, AttributeError):
+        yield Finding("last-checkpoint-wrong", f"{_LAST} is no JSON object")
+        return
+    if version not in versions:
+        yield Finding(
+            "last-checkpoint-wrong", f"{_LAST} names version {version}, of which there is none"
+        )
+
+
+def checksum_differs(
+    catalog: Catalog, row: TableRow, log: Log, name: str, sums: FileSums
+) -> Iterator[Finding]:
+    """Totals that a writer counted itself, against the catalog's at that version."""
+    version = int(name[:20])
+    try:
+        said: Mapping[str, Any] = orjson.loads(open_store(log.store).read(name))
+        told = (said["numFiles"], said["tableSizeBytes"])
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        yield Finding("checksum-wrong", f"{name} can't be read: {error}")
+        return
+    except DeltaLakeError:
+        # Cleaned up since the listing.
+        return
+    if version == row.head_version:
+        ours = (sums.files.count, sums.total_bytes)
+    else:
+        found = catalog.reader.rows(
+            "SELECT live_files, live_bytes FROM dl_versions WHERE load_id = ? AND version = ?",
+            (row.live_load, version),
+        )
+        if not found or None in found[0]:
+            return
+        ours = (int(found[0][0]), int(found[0][1]))
+    if ours != told:
+        yield Finding(
+            "checksum-wrong",
+            f"{name} counts {told[0]} files of {told[1]} bytes at version {version}, the catalog "
+            f"{ours[0]} of {ours[1]}",
+        )
+
+
+def is_new(proof: Proof | None, mark: str | None, kept: str) -> bool:
+    """Whether an object isn't the one that was looked at when the proof was made."""
+    return mark is not None and (proof is None or getattr(proof, kept) != mark)

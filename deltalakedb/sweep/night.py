@@ -1,0 +1,363 @@
+"""One table on one night: its rows, its listing and its small files against what was proven.
+
+Pure but for the reads that something new asks for; whatever looks wrong is compared in full.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.config import SqlConfig
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.executor import Executor
+from deltalakedb.log.reader import plan_ranges
+from deltalakedb.log.segment import CheckpointEntry, Run, Segment
+from deltalakedb.parity.catalog_side import catalog_state
+from deltalakedb.parity.comparison import Sides, compare
+from deltalakedb.parity.lag import measure_lag
+from deltalakedb.parity.log_side import Plan
+from deltalakedb.parity.report import DiffReport
+from deltalakedb.parity.run import diff_table, no_progress
+from deltalakedb.storage.open import open_store
+from deltalakedb.sweep import logs
+from deltalakedb.sweep.carry import carried
+from deltalakedb.sweep.digest import FileSums, Sum
+from deltalakedb.sweep.findings import LAG, Finding
+from deltalakedb.sweep.logs import Log
+from deltalakedb.sweep.proofs import Proof
+
+SMALL_LOG = 4 << 20
+"""Bytes of a log up to which a table that has moved is compared whole."""
+_STATE_KINDS = {
+    "dl_metadata": "metadata-changed",
+    "dl_protocols": "protocol-changed",
+    "dl_txns": "txns-changed",
+    "dl_domains": "domains-changed",
+    "dl_partitions": "partitions-changed",
+    "dl_versions": "history-changed",
+}
+_DIFFERENCES = {
+    "metadata": "metadata-changed",
+    "property": "metadata-changed",
+    "protocol": "protocol-changed",
+    "txn": "txns-changed",
+    "domain": "domains-changed",
+    "totals": "totals-wrong",
+}
+_UNREADABLE = {
+    DeltaLakeErrorKind.NOT_FOUND: "log-gone",
+    DeltaLakeErrorKind.EMPTY_LOG: "log-gone",
+    DeltaLakeErrorKind.NOT_A_DELTA_TABLE: "log-gone",
+    DeltaLakeErrorKind.MISSING_COMMIT: "commit-lost",
+    DeltaLakeErrorKind.CORRUPT_COMMIT: "commit-damaged",
+    DeltaLakeErrorKind.CORRUPT_CHECKPOINT: "checkpoint-damaged",
+}
+
+
+@dataclass
+class TableNight:
+    """What a night has found of a table.
+
+    `status`: `verified`, `drift`, `lag`, `stale` (not looked at) or `failed` (the look itself
+    failed). `how`: `unchanged` (rows, listing and small files as proven), `carried` (with the
+    commits since) or `full`. `not_seen`: what this night did not look at.
+    """
+
+    row: TableRow
+    status: str = "stale"
+    how: str | None = None
+    findings: list[Finding] = field(default_factory=list)
+    not_seen: tuple[str, ...] = ()
+    lag_seconds: float = 0.0
+    file_drift: int = 0
+    log_version: int | None = None
+    seconds: float = 0.0
+    proof: Proof | None = None
+    error: str | None = None
+    recorded: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The machine-readable form."""
+        proof = self.proof
+        return {
+            "table_id": self.row.table_id,
+            "table": self.row.full_name,
+            "status": self.status,
+            "how": self.how,
+            "findings": [f.to_json() for f in self.findings],
+            "command": self.findings[0].command(self.row.full_name) if self.findings else None,
+            "not_seen": list(self.not_seen),
+            "catalog_version": self.row.head_version,
+            "log_version": self.log_version,
+            "files": self.row.num_files,
+            "bytes": self.row.total_bytes,
+            "lag_seconds": round(self.lag_seconds, 3),
+            "file_drift": self.file_drift,
+            "seconds": round(self.seconds, 3),
+            "proven_version": None if proof is None else proof.version,
+            "proven_at": None if proof is None else proof.seen_at,
+            "proven_in_full_at": None if proof is None else proof.full_at,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a table before anything of its own is read.
+
+    `sums`, `state`: of the catalog's rows; `moving`: its head moved while they were read; `turn`:
+    it is to be compared in full tonight.
+    """
+
+    row: TableRow
+    log: Log | DeltaLakeError
+    proof: Proof | None
+    sums: FileSums
+    state: Mapping[str, Sum]
+    moving: bool
+    turn: bool
+
+
+@dataclass(frozen=True)
+class Night:
+    """What all tables of a night have in common."""
+
+    catalog: Catalog
+    database: str | SqlConfig
+    executor: Executor
+    client: Any
+    options: Mapping[str, Any]
+    lag_threshold: float
+
+    def look(self, look: Look) -> TableNight:
+        """Everything about a table but its data files."""
+        began = time.perf_counter()
+        found = TableNight(look.row, proof=look.proof)
+        try:
+            self._look(look, found)
+        except DeltaLakeError as error:
+            found.status, found.error = "failed", error.message
+        found.seconds = time.perf_counter() - began
+        return found
+
+    def _look(self, look: Look, found: TableNight) -> None:
+        row, log, proof = look.row, look.log, look.proof
+        if isinstance(log, DeltaLakeError):
+            if log.retryable:
+                raise log
+            found.findings.append(Finding(_UNREADABLE.get(log.kind, "log-unreadable"), log.message))
+            found.status = "drift"
+            return
+        found.log_version = log.listing.head
+        same = proof is not None and _place(proof) == (row.live_load, row.epoch, row.head_version)
+        if not look.moving:
+            found.findings += _rows_changed(look, same)
+        if proof is None or proof.listing != log.digest:
+            found.findings += logs.moved(self.catalog, row, log)
+        found.findings += self._small_files(look, log)
+        full = look.turn or look.moving or proof is None or bool(found.findings)
+        if not full and not same:
+            full = not self._carry(look, log, found)
+        if full:
+            self._compare(look, found)
+        else:
+            found.how = found.how or "unchanged"
+        self._lag(look, log, found)
+        self._conclude(look, log, found)
+
+    def _small_files(self, look: Look, log: Log) -> Iterator[Finding]:
+        row, proof = look.row, look.proof
+        checkpoint = log.checkpoint(row.head_version)
+        if checkpoint is not None and logs.is_new(proof, checkpoint.fingerprint, "checkpoint"):
+            yield from self._checkpoint(row, log, checkpoint)
+        name = log.checksum(row.known_since, row.head_version)
+        if name is not None and logs.is_new(proof, log.mark(name), "checksum"):
+            yield from logs.checksum_differs(self.catalog, row, log, name, look.sums)
+
+    def _checkpoint(
+        self, row: TableRow, log: Log, checkpoint: CheckpointEntry
+    ) -> Iterator[Finding]:
+        """The newest checkpoint, which other readers begin with, against the catalog."""
+        if checkpoint.version < row.known_since:
+            return
+        at = checkpoint.version
+        run = Run(checkpoint, (), at, at)
+        try:
+            ranges = plan_ranges(open_store(log.store), Segment((run,), ()))
+            sides = Sides(self.catalog, row, log.store, self.executor, no_progress)
+            outcome = compare(sides, Plan(at, checkpoint, tuple(ranges)))
+        except DeltaLakeError as error:
+            if error.kind is not DeltaLakeErrorKind.CORRUPT_CHECKPOINT:
+                raise
+            yield Finding("checkpoint-damaged", error.message)
+            return
+        if not outcome.agrees:
+            what = [f"{outcome.drift.total} files"] if outcome.drift.total else []
+            what += [f"{d.kind} {d.name}" for d in outcome.differences[:5]]
+            yield Finding(
+                "checkpoint-wrong", f"the checkpoint of version {at} differs in {', '.join(what)}"
+            )
+
+    def _carry(self, look: Look, log: Log, found: TableNight) -> bool:
+        """Whether the proof could be carried on to the head; small tables are compared whole."""
+        row, proof = look.row, look.proof
+        assert proof is not None
+        if (row.live_load, row.epoch) != (proof.load, proof.epoch) or log.bytes <= SMALL_LOG:
+            return False
+        held = ("dl_metadata", "dl_protocols", "dl_txns", "dl_domains")
+        if any(look.state[name] != proof.state[name] for name in held):
+            return False
+        done = carried(self.catalog, row, proof, look.sums, log.listing, log.store, self.executor)
+        if not done:
+            return False
+        found.how = "carried"
+        return True
+
+    def _compare(self, look: Look, found: TableNight) -> None:
+        found.how = "full"
+        try:
+            report = diff_table(
+                look.row.table_id,
+                database=self.database,
+                storage_options=self.options or None,
+                client=self.client,
+                lag_threshold_seconds=self.lag_threshold,
+            )
+        except DeltaLakeError as error:
+            kind = _UNREADABLE.get(error.kind)
+            if error.retryable or kind is None:
+                raise
+            _note(found, Finding(kind, error.message))
+            return
+        found.recorded = True
+        found.log_version = report.log_version
+        found.file_drift = report.file_drift
+        for finding in _of_report(report):
+            _note(found, finding)
+
+    def _lag(self, look: Look, log: Log, found: TableNight) -> None:
+        row = look.row
+        if log.listing.head == row.head_version:
+            return
+        ahead = log.listing.head > row.head_version
+        if ahead and row.authority != "log":
+            return
+        state = catalog_state(self.catalog, row, row.head_version)
+        metadata = {} if state is None else state.metadata
+        lag = measure_lag(self.catalog, row, metadata, log.listing, open_store(log.store))
+        found.lag_seconds = lag.seconds
+        if lag.seconds > self.lag_threshold:
+            behind = abs(log.listing.head - row.head_version)
+            found.findings.append(
+                Finding(
+                    "log-ahead" if ahead else "unpublished",
+                    f"{behind} versions since {lag.seconds:,.0f} s",
+                )
+            )
+
+    def _conclude(self, look: Look, log: Log, found: TableNight) -> None:
+        kinds = {f.kind for f in found.findings}
+        found.status = "drift" if kinds - LAG else "lag" if kinds else "verified"
+        now = time.time_ns() // 1_000_000
+        before = look.proof
+        if kinds - LAG:
+            if before is not None and found.how == "full":
+                # It has had its turn; what was proven once stays what the rows are held against.
+                found.proof = replace(before, full_at=now, drifted=True)
+            return
+        full_at = now if found.how == "full" or before is None else before.full_at
+        if look.moving:
+            # Its rows were read while it moved: what they add up to says nothing.
+            if before is not None:
+                found.proof = replace(before, full_at=full_at, seen_at=now)
+            return
+        checkpoint = log.checkpoint(look.row.head_version)
+        name = log.checksum(look.row.known_since, look.row.head_version)
+        found.proof = Proof(
+            version=look.row.head_version,
+            since=look.row.known_since,
+            load=look.row.live_load,
+            epoch=look.row.epoch,
+            files=look.sums.files,
+            rows=look.sums.rows,
+            state=look.state,
+            listing=log.digest,
+            checkpoint=None if checkpoint is None else checkpoint.fingerprint,
+            checksum=log.mark(name),
+            full_at=full_at,
+            seen_at=now,
+        )
+
+
+def _place(proof: Proof) -> tuple[int, int, int]:
+    return proof.load, proof.epoch, proof.version
+
+
+def _rows_changed(look: Look, same: bool) -> Iterator[Finding]:
+    """What the rows say of themselves, and against the proof where no commit came between."""
+    row, sums, proof = look.row, look.sums, look.proof
+    if (row.num_files, row.total_bytes) != (sums.files.count, sums.total_bytes):
+        yield Finding(
+            "totals-wrong",
+            f"the head counts {row.num_files} files of {row.total_bytes} bytes, its rows are "
+            f"{sums.files.count} of {sums.total_bytes}",
+        )
+    if (
+        proof is not None
+        and (row.live_load, row.epoch) == (proof.load, proof.epoch)
+        and row.head_version < proof.version
+    ):
+        yield Finding(
+            "head-moved",
+            f"the head is version {row.head_version}, and was {proof.version} when it was proven",
+        )
+    if proof is None or not same:
+        return
+    if sums.files != proof.files:
+        more = sums.files.count - proof.files.count
+        kind = "files-lost" if more < 0 else "files-added" if more else "files-changed"
+        yield Finding(kind, f"rows of version {row.head_version} were changed without a commit")
+    elif sums.rows != proof.rows:
+        yield Finding(
+            "pruning-changed", f"rows of version {row.head_version} were changed without a commit"
+        )
+    for name, kind in _STATE_KINDS.items():
+        forgotten = name == "dl_versions" and row.known_since != proof.since
+        if not forgotten and look.state[name] != proof.state[name]:
+            yield Finding(kind, f"rows of {name} were changed without a commit")
+
+
+def _of_report(report: DiffReport) -> Iterator[Finding]:
+    files = report.files
+    at = f"at version {report.compared_version}"
+    for kind, count, first in (
+        ("files-lost", files.missing_in_catalog_count, files.missing_in_catalog),
+        ("files-added", files.missing_in_log_count, files.missing_in_log),
+        ("files-changed", files.different_count, files.different),
+    ):
+        if count:
+            path = getattr(first[0], "path", "") if first else ""
+            yield Finding(kind, f"{count} files {at}" + (f", such as {path}" if path else ""))
+    for each in report.differences:
+        replaced = each.kind == "metadata" and each.name == "id"
+        kind = "table-replaced" if replaced else _DIFFERENCES[each.kind]
+        yield Finding(kind, f"{each.kind} {each.name}: {each.catalog!r}, the log says {each.log!r}")
+    if report.rewritten_commits:
+        first_version = report.rewritten_commits[0]
+        count = len(report.rewritten_commits)
+        yield Finding("commit-rewritten", f"commit {first_version} is another one ({count} in all)")
+    if report.missing_commits:
+        first_version = report.missing_commits[0]
+        count = len(report.missing_commits)
+        yield Finding("commit-lost", f"commit {first_version} is gone ({count} in all)")
+
+
+def _note(found: TableNight, finding: Finding) -> None:
+    """What a comparison in full says of a kind stands in the place of what was said before."""
+    found.findings = [f for f in found.findings if f.kind != finding.kind]
+    found.findings.insert(0, finding)

@@ -1,0 +1,106 @@
+"""What is remembered of each table from the night on which it was last proven."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.commit_tables import properties
+from deltalakedb.sweep.digest import Sum
+
+_NAME = "sweep.proof"
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The catalog's rows at `version`, of `load` and `epoch`, were found to say what the log does.
+
+    `since`: the oldest version that the catalog knew then.
+
+    `files`, `rows` and `state`: their digests; `listing`: of the log's listing, `checkpoint` and
+    `checksum` the newest ones that were read; `full_at`: when the whole was last compared, and
+    `seen_at` when it was last proven, in ms since 1970. `suspects`: (path, size) of data files that
+    weren't as they should be, which are looked at until they are; `drifted`: the last look found
+    drift, so that the whole is compared until it doesn't.
+    """
+
+    version: int
+    since: int
+    load: int
+    epoch: int
+    files: Sum
+    rows: Sum
+    state: Mapping[str, Sum]
+    listing: str
+    checkpoint: str | None
+    checksum: str | None
+    full_at: int
+    seen_at: int
+    suspects: tuple[tuple[str, int | None], ...] = ()
+    drifted: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is kept; `of_json` gives it back."""
+        return {
+            **{n: getattr(self, n) for n in _PLAIN},
+            "files": str(self.files),
+            "rows": str(self.rows),
+            "state": {name: str(value) for name, value in self.state.items()},
+            "suspects": list(self.suspects),
+        }
+
+    @classmethod
+    def of_json(cls, found: Mapping[str, Any]) -> Proof:
+        """A proof as it was kept."""
+        return cls(
+            **{n: found[n] for n in _PLAIN},
+            files=Sum.parse(found["files"]),
+            rows=Sum.parse(found["rows"]),
+            state={name: Sum.parse(text) for name, text in found["state"].items()},
+            suspects=tuple((path, size) for path, size in found["suspects"]),
+        )
+
+
+_PLAIN = (
+    *("version", "since", "load", "epoch"),
+    *("listing", "checkpoint", "checksum", "full_at", "seen_at", "drifted"),
+)
+
+
+def known_proofs(catalog: Catalog) -> dict[int, Proof]:
+    """Every table's proof by its key, in one question; one that can't be read is none."""
+    found = catalog.reader.rows(
+        "SELECT table_key, value FROM dl_properties WHERE name = ?", (_NAME,)
+    )
+    proofs = {}
+    for key, text in found:
+        try:
+            proofs[int(key)] = Proof.of_json(json.loads(text))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            # Damaged, or of another version of this program: the table is proven anew.
+            continue
+    return proofs
+
+
+def keep_proofs(catalog: Catalog, proofs: Mapping[int, Proof]) -> None:
+    """Keep proofs by table key, in place of those that were kept before."""
+    keys = sorted(proofs)
+    for start in range(0, len(keys), _CHUNK):
+        some = keys[start : start + _CHUNK]
+        with catalog.write() as connection:
+            connection.execute(
+                properties.delete().where(
+                    properties.c.table_key.in_(some), properties.c.name == _NAME
+                )
+            )
+            connection.execute(
+                properties.insert(),
+                [
+                    {"table_key": key, "name": _NAME, "value": json.dumps(proofs[key].to_json())}
+                    for key in some
+                ],
+            )

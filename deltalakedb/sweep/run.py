@@ -1,0 +1,341 @@
+"""`sweep`: all tables each night, cheaply; a share of them in full; what was not seen, told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.loads.ledger import now_ms
+from deltalakedb.catalog.reading.queries import all_tables
+from deltalakedb.catalog.records import TableRow
+from deltalakedb.catalog.tables import parity_runs
+from deltalakedb.config import SqlConfig
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.executor.executor import executor_of
+from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.sweep import data_files
+from deltalakedb.sweep.digest import FileSums, file_sums, state_sums
+from deltalakedb.sweep.logs import Log, list_whole
+from deltalakedb.sweep.night import Look, Night, TableNight
+from deltalakedb.sweep.proofs import Proof, keep_proofs, known_proofs
+
+NIGHTS = 7
+LARGE_FILES = 50_000
+"""Live files from which a table is looked at after, or beside, the others."""
+KEPT_DAYS = 35
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """How a sweep goes.
+
+    `deadline`: after so many seconds no further table is begun; `requests_at_once` to the store;
+    `full_share`: of all logs' bytes, how much is compared in full a night; `night`: counts nights,
+    by default days since 1970, and turns the sample of data files; `data_files`: whether they are
+    looked at.
+    """
+
+    lag_threshold: float = 0.0
+    deadline: float | None = None
+    requests_at_once: int = 16
+    full_share: float = 1 / NIGHTS
+    night: int | None = None
+    data_files: bool = True
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class SweepReport:
+    """A night. `tables`: by name; `began`: ms since 1970."""
+
+    database: str
+    began: int
+    seconds: float = 0.0
+    night: int = 0
+    tables: list[TableNight] = field(default_factory=list)
+
+    def of(self, status: str) -> list[TableNight]:
+        """The tables that have ended so."""
+        return [t for t in self.tables if t.status == status]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many tables have ended how, the worst first."""
+        order = ("drift", "failed", "lag", "stale", "verified")
+        return {status: len(found) for status in order if (found := self.of(status))}
+
+    @property
+    def exit_code(self) -> int:
+        """2 for drift, 1 where a look failed, 75 where tables are stale, 3 for lag alone, or 0."""
+        counts = self.counts
+        for status, code in (("drift", 2), ("failed", 1), ("stale", 75), ("lag", 3)):
+            if status in counts:
+                return code
+        return 0
+
+    @property
+    def verdict(self) -> str:
+        """The night in a sentence."""
+        total, good = len(self.tables), len(self.of("verified"))
+        if good == total:
+            return f"All {total:,} tables say what their logs say."
+        told = {
+            "drift": "differ from their logs",
+            "failed": "couldn't be looked at",
+            "lag": "lag behind",
+            "stale": "were not looked at",
+        }
+        parts = [f"{n:,} {told[s]}" for s, n in self.counts.items() if s in told]
+        return f"Of {total:,} tables, {', '.join(parts)}; {good:,} say what their logs say."
+
+    def to_json(self) -> dict[str, Any]:
+        """The machine-readable form."""
+        return {
+            "database": self.database,
+            "began": self.began,
+            "seconds": round(self.seconds, 3),
+            "night": self.night,
+            "exit_code": self.exit_code,
+            "verdict": self.verdict,
+            "counts": self.counts,
+            "tables": [t.to_json() for t in self.tables],
+        }
+
+
+def no_progress(done: int, total: int, table: TableNight) -> None:
+    """The progress of those who don't look."""
+
+
+def sweep(
+    database: str | SqlConfig,
+    options: SweepOptions = SweepOptions(),
+    *,
+    wanted: Callable[[TableRow], bool] = lambda row: True,
+    client: Any = None,
+    progress: Callable[[int, int, TableNight], None] = no_progress,
+) -> SweepReport:
+    """Hold the catalog's tables against their logs and data files.
+
+    `client`: a `distributed.Client` whose workers read logs; large tables then go beside the small
+    ones, else after them. A table that can't be looked at stops no other. What is proven is
+    remembered (`dl_properties`), what was found is recorded in `dl_parity_runs`. Raises what keeps
+    all from being looked at: the catalog away.
+    """
+    began = time.monotonic()
+    night = now_ms() // _DAY_MS if options.night is None else options.night
+    with Catalog(database) as catalog:
+        report = SweepReport(catalog.dialect.described, now_ms(), night=night)
+        run = _Sweep(catalog, database, options, night, client, began)
+        for table in run.tables(wanted):
+            report.tables.append(table)
+            progress(len(report.tables), run.total, table)
+        report.tables.sort(key=lambda t: t.row.full_name)
+        run.keep(report.tables)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+@dataclass
+class _Sweep:
+    catalog: Catalog
+    database: str | SqlConfig
+    options: SweepOptions
+    night: int
+    client: Any
+    began: float
+    total: int = 0
+
+    @property
+    def _ended(self) -> bool:
+        limit = self.options.deadline
+        return limit is not None and time.monotonic() - self.began >= limit
+
+    def tables(self, wanted: Callable[[TableRow], bool]) -> Iterator[TableNight]:
+        rows = [row for row in all_tables(self.catalog) if wanted(row)]
+        proofs = known_proofs(self.catalog)
+        # Whoever was not seen for longest comes first: a deadline hits others the next night.
+        rows.sort(key=lambda row: (_seen(proofs, row), row.full_name))
+        self.total = len(rows)
+        listed = self._listed(rows)
+        # After the listings: what a log has by then was committed before.
+        now = {row.table_key: row for row in all_tables(self.catalog)}
+        rows = [now[row.table_key] for row in rows if row.table_key in now]
+        small = [row for row in rows if row.num_files < LARGE_FILES]
+        large = [row for row in rows if row.num_files >= LARGE_FILES]
+        turns = self._turns(rows, listed, proofs)
+        if self.client is None or not large:
+            for group in (small, *([row] for row in large)):
+                yield from self._group(group, listed, proofs, turns)
+            return
+        with ThreadPoolExecutor(1) as beside:
+
+            def alone(row: TableRow) -> list[TableNight]:
+                return list(self._group([row], listed, proofs, turns))
+
+            waiting = [beside.submit(alone, row) for row in large]
+            yield from self._group(small, listed, proofs, turns)
+            for each in waiting:
+                yield from each.result()
+
+    def _listed(self, rows: Sequence[TableRow]) -> dict[int, Log | DeltaLakeError | None]:
+        def listed(row: TableRow) -> Log | DeltaLakeError | None:
+            if self._ended:
+                return None
+            try:
+                options = dict(self.options.storage_options)
+                return list_whole(StoreSpec(row.log_location, options))
+            except DeltaLakeError as error:
+                return error
+
+        with ThreadPoolExecutor(self.options.requests_at_once) as pool:
+            found = pool.map(listed, rows)
+            return {row.table_key: each for row, each in zip(rows, found, strict=True)}
+
+    def _turns(
+        self,
+        rows: Sequence[TableRow],
+        listed: Mapping[int, Log | DeltaLakeError | None],
+        proofs: Mapping[int, Proof],
+    ) -> set[int]:
+        """Keys of the tables that are compared in full: the longest ago first, by bytes."""
+        sizes = {
+            row.table_key: log.bytes
+            for row in rows
+            if isinstance(log := listed.get(row.table_key), Log) and row.table_key in proofs
+        }
+        budget = self.options.full_share * sum(sizes.values())
+        turns = {key for key in sizes if proofs[key].drifted}
+        for key in sorted(sizes, key=lambda key: proofs[key].full_at):
+            if budget <= 0:
+                break
+            if key not in turns:
+                turns.add(key)
+                budget -= sizes[key]
+        return turns
+
+    def _group(
+        self,
+        rows: Sequence[TableRow],
+        listed: Mapping[int, Log | DeltaLakeError | None],
+        proofs: Mapping[int, Proof],
+        turns: set[int],
+    ) -> Iterator[TableNight]:
+        """Tables whose rows are read together."""
+        going = [row for row in rows if listed.get(row.table_key) is not None]
+        if not going or self._ended:
+            yield from (TableNight(row, proof=proofs.get(row.table_key)) for row in rows)
+            return
+        loads = [row.live_load for row in going]
+        sums = file_sums(self.catalog, loads)
+        state = state_sums(self.catalog, loads)
+        after = {row.table_key: row for row in all_tables(self.catalog)}
+        files = self._files(going, proofs)
+        wrong = data_files.look_at_files(
+            going, files, self.options.storage_options, self.options.requests_at_once
+        )
+        night = Night(
+            self.catalog,
+            self.database,
+            executor_of(self.client, again="run the sweep again"),
+            self.client,
+            self.options.storage_options,
+            self.options.lag_threshold,
+        )
+        for row in rows:
+            proof = proofs.get(row.table_key)
+            log = listed.get(row.table_key)
+            if log is None or self._ended:
+                yield TableNight(row, proof=proof)
+                continue
+            then = after.get(row.table_key)
+            moving = then is None or _place(then) != _place(row)
+            turn = row.table_key in turns
+            found = night.look(
+                Look(
+                    row,
+                    log,
+                    proof,
+                    sums.get(row.live_load, FileSums()),
+                    state[row.live_load],
+                    moving,
+                    turn,
+                )
+            )
+            if broken := wrong.get(row.table_key):
+                found.findings += [finding for finding, _, _ in broken]
+                found.status = "drift"
+                suspects = tuple((path, size) for _, path, size in broken)
+                kept = proof or found.proof
+                found.proof = None if kept is None else replace(kept, suspects=suspects)
+            found.not_seen = self._not_seen(row, found, len(files.get(row.live_load, ())))
+            yield found
+
+    def _files(self, rows: Sequence[TableRow], proofs: Mapping[int, Proof]) -> data_files.Sample:
+        """Data files whose turn it is, and those that were found wrong before."""
+        if not self.options.data_files:
+            return {}
+        found = data_files.sample(self.catalog, [row.live_load for row in rows], self.night)
+        for row in rows:
+            proof = proofs.get(row.table_key)
+            # Once a commit has come, the file may have gone for good reason.
+            if proof is not None and proof.version == row.head_version:
+                mine = found[row.live_load]
+                mine += [each for each in proof.suspects if each not in mine]
+        return found
+
+    def _not_seen(self, row: TableRow, found: TableNight, looked_at: int) -> tuple[str, ...]:
+        left = []
+        if found.how != "full":
+            left.append("the content of commits that were read before")
+        if looked_at < row.num_files:
+            left.append(f"{row.num_files - looked_at:,} of {row.num_files:,} data files")
+        left.append("rows inside data files")
+        return tuple(left)
+
+    def keep(self, tables: Sequence[TableNight]) -> None:
+        """Remember what is proven, and record what was found; forget what is long past."""
+        keep_proofs(
+            self.catalog,
+            {
+                t.row.table_key: t.proof
+                for t in tables
+                if t.proof is not None and t.status != "stale"
+            },
+        )
+        now = now_ms()
+        codes = {"verified": 0, "drift": 2, "lag": 3, "failed": 1}
+        recorded = [
+            {
+                "table_id": t.row.table_id,
+                "compared_version": t.row.head_version,
+                "catalog_version": t.row.head_version,
+                "log_version": t.log_version,
+                "parity": t.status in ("verified", "lag"),
+                "exit_code": codes[t.status],
+                "lag_seconds": t.lag_seconds,
+                "file_drift": t.file_drift,
+                "finished_at": now,
+            }
+            for t in tables
+            if t.status in codes and not (t.recorded and t.status in ("verified", "lag"))
+        ]
+        with self.catalog.write() as connection:
+            if recorded:
+                connection.execute(parity_runs.insert(), recorded)
+            connection.execute(
+                parity_runs.delete().where(parity_runs.c.finished_at < now - KEPT_DAYS * _DAY_MS)
+            )
+
+
+def _seen(proofs: Mapping[int, Proof], row: TableRow) -> int:
+    proof = proofs.get(row.table_key)
+    return 0 if proof is None else proof.seen_at
+
+
+def _place(row: TableRow) -> tuple[int, int, int]:
+    return row.live_load, row.epoch, row.head_version

@@ -1,0 +1,91 @@
+"""Bring many tables into a catalog, or up to date: `python -m jobs.migrate --help`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import click
+
+from deltalakedb.migrate.batch import Outcome
+from deltalakedb.migrate.fleet import FleetOptions, migrate_fleet
+from deltalakedb.migrate.sources import Sources, known_tables
+from jobs.frame import Run, job
+from jobs.outcome import DONE, FAILED, TRY_AGAIN, TableOutcome
+
+_IMPORTS = ("deltalakedb.migrate.batch",)
+
+
+@job
+@click.option("--discover", "roots", multiple=True, metavar="URL", help="All tables below.")
+@click.option(
+    "--mapping",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="CSV or YAML: location, namespace, name, strategy, skip, owner.",
+)
+@click.option("--namespace", metavar="NAME", help="For tables that no mapping names.")
+@click.option("--mode", type=click.Choice(["fast", "full-history"]), help="As `dl import --mode`.")
+@click.option(
+    "--until",
+    type=click.Choice(["imported", "ready", "sql"]),
+    default="imported",
+    show_default=True,
+    help="Go on with each by its strategy.",
+)
+@click.option("--retry-failed", is_flag=True, help="Also what failed in an earlier run.")
+@click.option("--fail-fast", is_flag=True, help="Begin nothing more once a table has failed.")
+@click.argument("locations", nargs=-1)
+def main(
+    run: Run,
+    roots: tuple[str, ...],
+    mapping: str | None,
+    namespace: str | None,
+    mode: str | None,
+    until: Literal["imported", "ready", "sql"],
+    retry_failed: bool,
+    fail_fast: bool,
+    locations: tuple[str, ...],
+) -> None:
+    """Import the tables at LOCATIONS, below --discover and of --mapping, as `dl migrate` does.
+
+    One that fails stops none. Several runs share the tables.
+    """
+    sources = Sources(locations, roots, mapping, namespace, storage_options=run.storage_options)
+    entries = sources.entries(known_tables(run.database))
+
+    def note(done: int, total: int, outcome: Outcome) -> None:
+        if outcome.status == "left":
+            run.summary.left.append(outcome.table)
+        else:
+            run.note(_outcome(outcome))
+
+    @contextmanager
+    def client() -> Iterator[tuple[Any, str | None]]:
+        with run.client(_IMPORTS) as found:
+            yield found, run.local_directory
+
+    options = FleetOptions(
+        mode, run.storage_options, retry_failed, fail_fast, run.seconds_left, until=until
+    )
+    migrate_fleet(entries, run.database, options, client, note)
+
+
+def _outcome(outcome: Outcome) -> TableOutcome:
+    code = DONE
+    if outcome.status == "failed":
+        code = TRY_AGAIN if outcome.retryable else FAILED
+    return TableOutcome(
+        outcome.table,
+        outcome.status,
+        code,
+        outcome.seconds,
+        outcome.error,
+        outcome.error_kind,
+        outcome.to_json(),
+    )
+
+
+if __name__ == "__main__":
+    main()

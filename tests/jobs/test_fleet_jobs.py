@@ -1,0 +1,95 @@
+"""Jobs for fleets: migrate, sweep and maintain, as processes; the rules that watch them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from jobs.metrics import registry_of
+from jobs.outcome import Summary, TableOutcome
+from tests.conftest import IN_CI
+from tests.fleet.logs import fleet_of, write_data
+from tests.jobs.test_jobs import ROOT, run
+
+RULES = ROOT / "docker" / "prometheus"
+
+
+def test_tables_come_in_are_swept_and_maintained(tmp_path: Path) -> None:
+    lake, database = tmp_path / "lake", str(tmp_path / "m.sqlite")
+    tables = fleet_of(lake, 3)
+    for table in tables:
+        write_data(table)
+    broken = tables[1] / "_delta_log" / f"{1:020d}.json"
+    whole = broken.read_bytes()
+    broken.unlink()
+    summary, metrics = tmp_path / "s.json", tmp_path / "dl.prom"
+    common = ("--database", database, "--summary", str(summary))
+    first = run("migrate", *common, "--discover", str(lake))
+    assert first.returncode == 1, first.stderr
+    told = {t["table"]: t["status"] for t in json.loads(summary.read_text())["tables"]}
+    assert told == {"t000": "imported", "t001": "failed", "t002": "imported"}
+    broken.write_bytes(whole)
+    again = run("migrate", *common, "--discover", str(lake), "--retry-failed")
+    assert again.returncode == 0, again.stderr
+
+    html = tmp_path / "night.html"
+    swept = run("parity_sweep", *common, "--html", str(html), "--metrics-textfile", str(metrics))
+    assert swept.returncode == 0, swept.stderr
+    assert "All 3 tables say what their logs say." in html.read_text()
+    text = metrics.read_text()
+    assert text.count("dl_parity_last_verified_timestamp_seconds{") == 3
+    (tables[0] / "_delta_log" / f"{2:020d}.json").unlink()
+    drifted = run("parity_sweep", *common, "--metrics-textfile", str(metrics))
+    assert drifted.returncode == 2, drifted.stderr
+    found = {t["table"]: t for t in json.loads(summary.read_text())["tables"]}
+    assert found["t000"]["error_kind"] == "commit-lost"
+    # A sweep that found drift has done its work; what is drifting is told by table.
+    text = metrics.read_text()
+    assert "dl_sweep_last_success_timestamp_seconds" in text
+    assert re.search(r'dl_table_drift\{table_id="[^"]+"\} 1\.0', text)
+
+    due = run("maintain", *common, "--dry-run", "t002")
+    assert due.returncode == 0, due.stderr
+    [only] = json.loads(summary.read_text())["tables"]
+    assert only["table"] == "t002"
+    assert {"what", "due", "why"} <= only["facts"]["maintenance"][0].keys()
+
+
+def test_what_was_left_ages_on() -> None:
+    summary = Summary("parity_sweep")
+    facts = {"table_id": "7", "file_drift": 0, "lag_seconds": 0.0, "proven_at": 5_000}
+    summary.left.append("t")
+    summary.left_facts["t"] = facts
+    summary.outcomes.append(TableOutcome("u", "parity", facts={**facts, "table_id": "8"}))
+    registry = registry_of(summary)
+    name = "dl_parity_last_verified_timestamp_seconds"
+    assert registry.get_sample_value(name, {"table_id": "7"}) == 5
+    assert registry.get_sample_value("dl_table_info", {"table_id": "7", "table": "t"}) == 1
+    assert registry.get_sample_value("dl_sweep_last_success_timestamp_seconds") is None
+
+
+def test_rules_ask_for_what_is_there() -> None:
+    facts = {"table_id": "8", "file_drift": 0, "lag_seconds": 0.0, "proven_at": 5_000}
+    done = Summary("parity_sweep", outcomes=[TableOutcome("u", "parity", facts=facts)])
+    known = {metric.name for metric in registry_of(done).collect()}
+    asked = set(re.findall(r"\bdl_\w+", (RULES / "rules.yaml").read_text()))
+    assert asked
+    assert asked <= known
+
+
+@pytest.mark.system
+def test_rules_fire_when_they_should() -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        advice = "no promtool for the rules: `apt-get install prometheus`"
+        (pytest.fail if IN_CI else pytest.skip)(advice)
+    for command in (("check", "rules", "rules.yaml"), ("test", "rules", "rules.test.yaml")):
+        done = subprocess.run(
+            [str(promtool), *command], cwd=RULES, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
