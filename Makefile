@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 REQUIREMENTS := --constraint constraints.txt --editable '.[dev]'
 
-.PHONY: help venv lock servers spark duckdb check test test-system fuzz demo bench clean
+.PHONY: help venv lock servers spark duckdb places check test test-system fuzz demo bench clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -61,6 +61,9 @@ spark: venv ## fetch Spark with Delta for the tests marked `system`
 duckdb: venv ## install DuckDB with its Delta extension for the tests marked `system`
 	@$(BIN)/python -m tests.servers.duckdb
 
+places: venv ## install what judges docker/ and cluster/: linters, promtool, buildah, Slurm (root)
+	@$(BIN)/python -m tests.servers.places
+
 check: venv ## lint, format, types, import contracts, what tests/house.py says
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check . || { echo "Not formatted: run $(BIN)/ruff format" >&2; exit 1; }
@@ -71,7 +74,7 @@ check: venv ## lint, format, types, import contracts, what tests/house.py says
 test: check servers ## all checks and all tests, on real servers
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
-test-system: venv servers spark duckdb ## what takes longer: an installation of its own, Spark as the judge
+test-system: venv servers spark duckdb places ## what takes longer: an installation of its own, Spark as the judge
 	@$(BIN)/python -m pytest -m system --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
 
 fuzz: venv ## damaged logs for as long as FUZZ_ARGS="--seconds 600 --seed 7" says

@@ -19,11 +19,12 @@ import click
 from cluster.connect import connect
 from cluster.spec import ClusterSpec, load_cluster
 from deltalakedb import logs
+from deltalakedb.config.file import database_of_environment
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.secret import Secret
 from deltalakedb.uri import parse_database
 from jobs import metrics
-from jobs.outcome import Summary, TableOutcome, code_of, of_error
+from jobs.outcome import CONFIGURATION, Summary, TableOutcome, code_of, of_error
 
 log = logging.getLogger("deltalakedb.jobs")
 
@@ -99,6 +100,18 @@ class Run:
         )
 
 
+class _Job(click.Command):
+    """A command whose wrong use is a fault of configuration: 2 would say drift."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        try:
+            code = super().main(*args, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            error.show()
+            code = CONFIGURATION
+        sys.exit(code)
+
+
 def job(command: Callable[..., None]) -> click.Command:
     """A command with the options that every job has; it is called with a `Run` and its own."""
     name = command.__module__.rpartition(".")[2]
@@ -108,9 +121,10 @@ def job(command: Callable[..., None]) -> click.Command:
     @click.option(
         "--database",
         envvar="DL_DATABASE",
-        required=True,
+        callback=_database,
         metavar="DATABASE",
-        help="SQLite path or database URL; DL_DATABASE, or a file by --database-file.",
+        help="SQLite path or database URL; else DL_DATABASE, or what stands in the file that "
+        "DL_DATABASE_FILE names.",
     )
     @click.option(
         "--cluster",
@@ -187,7 +201,18 @@ def job(command: Callable[..., None]) -> click.Command:
                     code = code or code_of(error)
         sys.exit(code)
 
-    return click.command(name, help=command.__doc__)(run)
+    return click.command(name, _Job, help=command.__doc__)(run)
+
+
+def _database(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    try:
+        found = value or database_of_environment()
+    except DeltaLakeError as error:
+        click.echo(f"error: {error.message}", err=True)
+        context.exit(code_of(error))
+    if found is None:
+        raise click.MissingParameter(ctx=context, param=parameter)
+    return Secret.of(found).reveal()
 
 
 def _options(pairs: tuple[str, ...]) -> dict[str, str]:
