@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks import (
     report,
     section_catalog,
+    section_change,
     section_conditions,
     section_import,
     section_read,
@@ -23,6 +24,7 @@ from benchmarks.workbench import Workbench
 PARTS = section_import.FIRST | section_read.PARTS | section_import.PARTS
 PARTS |= {
     "write": section_write.write,
+    "change": section_change.change,
     "conditions": section_conditions.conditions,
     "transactions": section_transactions.transactions,
 }

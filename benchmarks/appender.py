@@ -22,6 +22,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import changers
+
 Append = Callable[[int], float | None]
 """Appends; returns the seconds from COMMIT until the version was in the log, where known."""
 PUT_SECONDS = 0.03
@@ -216,6 +218,7 @@ KINDS: dict[str, Callable[[str, int], Append]] = {
     "delta-rs": delta_rs,
     "ducklake": ducklake,
     "bare": bare,
+    **changers.KINDS,
 }
 
 

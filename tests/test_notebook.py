@@ -1,4 +1,4 @@
-"""The example notebook runs from a checkout and shows what it says; it is kept without outputs."""
+"""The example notebooks run from a checkout, show what they say, and are kept without outputs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,31 @@ import nbclient
 import nbformat
 import pytest
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "analyse_table.ipynb"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+NOTEBOOKS = ("analyse_table", "change_table")
 
 
-def read() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
+def read(name: str) -> Any:
+    return nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+
+
+def run(name: str) -> Any:
+    notebook = read(name)
+    client = nbclient.NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}}
+    )
+    client.execute()  # raises, with the traceback, what a cell raises
+    return notebook
 
 
 @pytest.fixture(scope="module")
 def executed() -> Any:
-    notebook = read()
-    client = nbclient.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}}
-    )
-    client.execute()  # raises, with the traceback, what a cell raises
-    return notebook
+    return run("analyse_table")
+
+
+@pytest.fixture(scope="module")
+def changed() -> Any:
+    return run("change_table")
 
 
 def shown(notebook: Any, kind: str) -> list[str]:
@@ -51,12 +61,25 @@ def test_it_shows_tables_plans_history_and_a_diff(executed: Any) -> None:
     assert len(shown(executed, "image/png")) == 3
 
 
+def test_it_changes_a_table_and_shows_the_change_feed(changed: Any) -> None:
+    text = "".join(shown(changed, "text/html"))
+    for expected in ("update_preimage", "update_postimage", "paid", "shipped", "MERGE"):
+        assert expected in text, expected
+    plain = "".join(shown(changed, "text/plain"))
+    assert "'num_deleted_rows': 1," in plain
+    assert "'num_target_rows_deleted': 1" in plain
+    for cell in changed.cells:
+        for output in cell.get("outputs", []):
+            assert output.output_type != "stream", output.text
+
+
 def test_it_says_nothing_on_the_side(executed: Any) -> None:
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     assert [o.text for o in outputs if o.output_type == "stream"] == []
 
 
-def test_it_is_committed_without_outputs() -> None:
-    for cell in read().cells:
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_it_is_committed_without_outputs(name: str) -> None:
+    for cell in read(name).cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None

@@ -13,11 +13,12 @@ from deltalakedb.catalog.leases import Lease
 from deltalakedb.catalog.loads import ledger
 from deltalakedb.catalog.loads.heap import make_room
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.records import in_heap
 from deltalakedb.commit.apply import Applied, apply_nothing, apply_parts, apply_state
 from deltalakedb.commit.extend import NewRows
 from deltalakedb.commit.lives import LivesEnded, end_lives, search_lives
 from deltalakedb.commit.prepared import skipping_columns
-from deltalakedb.error import MissingCommitError
+from deltalakedb.error import DeltaLakeError, MissingCommitError
 from deltalakedb.executor.executor import Executor
 from deltalakedb.importing import tasks
 from deltalakedb.importing.abandon import abandon
@@ -162,10 +163,18 @@ class _CatchUp:
         rows = self._prepared(parts, endings, parsed, actions)
         totals = apply_parts(self.catalog, table, self.ledger_run, rows, changes, ended)
         executor.release(parsed)
+        self._analyze(table)
         # What is left on workers is no reason to say that it failed.
         with suppress(Exception):
             executor.everywhere(tasks.forget, self.ledger_run.run_id, self.request.spill_root)
         return totals
+
+    def _analyze(self, table: queries.TableRow) -> None:
+        """Tell the database what many new rows are like, as after an import."""
+        # The versions are there; who can't be told plans by what was known before.
+        if not in_heap(table.live_load):
+            with suppress(DeltaLakeError), self.catalog.write() as connection:
+                self.catalog.dialect.analyze_load(connection, table.live_load)
 
     def _end(
         self, table: queries.TableRow, parsed: Sequence[Any], buckets: int

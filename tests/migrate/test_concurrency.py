@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads import ledger
+from deltalakedb.commit.extend import Extension, NewRows
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.importing import catch_up
 from deltalakedb.importing import load as loading
 from deltalakedb.importing.run import import_table
+from deltalakedb.log.reader import plan_ranges
 from deltalakedb.storage.open import open_store
 from tests.migrate.catalogs import engine, left_over, runs, write_log
 from tests.replay.generated import Log, add, table_commit
@@ -101,6 +105,36 @@ def test_a_catching_up_is_seen_whole_or_not_at_all(table: Path, catalog_url: str
     totals = [7, 8, 10, 13, 17, 22]
     assert set(seen) <= {(1 + step, count, count) for step, count in enumerate(totals)}
     assert (6, 22, 22) in seen
+
+
+def test_nobody_waits_while_the_rows_of_a_large_catch_up_go_down(
+    table: Path, any_catalog_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_(table, any_catalog_url)
+    write_log(table, [*OLD, *[[add(f"more{i}-{n}") for n in range(9)] for i in range(3)]], first=2)
+    monkeypatch.setattr(catch_up, "plan_ranges", partial(plan_ranges, size=2_000))
+    insert = Extension.insert
+    inserted: list[Any] = []
+
+    def insert_and_look(extension: Extension, rows: NewRows) -> None:
+        if len(inserted) == 1:
+            inserted.append(0)
+            raise RuntimeError("the process dies here")
+        insert(extension, rows)
+        with engine(any_catalog_url).connect() as connection:
+            assert connection.execute(sa.text(LIVE)).all() == [(7, 7)]
+            if not any_catalog_url.startswith("sqlite"):  # which has one writer
+                connection.execute(sa.text("SELECT 1 FROM dl_heads FOR UPDATE NOWAIT")).all()
+        inserted.append(rows)
+
+    monkeypatch.setattr(Extension, "insert", insert_and_look)
+    with pytest.raises(RuntimeError):
+        import_(table, any_catalog_url)
+    assert left_over(any_catalog_url) == {}
+    assert import_(table, any_catalog_url).status == "caught_up"
+    assert len(inserted) > 3
+    with engine(any_catalog_url).connect() as connection:
+        assert connection.execute(sa.text(LIVE)).all() == [(34, 34)]
 
 
 def test_an_old_snapshot_is_neither_blocked_nor_blocks_the_swap(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.storage import local
+from deltalakedb.storage import local, syncfs
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 
@@ -26,7 +28,7 @@ def test_many_files_are_synced_at_once_or_one_by_one(
         return whole
 
     monkeypatch.setattr(local, "sync_whole", sync_whole)
-    monkeypatch.setattr(local.os, "fsync", synced.append)
+    monkeypatch.setattr(os, "fsync", synced.append)
     names = [f"{number}.json" for number in range(8)]
     for name in names:
         (tmp_path / name).write_bytes(b"{}")
@@ -39,6 +41,29 @@ def test_many_files_are_synced_at_once_or_one_by_one(
     del asked[:]
     store.sync(names[:2])
     assert asked == []
+
+
+def test_a_file_system_that_takes_long_is_left_alone_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ext4 = syncfs._KNOWN_TYPES[0]
+    now = [100.0]
+
+    def sync(_: int) -> int:
+        now[0] += 2 * syncfs._LONG_SECONDS
+        return 0
+
+    def status(_: int, into: Any) -> int:
+        into._obj[0] = ext4
+        return 0
+
+    monkeypatch.setattr(syncfs, "_calls", lambda: (sync, status))
+    monkeypatch.setattr(syncfs, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(syncfs._Pause, "until", 0.0)
+    assert syncfs.sync_whole(0)
+    assert not syncfs.sync_whole(0)
+    now[0] += syncfs._PAUSE_SECONDS
+    assert syncfs.sync_whole(0)
 
 
 def test_the_real_thing(tmp_path: Path) -> None:

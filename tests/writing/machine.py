@@ -1,4 +1,4 @@
-"""A table that is written in every way, step by step, beside a model of its rows.
+"""A table that is written and changed in every way, step by step, beside a model of its rows.
 
 Hypothesis chooses the steps. After each one our own reading equals the model; at the end so does
 what others read from the mirrored log, and the catalog says the same as the log.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import deltalake
 import pyarrow as pa
@@ -69,6 +69,8 @@ class Run:
 class TableMachine(RuleBasedStateMachine):
     """One table of one catalog."""
 
+    kinds: ClassVar[Sequence[dict[str, str]]] = PROPERTIES
+
     def __init__(self, run: Run) -> None:
         super().__init__()
         self.run = run
@@ -84,7 +86,7 @@ class TableMachine(RuleBasedStateMachine):
     @initialize(
         data=st.data(),
         partitions=st.lists(st.sampled_from(PARTITIONS), max_size=2, unique=True),
-        properties=st.sampled_from(PROPERTIES),
+        properties=st.sampled_from(range(len(PROPERTIES))),
         more=st.lists(st.sampled_from(list(KINDS)), max_size=8, unique=True),
         authority=st.sampled_from(["sql", "sql", "log"]),
         with_rows=st.booleans(),
@@ -94,25 +96,31 @@ class TableMachine(RuleBasedStateMachine):
         self,
         data: st.DataObject,
         partitions: list[str],
-        properties: dict[str, str],
+        properties: int,
         more: list[str],
         authority: str,
         with_rows: bool,
         place: str,
     ) -> None:
         self.place = self.folder / place
+        given = self.kinds[properties % len(self.kinds)]
         columns = [KEY, *dict.fromkeys(["s", *more, *partitions])]
         self.model = Model(columns, tuple(partitions))
-        self.mapped = "delta.columnMapping.mode" in properties
+        self.mapped = "delta.columnMapping.mode" in given
+        self.properties = given
         chosen: dict[str, Any] = {"location": str(self.place), "partition_by": partitions}
         if with_rows:
             rows, table = self.draw_rows(data, columns)
-            dl.write_deltalake(self.uri, table, configuration=properties, **chosen)
+            dl.write_deltalake(self.uri, table, configuration=given, **chosen)
             self.table = dl.connect_to_table(self.uri, cache=False)
             self.added(rows)
         else:
             self.table = dl.create_table(
-                self.uri, schema_of(columns), properties=properties, authority=authority, **chosen
+                self.uri,
+                schema_of(columns),
+                properties=given,
+                authority=authority,
+                **chosen,
             )
             self.authority = authority
         self.model.committed(0)
@@ -336,12 +344,22 @@ class TableMachine(RuleBasedStateMachine):
             expected = self.model.at(version)
             assert rows_of(self.table.snapshot(version).to_pyarrow_table()) == expected
             assert by_delta_rs(place, version) == expected
-        found = by_polars(place)
+        self.check_more(readable)
+        # Polars takes a text that looks like null's folder for null.
+        odd = any(
+            row.get(p) == "__HIVE_DEFAULT_PARTITION__"
+            for row in self.model.rows
+            for p in self.model.partition_by
+        )
+        found = None if odd else by_polars(place)
         assert found is None or found == self.expected()
         event(f"read by Polars: {found is not None}")
         report = dl.diff_table("ns.t", database=self.database)
         assert report.parity, report
         assert report.exit_code == 0
+
+    def check_more(self, readable: list[int]) -> None:
+        """What other machines have to look at; `readable`: versions."""
 
     def teardown(self) -> None:
         keep = False

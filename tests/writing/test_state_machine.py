@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import deltalake
@@ -14,16 +15,27 @@ from tests.servers.duckdb import DuckDbServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerError
 from tests.servers.spark import SparkServer
+from tests.writing.changing import ChangingMachine
 from tests.writing.columns import rows_of
 from tests.writing.machine import Kept, Run, TableMachine
 
 
-def run_machines(run: Run, examples: int, steps: int) -> None:
+def run_machines(
+    run: Run,
+    examples: int,
+    steps: int,
+    machine: Callable[[Run], TableMachine] = TableMachine,
+    *,
+    repeatable: bool = False,
+) -> None:
+    """`repeatable`: the same steps each time."""
     run_state_machine_as_test(
-        lambda: TableMachine(run),
+        lambda: machine(run),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
+            derandomize=repeatable,
+            database=None if repeatable else settings().database,
             # A shorter example isn't worth the minutes that looking for it takes.
             phases=[Phase.explicit, Phase.reuse, Phase.generate],
             suppress_health_check=list(HealthCheck),
@@ -37,6 +49,15 @@ def sqlite(folder: Path) -> str:
 
 def test_what_others_read_equals_the_model(tmp_path: Path) -> None:
     run_machines(Run(tmp_path, sqlite), examples=8, steps=8)
+
+
+def test_changes_equal_the_model(tmp_path: Path) -> None:
+    run_machines(Run(tmp_path, sqlite), 5, 8, ChangingMachine, repeatable=True)
+
+
+@pytest.mark.system
+def test_many_changes(tmp_path: Path) -> None:
+    run_machines(Run(tmp_path, sqlite), 100, 20, ChangingMachine)
 
 
 @pytest.mark.system
@@ -53,7 +74,8 @@ def test_spark_and_duckdb_read_the_tables_of_the_machines(
 ) -> None:
     """One pass of each over all tables that the machines have made."""
     run = Run(tmp_path, sqlite, keep=True)
-    run_machines(run, examples=60, steps=12)
+    run_machines(run, examples=40, steps=12)
+    run_machines(run, 30, 12, ChangingMachine)
     assert len(run.kept) > 30
     read_by_duckdb = 0
     for number, kept in enumerate(run.kept):

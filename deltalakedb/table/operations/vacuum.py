@@ -9,7 +9,7 @@ version finds all its files. What a dead write had registered goes too, what a l
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -41,6 +41,7 @@ from deltalakedb.table.operations.registration import abandoned, held, reaped, r
 
 _HOUR_MS = 3_600_000
 _BATCH = 1_000
+_PARTITIONS = 200
 _KEYS = 500
 _CHANGE_DATA = "_change_data"
 
@@ -144,8 +145,12 @@ def _doomed(
     since = property_of(catalog, row, VACUUM_DONE)
     names: dict[str, None] = {}
     if until > since:
-        kept_paths, kept_vectors = _kept_with_vectors(catalog, row, until)
-        paths, vectors = _ended(catalog, row, since, until)
+        paths, vectors, partitions = _ended(catalog, row, since, until)
+        kept_paths, kept_vectors = frozenset[str](), frozenset[str]()
+        if paths or vectors:
+            # A vector's file may serve all partitions, a data file is of one.
+            few = None if vectors or len(partitions) > _PARTITIONS else partitions
+            kept_paths, kept_vectors = _kept_with_vectors(catalog, row, until, few)
         for path in paths:
             if path not in kept_paths and not is_absolute(path):
                 names[decode_path(path)] = None
@@ -182,9 +187,9 @@ def _rows(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: s
 
 def _ended(
     catalog: LightCatalog, row: TableRow, since: int, until: int
-) -> tuple[list[str], set[str]]:
+) -> tuple[list[str], set[str], set[int]]:
     """Paths of lives that ended in (since, until], without those that live on under the same key
-    or without a vector; and the vectors' files of such lives."""
+    or without a vector; the vectors' files of such lives; and their partitions."""
     again = (
         f"NOT EXISTS (SELECT 1 FROM {load_files_name(row.live_load)} g WHERE "
         f"{load_condition(row.live_load, 'g')}g.path_key = f.path_key AND g.path = f.path "
@@ -193,7 +198,7 @@ def _ended(
     found = _rows(
         catalog,
         row,
-        ("path", "dv"),
+        ("path", "dv", "partition_id"),
         f"f.removed_version > {since} AND f.removed_version <= {until} AND {again}",
     )
     paths = found.column("path").to_pylist()
@@ -202,7 +207,8 @@ def _ended(
     ]
     plain = _of_paths(catalog, row, [path for path, _ in vectors], until)
     names = {name for _, dv in vectors if (name := _vector_name(dv)) is not None}
-    return [path for path in paths if path not in plain], names
+    partitions = set(found.column("partition_id").to_pylist())
+    return [path for path in paths if path not in plain], names, partitions
 
 
 def _of_paths(
@@ -221,12 +227,14 @@ def _of_paths(
 
 
 def _kept_with_vectors(
-    catalog: LightCatalog, row: TableRow, until: int
+    catalog: LightCatalog, row: TableRow, until: int, partitions: Collection[int] | None
 ) -> tuple[frozenset[str], frozenset[str]]:
-    """Paths of lives with vectors that later versions need, and the vectors' files."""
-    found = _rows(
-        catalog, row, ("path", "dv"), f"f.removed_version > {until} AND f.dv_id IS NOT NULL"
-    )
+    """Paths of lives with vectors that later versions need, and the vectors' files; of some
+    partitions."""
+    where = f"f.removed_version > {until} AND f.dv_id IS NOT NULL"
+    if partitions is not None:
+        where += f" AND f.partition_id IN ({', '.join(str(each) for each in partitions)})"
+    found = _rows(catalog, row, ("path", "dv"), where)
     names = (_vector_name(dv) for dv in found.column("dv").to_pylist() if dv)
     return (
         frozenset(found.column("path").to_pylist()),
@@ -243,7 +251,7 @@ def _vector_name(text: str) -> str | None:
 def _known(catalog: LightCatalog, row: TableRow, until: int) -> frozenset[str]:
     """Names of all files that versions after `until` need."""
     found = _rows(catalog, row, ("path",), f"f.removed_version > {until}")
-    _, vectors = _kept_with_vectors(catalog, row, until)
+    _, vectors = _kept_with_vectors(catalog, row, until, None)
     changes = catalog.reader.rows(
         "SELECT path FROM dl_change_files WHERE load_id = ? AND version > ?",
         (row.live_load, until),

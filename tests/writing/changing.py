@@ -1,0 +1,99 @@
+"""The machine that also changes rows: updates, merges, deletion vectors, change data, vacuum."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from hypothesis import event
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from tests.writing.columns import KEY, KINDS, rows_of, schema_of
+from tests.writing.machine import TableMachine
+
+_VECTORS = {"delta.enableDeletionVectors": "true"}
+_FEED_CHECKED = 4
+"""Of a machine's versions, so many have their change data compared."""
+
+
+class ChangingMachine(TableMachine):
+    """One table, with all that may be done to it."""
+
+    kinds: ClassVar[Sequence[dict[str, str]]] = (
+        _VECTORS | {"delta.enableChangeDataFeed": "true", "delta.checkpointPolicy": "v2"},
+        {"delta.enableChangeDataFeed": "true"},
+        _VECTORS | {"delta.columnMapping.mode": "name", "delta.enableRowTracking": "true"},
+        _VECTORS | {"delta.checkpointPolicy": "v2"},
+    )
+
+    @precondition(lambda self: self.model.rows)
+    @rule(data=st.data(), value=KINDS["s"].values)
+    def update(self, data: st.DataObject, value: Any) -> None:
+        condition = self.draw_condition(data)
+        keys = self.keys_where(condition)
+        self.table.update(new_values={"s": value}, predicate=condition.tuples)
+        self.model.rows = [
+            self.model.stored(row | {"s": value}) if row[KEY] in keys else row
+            for row in self.model.rows
+        ]
+        self.changed()
+
+    @precondition(lambda self: self.model.rows)
+    @rule(data=st.data(), matched=st.integers(0, 2))
+    def merge(self, data: st.DataObject, matched: int) -> None:
+        """Some rows that are there change as a whole, others come."""
+        rows, table = self.draw_rows(data, self.model.columns)
+        keys = data.draw(
+            st.lists(
+                st.sampled_from([row[KEY] for row in self.model.rows]),
+                max_size=min(matched, len(rows)),
+                unique=True,
+            )
+        )
+        for row, key in zip(rows, keys, strict=False):
+            row[KEY] = key
+        table = pa.Table.from_pylist(rows, schema_of(self.model.columns))
+        merger = self.table.merge(table, f"t.{KEY} = s.{KEY}", source_alias="s", target_alias="t")
+        merger.when_matched_update_all().when_not_matched_insert_all().execute()
+        self.model.rows = [row for row in self.model.rows if row[KEY] not in keys]
+        self.added(rows)
+        self.changed()
+
+    @rule()
+    def vacuum(self) -> None:
+        """What no newest version needs goes, and older versions with it."""
+        self.table.vacuum(0, dry_run=False, enforce_retention_duration=False)
+        newest = max(self.model.versions)
+        self.model.versions = {newest: self.model.versions[newest]}
+        self.first_readable = newest
+
+    @rule(how=st.sampled_from(["purge", "z_order"]))
+    def arrange(self, how: str) -> None:
+        optimizer = self.table.optimize
+        _ = optimizer.purge() if how == "purge" else optimizer.z_order([KEY])
+        self.changed()
+
+    def check_more(self, readable: list[int]) -> None:
+        """A version's rows are those before it and what its change data says."""
+        if "delta.enableChangeDataFeed" not in self.properties:
+            return
+        for before, after in list(pairwise(sorted(readable)))[-_FEED_CHECKED:]:
+            columns, _ = self.model.versions[after]
+            if after != before + 1 or columns != self.model.versions[before][0]:
+                continue
+            event("change data was compared")
+            feed = self.table.load_cdf(starting_version=after, ending_version=after).read_all()
+            rows = Counter(str(row) for row in self.model.at(before))
+            for kind, sign in (("delete", -1), ("update_preimage", -1), ("insert", 1),
+                               ("update_postimage", 1)):  # fmt: skip
+                mine = feed.filter(pc.equal(feed.column("_change_type"), kind))
+                for row in rows_of(mine.select(list(columns))):
+                    rows[str(row)] += sign
+            assert {row: count for row, count in rows.items() if count} == Counter(
+                str(row) for row in self.model.at(after)
+            )
