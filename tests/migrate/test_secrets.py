@@ -57,7 +57,17 @@ def store_spec() -> StoreSpec:
 def specs() -> list[Any]:
     parse = ParseSpec("r.0", store_spec(), RangeSpec(0, 0, 0, 9), 1, None)
     database = Secret(url_of("host:5432/db"))
-    load = LoadSpec(parse, "d", 1, 1, None, (), (), (), database)
+    load = LoadSpec(
+        parse=parse,
+        digest="d",
+        load_id=1,
+        skipping=(),
+        run_key=1,
+        cap=None,
+        commit_times=(),
+        readable=(),
+        database=database,
+    )
     request = import_request(
         "s3://bucket/table/_delta_log",
         table_location=None,
