@@ -10,6 +10,7 @@ import orjson
 import xxhash
 
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.segment import CheckpointEntry, LogListing, list_log
@@ -66,16 +67,24 @@ def list_whole(store: StoreSpec) -> Log:
     return Log(store, listing, objects, hasher.hexdigest())
 
 
-def moved(catalog: Catalog, row: TableRow, log: Log) -> Iterator[Finding]:
-    """What is wrong with the commits of a log that lists something new."""
+def published_version(catalog: Catalog, row: TableRow) -> int:
+    """Up to which version a table's commits have been in its log."""
+    if row.authority == "log":
+        return row.head_version
+    found = catalog.reader.rows(
+        "SELECT published_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+    )
+    return min(int(found[0][0]), row.head_version) if found else -1
+
+
+def moved(catalog: Catalog, row: TableRow, log: Log, published: int) -> Iterator[Finding]:
+    """What is wrong with the commits of a log that lists something new.
+
+    `published`: the version that was in the log before it was listed.
+    """
     known = fingerprints.known_commits(catalog, row)
-    published = row.authority == "log"
-    lost = fingerprints.missing(known, log.listing, row.head_version, published=published)
-    if not published:
-        [(until,)] = catalog.reader.rows(
-            "SELECT published_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
-        ) or [(-1,)]
-        lost += tuple(range(log.listing.head + 1, min(until, row.head_version) + 1))
+    found = fingerprints.missing(known, log.listing, row.head_version, published=False)
+    lost = sorted({*found, *range(log.listing.head + 1, published + 1)})
     if lost:
         yield Finding("commit-lost", f"commit {lost[0]} is gone ({len(lost)} in all)")
     others = tuple(fingerprints.rewritten(known, log.listing.commits, open_store(log.store)))
@@ -83,11 +92,14 @@ def moved(catalog: Catalog, row: TableRow, log: Log) -> Iterator[Finding]:
         yield Finding(
             "commit-rewritten", f"commit {others[0]} is another one ({len(others)} in all)"
         )
-    if not published and log.listing.head > row.head_version:
-        yield Finding(
-            "foreign-commit",
-            f"the log has version {log.listing.head}, the catalog ends at {row.head_version}",
-        )
+    if row.authority != "log" and log.listing.head > row.head_version:
+        # What is in the log by now was committed before, where it was committed here.
+        now = queries.find_table(catalog, row.table_id)
+        if log.listing.head > now.head_version:
+            yield Finding(
+                "foreign-commit",
+                f"the log has version {log.listing.head}, the catalog ends at {now.head_version}",
+            )
     yield from _last_checkpoint(log)
 
 

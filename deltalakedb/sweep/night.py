@@ -153,12 +153,16 @@ class Night:
             found.findings.append(Finding(_UNREADABLE.get(log.kind, "log-unreadable"), log.message))
             found.status = "drift"
             return
+        published = logs.published_version(self.catalog, row)
+        if log.listing.head < published:
+            # Committed after the listing, or lost.
+            log = logs.list_whole(log.store)
         found.log_version = log.listing.head
         same = proof is not None and _place(proof) == (row.live_load, row.epoch, row.head_version)
         if not look.moving:
             found.findings += _rows_changed(look, same)
         if proof is None or proof.listing != log.digest:
-            found.findings += logs.moved(self.catalog, row, log)
+            found.findings += logs.moved(self.catalog, row, log, published)
         found.findings += self._small_files(look, log)
         full = look.turn or look.moving or proof is None or bool(found.findings)
         if not full and not same:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deltalakedb import import_table
 from deltalakedb.migrate.fleet import migrate_fleet
 from deltalakedb.migrate.sources import Sources
+from deltalakedb.sweep import run
 from deltalakedb.sweep.run import SweepOptions, SweepReport, sweep
 from tests.fleet.logs import add_actions, fleet_of, write_log
 
@@ -84,6 +86,31 @@ def test_lag_is_no_drift_and_an_import_ends_it(tmp_path: Path) -> None:
     patient = SweepOptions(data_files=False, lag_threshold=1e12)
     assert sweep(database, patient).exit_code == 0
     import_table(str(table), database=database)
+    assert sweep(database, NO_FILES).exit_code == 0
+
+
+@pytest.mark.parametrize("when", ["listed", "read"])
+def test_what_is_committed_meanwhile_is_no_drift(
+    when: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = str(tmp_path / "m.sqlite")
+    [table] = fleet_of(tmp_path / "lake", 1)
+    imported(tmp_path / "lake", database)
+    assert sweep(database, NO_FILES).exit_code == 0
+    name = {"listed": "list_whole", "read": "file_sums"}[when]
+    original = getattr(run, name)
+    versions = iter((3, 4))
+
+    def then_another_comes(*arguments: Any) -> Any:
+        found = original(*arguments)
+        write_log(table, 1, first=next(versions))
+        import_table(str(table), database=database)
+        return found
+
+    monkeypatch.setattr(run, name, then_another_comes)
+    night = sweep(database, NO_FILES)
+    assert (night.exit_code, night.tables[0].findings) == (0, [])
+    monkeypatch.undo()
     assert sweep(database, NO_FILES).exit_code == 0
 
 
