@@ -11,13 +11,14 @@ from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit import ActionReader
 from deltalakedb.log.paths import CommitFile, parse_log_name
+from deltalakedb.log.ranges import RANGE_BYTES
 from deltalakedb.mirror.publish import commit_name
 from deltalakedb.mirror.strangers import strangers_in, tell
 from deltalakedb.replay.state import RangeState
 from deltalakedb.storage.store import ObjectStore
 
 _COMMITS = 1_000
-"""Read and applied at a time."""
+"""Read and applied at a time, and no more than a range's bytes."""
 
 
 def adopt(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> int:
@@ -48,9 +49,10 @@ def adopt(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> int:
                     f"can't catch up to {max(versions)}; restore it, or import anew with --rebuild",
                     version=first,
                 )
-            last = first
-            while last + 1 in versions and last - first + 1 < _COMMITS:
+            last, size = first, versions[first].size
+            while last + 1 in versions and last - first + 1 < _COMMITS and size < RANGE_BYTES:
                 last += 1
+                size += versions[last].size
             reader = ActionReader()
             names = [versions[version] for version in range(first, last + 1)]
             contents = log.read_many([each.name for each in names])
