@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -36,9 +37,9 @@ class Places:
     def _new(self) -> tuple[str, Path]:
         self._count += 1
         name = f"t{self._count}"
-        folder = self._bench.folder / "write" / f"{id(self)}-{name}"
-        folder.mkdir(parents=True)
-        return name, folder
+        above = self._bench.folder / "write"
+        above.mkdir(exist_ok=True)
+        return name, Path(tempfile.mkdtemp(prefix=f"{name}-", dir=above))
 
     def ours(
         self,
