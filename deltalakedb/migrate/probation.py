@@ -50,7 +50,7 @@ def check_fence(
     copy = f"{STRANDED}/over-{name}"
     log.put(copy, there)
     log.sync([copy])
-    if not _only_adds(there):
+    if not only_adds(there):
         raise DeltaLakeError(
             DeltaLakeErrorKind.MIRROR_CONFLICT,
             f"{engine or 'somebody'} wrote over the fence, version {fence} of {row.full_name}, and "
@@ -58,21 +58,22 @@ def check_fence(
             "that writer, put the fence back with `dl cutover`, and do its work again",
             version=fence,
         )
-    moved = _put_after(light, log, row, there)
+    moved = put_after(light, log, row, there)
     log.put(name, body)
     log.sync([name, commit_name(moved)])
     adopt(light.reader.url, row, log)
     return Overwritten(fence, engine, copy, moved)
 
 
-def _only_adds(data: bytes) -> bool:
+def only_adds(data: bytes) -> bool:
+    """Whether a commit does nothing but add files, so that it is as good in another slot."""
     reader = ActionReader()
     reader.commit(0, data, name=commit_name(0), file_time=0)
     rows = reader.finish()
     return not (rows.closings.num_rows or rows.state or rows.others.num_rows)
 
 
-def _put_after(light: LightCatalog, log: ObjectStore, row: TableRow, data: bytes) -> int:
+def put_after(light: LightCatalog, log: ObjectStore, row: TableRow, data: bytes) -> int:
     """Into the first free slot behind the head; found there already, it isn't put again."""
     known = light.reader.rows(
         "SELECT max(version) FROM dl_versions WHERE load_id = ? AND log_digest = ?",

@@ -20,6 +20,7 @@ from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table
 from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
+from deltalakedb.migrate.records import ask, migration_at
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.storage.store import ObjectStore
@@ -81,11 +82,10 @@ def repair_table(
         log = publish.log_of(row, storage_options)
         tend.forget(catalog.reader.url, row)
         returned = given_back(catalog, row, log)
-        if returned is not None and row.authority != "log":
-            return take_over(catalog, row, log, returned, database, storage_options)
         foreign = _foreign(catalog, row)
-        if foreign is not None and row.authority == "log" and log.exists(_name(foreign)):
-            return take_over(catalog, row, log, foreign, database, storage_options)
+        since = returned if row.authority != "log" else foreign
+        if since is not None and (row.authority != "log" or log.exists(_name(since))):
+            return take_over(catalog, row, log, since, database, storage_options)
         return _caught_up(catalog, row, log, database, storage_options)
 
 
@@ -111,6 +111,11 @@ def take_over(
 ) -> Repair:
     """Let the log ratify from version `since` on; what waits for those slots is kept as copies."""
     stranded = tuple(_kept(catalog, row, log, since))
+    known = migration_at(catalog, row.location)
+    if stranded and known is not None:
+        listed = {each["copy"]: each for each in known.details.get("stranded", [])}
+        listed |= {each.copy: asdict(each) for each in stranded}
+        ask(catalog, row.location, stranded=list(listed.values()))
     epoch = row.epoch + 1
     key = row.table_key
     with writing(catalog.reader.url) as writer:

@@ -177,11 +177,6 @@ class _Rollback:
         tend.forget(self.url, row)
         done = take_over(self.catalog, row, self.log, since, self.database, self.options)
         self.stranded = done.stranded
-        if done.stranded:
-            listed = [
-                {"version": s.version, "token": s.token, "copy": s.copy} for s in done.stranded
-            ]
-            self.lease.move(None, {"stranded": listed})
         self.row = queries.find_table(self.catalog, row.table_id)
 
     def _drain(self) -> None:

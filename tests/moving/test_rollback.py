@@ -16,6 +16,7 @@ from deltalakedb.migrate.points import (
     prune_rollback_points,
     rollback_points,
 )
+from deltalakedb.migrate.recommit import recommit_stranded
 from deltalakedb.migrate.rollback import rollback_table, rollback_without_catalog
 from deltalakedb.migrate.steps import ROLLBACK_POINTS
 from tests.moving.test_move import append, rows, seen, state
@@ -107,6 +108,13 @@ def test_without_the_catalog_what_never_came_into_the_log_is_kept(
     assert dl.diff_table("t", database=sqlite_url).parity
     with pytest.raises(DeltaLakeError, match="no fence"):
         rollback_without_catalog(str(place))
+    # It only added rows, so it can be committed after all: once.
+    again = recommit_stranded("t", database=sqlite_url)
+    assert [version for version, _ in again.done] == [3]
+    assert not again.left
+    assert not recommit_stranded("t", database=sqlite_url).done
+    assert seen(place) == in_sql(sqlite_url) == [1, 2, 3, 4, 6, 7, 8]
+    assert dl.diff_table("t", database=sqlite_url).parity
 
 
 def test_points_pin_files_and_log_entries(place: Path, sqlite_url: str) -> None:

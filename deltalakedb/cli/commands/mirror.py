@@ -141,13 +141,27 @@ def rebuild(table: str, database: str, storage_options: dict[str, str]) -> None:
 @command.command()
 @options.table
 @options.database
+@click.option(
+    "--recommit",
+    is_flag=True,
+    help="Commit again what a rollback without the catalog has stranded: appends, as they were.",
+)
 @options.storage_option
 @options.output_format
 @options.debug
-def repair(table: str, database: str, storage_options: dict[str, str], output_format: str) -> None:
+def repair(
+    table: str,
+    database: str,
+    recommit: bool,
+    storage_options: dict[str, str],
+    output_format: str,
+) -> None:
     """Bring a catalog that was restored, or has lost versions, up to the table's log."""
     from deltalakedb.migrate.recover import repair_table
 
+    if recommit:
+        _recommit(table, database, storage_options, output_format)
+        return
     found = repair_table(table, database=database, storage_options=storage_options)
     if output_format == "json":
         output.write_json(found.to_json())
@@ -161,6 +175,21 @@ def repair(table: str, database: str, storage_options: dict[str, str], output_fo
             f"Version {each.version} ({each.operation or 'unknown'}) never came into the log; a "
             f"copy is _delta_log/{each.copy}"
         )
+
+
+def _recommit(
+    table: str, database: str, storage_options: dict[str, str], output_format: str
+) -> None:
+    from deltalakedb.migrate.recommit import recommit_stranded
+
+    done = recommit_stranded(table, database=database, storage_options=storage_options)
+    if output_format == "json":
+        output.write_json({"done": [list(pair) for pair in done.done], "left": list(done.left)})
+        return
+    for before, now in done.done:
+        output.say(f"{output.shown(table)}: version {before} then is version {now} now")
+    for copy in done.left:
+        output.say(f"Left, as it is no append that stays the same: _delta_log/{copy}")
 
 
 @command.command()
