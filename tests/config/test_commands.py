@@ -111,9 +111,9 @@ def test_commands_have_a_configuration(tmp_path: Path) -> None:
     options = ("--config", tmp_path / "c.yaml")
     done = process(*options, "import", "--log-dir", table)
     assert done.returncode == 0, done.stderr
-    assert "sales" in process("tables", env={"DL_CONFIG": str(tmp_path / "c.yaml")}).stdout
-    assert "sales" in process("tables", env={"DL_DATABASE_FILE": str(tmp_path / "url")}).stdout
-    assert process(*options, "diff", "--table-id", "sales").returncode == 0
+    assert "sales" in dl("tables", DL_CONFIG=str(tmp_path / "c.yaml")).stdout
+    assert "sales" in dl("tables", DL_DATABASE_FILE=str(tmp_path / "url")).stdout
+    dl(*options, "diff", "--table-id", "sales")
     lines = [json.loads(line) for line in (tmp_path / "dl.log").read_text().splitlines()]
     assert [line["step"] for line in lines] == ["import", "diff"]
     assert all({"ts", "level", "event", "table", "table_id"} <= line.keys() for line in lines)

@@ -130,8 +130,15 @@ def test_files_are_read_in_batches(source: GrowingTable) -> None:
     assert parts(other) > few + 5
 
 
-@pytest.mark.parametrize("strategy", list(dl.OptimizationStrategy))
-@pytest.mark.parametrize("packed", [dl.CompressionType.NONE, dl.CompressionType.GZIP])
+@pytest.mark.parametrize(
+    ("strategy", "packed"),
+    [
+        (dl.OptimizationStrategy.IN_MEMORY, dl.CompressionType.NONE),
+        (dl.OptimizationStrategy.BALANCED, dl.CompressionType.ZSTD),
+        (dl.OptimizationStrategy.STREAMING, dl.CompressionType.NONE),
+        (dl.OptimizationStrategy.STREAMING, dl.CompressionType.GZIP),
+    ],
+)
 def test_memory(
     source: GrowingTable,
     strategy: dl.OptimizationStrategy,
@@ -243,6 +250,7 @@ print(json.dumps([result.success, result.migrated_files, result.imported.workers
 """
 
 
+@pytest.mark.system
 def test_local_workers_do_the_work(source: GrowingTable) -> None:
     code = SCRIPT.format(source=str(source.folder), database=source.database)
     script = source.folder.parent / "script.py"
