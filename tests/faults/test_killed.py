@@ -15,8 +15,7 @@ POINTS = int(os.environ.get("DL_KILL_POINTS", "30"))
 SEED = os.environ.get("DL_KILL_SEED", "")
 
 
-def kill_again_and_again(pair: Pair, points: int) -> None:
-    seed = SEED or str(random.SystemRandom().randrange(1 << 32))
+def kill_again_and_again(pair: Pair, points: int, seed: str) -> None:
     print(f"DL_KILL_SEED={seed}")
     chance = random.Random(seed)
     pair.make()
@@ -31,10 +30,11 @@ def kill_again_and_again(pair: Pair, points: int) -> None:
 
 
 def test_killed_at_a_few_points(sqlite_url: str, tmp_path: Path) -> None:
-    kill_again_and_again(Pair(sqlite_url, tmp_path), 3)
+    kill_again_and_again(Pair(sqlite_url, tmp_path), 3, "1")
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("authority", ["sql", "log"])
 def test_killed_at_many_points(any_catalog_url: str, tmp_path: Path, authority: str) -> None:
-    kill_again_and_again(Pair(any_catalog_url, tmp_path, authority), POINTS)
+    seed = SEED or str(random.SystemRandom().randrange(1 << 32))
+    kill_again_and_again(Pair(any_catalog_url, tmp_path, authority), POINTS, seed)

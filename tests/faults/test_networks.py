@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import deltalakedb as dl
+from deltalakedb.error import DeltaLakeError
 from tests.commit.test_concurrency import start_appenders
 from tests.conftest import mysql, pgbouncer
 from tests.faults.lossy import LossyProxy
-from tests.faults.told import SCHEMA, Told, hold_everywhere
+from tests.faults.told import SCHEMA, Told, hold_everywhere, wait_until
 from tests.servers.mariadb import MariaDbServer
 from tests.servers.mysql import MySqlServer
 from tests.servers.pgbouncer import PgBouncer
@@ -24,25 +24,26 @@ from tests.servers.postgres import PostgresServer
 from tests.servers.s3 import S3Bucket
 from tests.writing.proxy import CountingProxy
 
-SECONDS = 8.0
 
-
-@contextmanager
-def meanwhile(work: Callable[[], object], every: float) -> Iterator[None]:
-    """Do something again and again in a thread."""
-    over = threading.Event()
-
-    def run() -> None:
-        while not over.wait(every):
-            work()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+def appended(
+    uri: str,
+    database: str,
+    folder: Path,
+    *,
+    processes: int,
+    versions: int,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> Told:
+    """What processes that append were told, once the table has so many versions."""
+    running = start_appenders(uri, folder / "ready", processes, 300.0)
+    table = dl.connect_to_table(f"deltasql://{database}?table=t", cache=False)
+    deadline = time.monotonic() + 240
+    while table.refresh().version < versions:
+        assert time.monotonic() < deadline
+        meanwhile()
+        time.sleep(0.1)
+    (folder / "ready" / "stop").touch()
+    return Told().hear(running)
 
 
 def make(database: str, place: str, options: dict[str, str] | None = None) -> None:
@@ -63,30 +64,24 @@ def test_connections_are_cut_in_commit(
     place = str(tmp_path / "t")
     make(url, place)
     proxy = CountingProxy(server.port)
-    chance, cuts = random.Random(1), [0]
-
-    def cut() -> None:
-        proxy.reached = chance.random() < 0.5
-        cuts[0] += proxy.cut is None
-        proxy.cut = b"COMMIT"
-
+    proxy.cut, proxy.cut_every = b"COMMIT", 3
     near = url.replace(f":{server.port}/", f":{proxy.port}/")
-    with meanwhile(cut, 0.5):
-        running = start_appenders(f"deltasql://{near}?table=t", tmp_path / "ready", 4, SECONDS)
-        told = Told().hear(running)
+    told = appended(f"deltasql://{near}?table=t", url, tmp_path, processes=4, versions=16)
     proxy.close()
-    assert cuts[0] > 2
-    assert len(told.committed) > 4
+    assert proxy.cuts > 2
     hold_everywhere(told, url, place, {})
 
 
 def restarted(server: Any, database: str, folder: Path) -> None:
     url, place = server.url(database), str(folder / "t")
     make(url, place)
-    running = start_appenders(f"deltasql://{url}?table=t", folder / "ready", 8, SECONDS)
-    for immediate in (False, True):
-        time.sleep(SECONDS / 4)
+    uri = f"deltasql://{url}?table=t"
+    running = start_appenders(uri, folder / "ready", 8, 300.0)
+    for immediate in (False, True, False):
+        reached = dl.connect_to_table(uri, cache=False).version
+        wait_until(lambda to=reached + 8: dl.connect_to_table(uri, cache=False).version > to)
         server.restart(immediate=immediate)
+    (folder / "ready" / "stop").touch()
     told = Told().hear(running)
     assert len(told.committed) > 8
     hold_everywhere(told, url, place, {})
@@ -127,10 +122,6 @@ def test_a_store_that_loses_answers(
     dl.create_table(uri, SCHEMA, location=place, storage_options=s3.options, authority=authority)
     told = Told()
     table = dl.connect_to_table(uri, cache=False, storage_options=near)
-    import pyarrow as pa
-
-    from deltalakedb.error import DeltaLakeError
-
     for number in range(20):
         try:
             done = table.append(pa.table({"who": ["w0"], "n": [number]}))
@@ -155,15 +146,17 @@ def test_writers_behind_pgbouncer(pg_database: str, postgres_server: Any, tmp_pa
     try:
         url = pool.url(pg_database.rpartition("/")[2])
         make(pg_database, place)
-        running = start_appenders(f"deltasql://{url}?table=t", tmp_path / "ready", 6, SECONDS)
-        table = dl.connect_to_table(f"deltasql://{url}?table=t", cache=False)
-        vacuums = 0
-        while any(each.poll() is None for each in running):
-            table.vacuum(dry_run=False)
-            vacuums += 1
-        told = Told().hear(running)
+        uri = f"deltasql://{url}?table=t"
+        table = dl.connect_to_table(uri, cache=False)
+        told = appended(
+            uri,
+            url,
+            tmp_path,
+            processes=6,
+            versions=60,
+            meanwhile=lambda: table.vacuum(dry_run=False),
+        )
         assert not told.failed | told.unknown
-        assert vacuums
         hold_everywhere(told, url, place, {})
     finally:
         pool.close()
@@ -184,7 +177,7 @@ def test_the_isolation_of_a_server(
         url, place = server.url(server.create_database()), str(tmp_path / "t")
         make(url, place)
         uri = f"deltasql://{url}?table=t"
-        told = Told().hear(start_appenders(uri, tmp_path / "ready", 4, SECONDS / 2))
+        told = appended(uri, url, tmp_path, processes=4, versions=40)
         assert not told.failed | told.unknown
         hold_everywhere(told, url, place, {})
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.uri import parse_database
 from tests.commit.test_concurrency import start_appenders
-from tests.faults.told import SCHEMA, Told, hold_everywhere
+from tests.faults.told import SCHEMA, Told, hold_everywhere, wait_until
 from tests.servers.postgres import PASSWORD, USER, PostgresServer
 from tests.servers.process import other_user
 from tests.writing.proxy import CountingProxy
@@ -45,13 +44,6 @@ def follow(primary: PostgresServer, standby: PostgresServer) -> None:
 def head_of(server: PostgresServer, database: str) -> int:
     [(head,)] = server.sql("SELECT head_version FROM dl_heads", database=database)
     return int(head)
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.mark.system

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import deltalake
@@ -54,6 +55,14 @@ class Told:
         assert not self.failed & there
         assert there <= self.committed | self.unknown
         assert len(set(self.versions)) == len(self.versions)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Look again and again, for minutes at most."""
+    deadline = time.monotonic() + 240
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def rows_of(found: pa.Table) -> list[Row]:

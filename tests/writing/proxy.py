@@ -19,6 +19,10 @@ class CountingProxy:
     delay = 0.0
     """Seconds by which each trip is held up."""
     cut: bytes | None = None
+    cut_every = 0
+    """So does each n-th time that they are sent, by turns after they reached the server or not."""
+    cuts = 0
+    _sent = 0
     reached = True
 
     def __init__(self, port: int) -> None:
@@ -26,6 +30,7 @@ class CountingProxy:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.trips: list[bytes] = []
+        self._counting = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -39,12 +44,26 @@ class CountingProxy:
                 for each in (client, server):
                     each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 # Whether the server has spoken since the client did, the client's trip, whether the
-                # client hears no more.
-                state = [True, -1, False]
+                # client hears no more, whether the server has heard its last words.
+                state = [True, -1, False, False]
                 for source, target, asks in ((client, server, True), (server, client, False)):
                     threading.Thread(
                         target=self._pass_on, args=(source, target, asks, state), daemon=True
                     ).start()
+
+    def _is_to_be_cut(self, data: bytes) -> bool:
+        if self.cut is None or self.cut not in data:
+            return False
+        with self._counting:
+            self._sent += 1
+            if not self.cut_every:
+                self.cut = None
+            elif self._sent % self.cut_every:
+                return False
+            else:
+                self.reached = not self.reached
+            self.cuts += 1
+            return True
 
     def _pass_on(
         self, source: socket.socket, target: socket.socket, asks: bool, state: list[int]
@@ -59,15 +78,15 @@ class CountingProxy:
                     time.sleep(self.delay)
                 else:
                     self.trips[state[1]] += data
-                if asks and self.cut is not None and self.cut in data:
-                    self.cut = None
+                if asks and self._is_to_be_cut(data):
                     state[2] = True
-                    if self.reached:
+                    state[3] = self.reached
+                    if state[3]:
                         target.sendall(data)
                     break
                 if not state[2]:
                     target.sendall(data)
         # Of a broken connection the server still does what it was asked, if it was.
-        for each in (source,) if state[2] and asks and self.reached else (source, target):
+        for each in (source,) if state[2] and asks and state[3] else (source, target):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
