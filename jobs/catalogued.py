@@ -20,15 +20,3 @@ def tables_of(database: str, patterns: Sequence[str]) -> list[TableRow]:
         (r for r in rows if not patterns or any(fnmatchcase(r.full_name, p) for p in patterns)),
         key=lambda row: row.full_name,
     )
-
-
-def longest_unproven(database: str, rows: Sequence[TableRow]) -> list[TableRow]:
-    """The tables, those first that were never found equal to their log, then by when they were."""
-    with closing(LightCatalog(parse_database(database))) as catalog:
-        proven = dict(
-            catalog.reader.rows(
-                "SELECT table_id, MAX(finished_at) FROM dl_parity_runs WHERE exit_code = 0 "
-                "GROUP BY table_id"
-            )
-        )
-    return sorted(rows, key=lambda row: (int(proven.get(row.table_id, 0)), row.full_name))

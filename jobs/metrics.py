@@ -50,6 +50,7 @@ def registry_of(summary: Summary) -> CollectorRegistry:
     return registry
 
 
+_STATES = dict.fromkeys(("imported", "caught_up", "unchanged"), "following")
 _GAUGES = {
     "dl_file_drift_count": (
         "Files that catalog and log list differently.",
@@ -80,6 +81,15 @@ def _of_tables(summary: Summary, registry: CollectorRegistry) -> None:
     info = Gauge("dl_table_info", "The name of a table.", (*of, "table"), registry=registry)
     for table_id, name in names.items():
         info.labels(table_id, name).set(1)
+    if summary.job == "migrate":
+        state = Gauge(
+            "dl_migration_state",
+            "1 for what a table has come to: followed, or the state that its strategy has reached.",
+            (*of, "state"),
+            registry=registry,
+        )
+        for table_id, (outcome, _) in known.items():
+            state.labels(table_id, _STATES.get(outcome.status, outcome.status)).set(1)
     if summary.job == "parity_sweep":
         gauges = {
             name: (Gauge(name, text, of, registry=registry), fact)

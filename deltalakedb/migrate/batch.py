@@ -50,6 +50,7 @@ class Outcome:
     retryable: bool = False
     owner: str = ""
     warnings: tuple[str, ...] = ()
+    table_id: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable form, without what there is nothing to say of."""
@@ -172,6 +173,7 @@ def _done(entry: Entry, result: Any) -> Outcome:
         result.live_files,
         owner=entry.owner,
         warnings=tuple(result.warnings),
+        table_id=result.table_id,
     )
 
 
@@ -252,4 +254,5 @@ def _moved(entry: Entry, spec: BatchSpec) -> Outcome:
         done.parity_version,
         error=state.reason if not done.success else None,
         owner=entry.owner,
+        table_id=state.table_id,
     )

@@ -255,6 +255,7 @@ class _Fleet:
                         version=row.head_version,
                         files=row.num_files,
                         owner=entry.owner,
+                        table_id=row.table_id,
                     )
                 )
         return moved

@@ -72,7 +72,8 @@ class LogRatifier:
         adopt(self._database, table, publish.log_of(table, self._options))
 
     def relieve(self, table: TableRow) -> None:
-        tend.tend_now(self._database, table, publish.log_of(table, self._options))
+        log = publish.log_of(table, self._options)
+        tend.tend_now(self._database, table, log, checkpoint=False)
 
     def publish(self, done: Committed, *, wait: float, hooks: tend.Hooks | None = None) -> bool:
         """After the commit: into the log, by us or by others; False, and a warning, past `wait`."""

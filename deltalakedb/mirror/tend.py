@@ -135,9 +135,14 @@ def forget(database: DatabaseUrl, table: TableRow) -> None:
             _let_go(found)
 
 
-def tend_now(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> Tending:
-    """Publish, sync and record at once; what another holds the lease for is waited for a little."""
-    mine = _Tended(database, table, log)
+def tend_now(
+    database: DatabaseUrl, table: TableRow, log: ObjectStore, *, checkpoint: bool = True
+) -> Tending:
+    """Publish, sync and record at once; what another holds the lease for is waited for a little.
+
+    `checkpoint`: make one where it is due, and clean up.
+    """
+    mine = _Tended(database, table, log, hooks=Hooks(create_checkpoint=checkpoint))
     own = _tended.get((os.getpid(), database, table.table_key))
     if own is not None:
         with _lock:

@@ -131,11 +131,14 @@ def sweep(
     with Catalog(database) as catalog:
         report = SweepReport(catalog.dialect.described, now_ms(), night=night)
         run = _Sweep(catalog, database, options, night, client, began)
-        for table in run.tables(wanted):
-            report.tables.append(table)
-            progress(len(report.tables), run.total, table)
+        try:
+            for table in run.tables(wanted):
+                report.tables.append(table)
+                progress(len(report.tables), run.total, table)
+        finally:
+            # Also of a sweep that is stopped: what it has proven is proven.
+            run.keep(report.tables)
         report.tables.sort(key=lambda t: t.row.full_name)
-        run.keep(report.tables)
     report.seconds = time.monotonic() - began
     return report
 

@@ -315,7 +315,7 @@ class Table(RowChanges, Upkeep):
 
         row = self._read_head().row
         log = publish.log_of(row, self._storage_options)
-        found = tend.tend_now(self._catalog.reader.url, row, log)
+        found = tend.tend_now(self._catalog.reader.url, row, log, checkpoint=False)
         return tend.checkpoint_now(self._catalog.reader.url, row, log, found.durable_version)
 
     def get_cache_stats(self) -> CacheStats:

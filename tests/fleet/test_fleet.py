@@ -233,7 +233,7 @@ def same_after_kills(tmp_path: Path, tables: int, kills: int) -> None:
 
 
 def test_killed_and_run_again_the_end_is_the_same(tmp_path: Path) -> None:
-    same_after_kills(tmp_path, tables=40, kills=1)
+    same_after_kills(tmp_path, tables=20, kills=1)
 
 
 @pytest.mark.system

@@ -34,8 +34,10 @@ def test_tables_come_in_are_swept_and_maintained(tmp_path: Path) -> None:
     told = {t["table"]: t["status"] for t in json.loads(summary.read_text())["tables"]}
     assert told == {"t000": "imported", "t001": "failed", "t002": "imported"}
     broken.write_bytes(whole)
-    again = run("migrate", *common, "--discover", str(lake), "--retry-failed")
+    told_by = ("--metrics-textfile", str(metrics))
+    again = run("migrate", *common, *told_by, "--discover", str(lake), "--retry-failed")
     assert again.returncode == 0, again.stderr
+    assert metrics.read_text().count('dl_migration_state{state="following"') == 3
 
     html = tmp_path / "night.html"
     swept = run("parity_sweep", *common, "--html", str(html), "--metrics-textfile", str(metrics))

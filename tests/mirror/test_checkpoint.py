@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import deltalake
 import pyarrow as pa
@@ -54,6 +55,28 @@ def test_a_checkpoint_stands_for_the_commits_before_it(
     dl.import_table(log_dir=str(place), database=str(tmp_path / "again.sqlite"), table_name="t")
     again = dl.connect_to_table(f"deltasql://sqlite:///{tmp_path}/again.sqlite?table=t")
     assert sorted(again.to_pyarrow_table().to_pylist(), key=str) == expected
+
+
+def test_who_asks_for_a_checkpoint_gets_one_and_who_asks_what_is_due_none(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = dl.create_table(
+        f"deltasql://{sqlite_url}?table=t",
+        pa.schema([("x", pa.int64())]),
+        location=str(tmp_path / "t"),
+        properties={"delta.checkpointInterval": "1"},
+    )
+    none_by_itself = SimpleNamespace(create_checkpoint=False, cleanup_expired_logs=False)
+    for number in range(3):
+        rows = pa.table({"x": [number]})
+        table.append(rows, post_commithook_properties=none_by_itself)
+    made: list[str | None] = []
+    make = tend.checkpoint_now
+    monkeypatch.setattr(tend, "checkpoint_now", lambda *args, **kw: made.append(make(*args, **kw)))
+    table.maintain(dry_run=True)
+    assert made == []
+    table.create_checkpoint()
+    assert made == [f"{3:020d}.checkpoint.parquet"]
 
 
 def test_checkpoints_come_by_themselves(sqlite_url: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from deltalakedb import import_table
 from deltalakedb.migrate.fleet import migrate_fleet
 from deltalakedb.migrate.sources import Sources
 from deltalakedb.sweep import run
+from deltalakedb.sweep.night import TableNight
 from deltalakedb.sweep.run import SweepOptions, SweepReport, sweep
 from tests.fleet.logs import add_actions, fleet_of, write_log
 
@@ -72,6 +73,19 @@ def test_a_deadline_leaves_tables_stale(tmp_path: Path) -> None:
     with sqlite3.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM dl_parity_runs").fetchone() == (0,)
     connection.close()
+
+
+def test_what_a_stopped_sweep_has_proven_is_kept(tmp_path: Path) -> None:
+    database = str(tmp_path / "m.sqlite")
+    fleet_of(tmp_path / "lake", 2)
+    imported(tmp_path / "lake", database)
+
+    def stop(done: int, total: int, table: TableNight) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(database, NO_FILES, progress=stop)
+    assert sorted(map(str, hows(sweep(database, NO_FILES)).values())) == ["full", "unchanged"]
 
 
 def test_lag_is_no_drift_and_an_import_ends_it(tmp_path: Path) -> None:

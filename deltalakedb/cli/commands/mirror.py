@@ -116,7 +116,7 @@ def checkpoint(table: str, database: str, storage_options: dict[str, str]) -> No
     with open_catalog(database) as catalog:
         row = find_table(catalog, table)
         log = publish.log_of(row, storage_options)
-        found = tend.tend_now(catalog.reader.url, row, log)
+        found = tend.tend_now(catalog.reader.url, row, log, checkpoint=False)
         name = tend.checkpoint_now(catalog.reader.url, row, log, found.durable_version)
     output.say(f"Wrote {name}" if name else "The table's checkpoint protection forbids it")
 

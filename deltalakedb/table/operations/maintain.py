@@ -65,7 +65,7 @@ def _compacted(catalog: LightCatalog, base: Base, dry_run: bool) -> Upkept:
 def _checkpointed(catalog: LightCatalog, base: Base, dry_run: bool) -> Upkept:
     row = base.row
     url, log = catalog.reader.url, publish.log_of(row, base.storage_options)
-    now = tend.tend_now(url, row, log)
+    now = tend.tend_now(url, row, log, checkpoint=False)
     text = base.metadata.configuration.get(CHECKPOINT_INTERVAL) or ""
     interval = int(text) if text.isdigit() and int(text) else _INTERVAL
     last = -1 if now.checkpoint_version is None else now.checkpoint_version

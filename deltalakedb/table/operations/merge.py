@@ -261,7 +261,7 @@ class _Merge:
         at = np.searchsorted(index, places)
         for start in range(0, len(at), ROWS_AT_A_TIME):
             part = slice(start, start + ROWS_AT_A_TIME)
-            left = rows.take(pa.array(at[part]))
+            left = _taken(rows, at[part])
             self._change_matched(rewrite, path, left, places[part], numbers[part])
         if self._unmatched:
             alone = np.ones(len(index), dtype=bool)
@@ -277,16 +277,20 @@ class _Merge:
         both = self._both(right, left)
         chosen = first_applying(self._matched, both)
         acting = chosen >= 0
-        distinct, counts = np.unique(places[acting], return_counts=True)
+        # Places climb, so that equal ones are neighbours.
+        mine = places[acting]
+        begins = np.flatnonzero(np.diff(mine, prepend=-1))
+        distinct, counts = mine[begins], np.diff(begins, append=len(mine))
         deletes = np.array([c.kind == "delete" for c in self._matched])[chosen]
         if len(distinct) < acting.sum() and not deletes[acting].all():
             raise self._ambiguous(left, places, distinct[counts > 1][0])
-        rewrite.reads_rows(path, np.setdiff1d(places, distinct))
+        if not acting.all():
+            rewrite.reads_rows(path, np.setdiff1d(places, distinct))
         for number, clause in enumerate(self._matched):
             which = np.flatnonzero(chosen == number)
             if not len(which):
                 continue
-            old, seen = left.take(pa.array(which)), both.take(pa.array(which))
+            old, seen = _taken(left, which), _taken(both, which)
             if clause.assignments is not None:
                 self.counts.updated += len(which)
                 self._update(rewrite, clause, old, seen)
@@ -392,6 +396,14 @@ class _Merge:
         return metrics
 
 
+def _taken(rows: pa.RecordBatch, places: Numbers) -> pa.RecordBatch:
+    """The rows at these places; not copied where the places follow one another."""
+    first, last, count = int(places[0]), int(places[-1]), len(places)
+    if last - first == count - 1 and (count < 2 or bool((np.diff(places) == 1).all())):
+        return rows.slice(first, count)
+    return rows.take(pa.array(places))
+
+
 def first_applying(clauses: Sequence[Compiled], rows: pa.RecordBatch) -> Numbers:
     """Of each row the first clause whose condition is TRUE; -1 for none.
 
@@ -402,5 +414,5 @@ def first_applying(clauses: Sequence[Compiled], rows: pa.RecordBatch) -> Numbers
         left = np.flatnonzero(chosen < 0)
         if not len(left):
             break
-        chosen[left[clause.applies(rows.take(pa.array(left)))]] = number
+        chosen[left[clause.applies(_taken(rows, left))]] = number
     return chosen

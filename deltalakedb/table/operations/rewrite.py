@@ -233,7 +233,7 @@ class Rewrite:
         copied: list[tuple[Life, Places]] = []
         for path, life in lives.items():
             old = self.vectors.rows(life)
-            gone = np.union1d(old, np.concatenate(self._gone[path]))
+            gone = _united(old, self._gone[path])
             records = self._num_records(life)
             if len(gone) == records:
                 continue
@@ -377,3 +377,9 @@ class Rewrite:
         # Where nobody knows whether the commit is there, the log may name these files.
         if error is not None and getattr(error, "outcome", "failed") == "failed":
             self.discard()
+
+
+def _united(old: Places, more: Sequence[Places]) -> Places:
+    """All places, ascending, each once; parts that follow one another aren't sorted again."""
+    found = np.concatenate([old, *more]) if len(old) or len(more) > 1 else more[0]
+    return found if bool((np.diff(found) > 0).all()) else np.unique(found)

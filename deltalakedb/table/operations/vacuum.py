@@ -96,7 +96,7 @@ def _followed(catalog: LightCatalog, base: Base) -> Base:
     row = base.row
     log = publish.log_of(row, base.storage_options)
     if row.authority != "log":
-        tend.tend_now(catalog.reader.url, row, log)
+        tend.tend_now(catalog.reader.url, row, log, checkpoint=False)
         return base
     adopt(catalog.reader.url, row, log)
     return Base.named(catalog, row.table_id, base.storage_options)
