@@ -73,7 +73,11 @@ class Slurm:
             )
             for name, more in (("slurmctld", ("-i",)), ("slurmd", ("-N", "localhost")))
         ]
-        self.wait(lambda: "idle" in self("sinfo", "--noheader", "--format=%T", check=False), 60)
+        try:
+            self.wait(lambda: "idle" in self("sinfo", "--noheader", "--format=%T", check=False), 60)
+        except AssertionError:
+            self.close()
+            raise
 
     def __call__(self, *command: str, check: bool = True) -> str:
         done = subprocess.run(
