@@ -96,14 +96,6 @@ def test_postgresql_restarts_under_writers(
 
 
 @pytest.mark.system
-def test_mariadb_restarts_under_writers(
-    private_mariadb: Callable[..., MariaDbServer], tmp_path: Path
-) -> None:
-    server = private_mariadb()
-    restarted(server, server.create_database(), tmp_path)
-
-
-@pytest.mark.system
 @pytest.mark.parametrize("authority", ["sql", "log"])
 def test_a_store_that_loses_answers(
     sqlite_url: str, s3: S3Bucket, tmp_path: Path, authority: str
