@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,10 @@ def import_big(table: Path, database: str, **options: Any) -> ImportResult:
 
 
 def small_parts(monkeypatch: pytest.MonkeyPatch, size: int = PART_BYTES) -> None:
-    monkeypatch.setattr(run, "plan_ranges", partial(plan_ranges, size=size))
+    def planned(store: Any, segment: Any, _: int = 0, **options: Any) -> Any:
+        return plan_ranges(store, segment, size, **options)
+
+    monkeypatch.setattr(run, "plan_ranges", planned)
 
 
 def at(step: Step, action: Callable[[], object]) -> Callable[..., None]:
@@ -94,13 +96,12 @@ def assert_nothing_visible(database: str) -> None:
 
 _IMPORT = """
 import sys
-from functools import partial
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.importing import run
 
 def main():
     table, size, scheduler, mode = sys.argv[1:]
-    run.plan_ranges = partial(plan_ranges, size=int(size))
+    run.plan_ranges = lambda store, segment, _=0, **o: plan_ranges(store, segment, int(size), **o)
     client = None
     if scheduler == "own":
         from distributed import Client, LocalCluster

@@ -23,7 +23,7 @@ from deltalakedb.catalog.migrations import VERSION_TABLE
 from deltalakedb.catalog.views import VIEWS
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.importing import catch_up, load, run
+from deltalakedb.importing import catch_up, load
 from deltalakedb.importing.result import ImportResult
 from deltalakedb.importing.run import import_table
 from deltalakedb.log.ranges import RANGE_BYTES
@@ -42,6 +42,7 @@ from tests.migrate.catalogs import (
     table_row,
     write_log,
 )
+from tests.migrate.faults import small_parts
 from tests.replay.generated import Log, add, logs, naive, remove, table_commit
 from tests.table.opening import open_table
 
@@ -199,7 +200,7 @@ def test_workers_give_what_one_process_gives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Each commit is a range of its own, and none is cut into slices.
-    monkeypatch.setattr(run, "plan_ranges", partial(plan_ranges, size=500))
+    small_parts(monkeypatch, 500)
     monkeypatch.setattr(load, "_BUCKET_BYTES", 600)  # so that there are a few buckets
     told: list[tuple[str, int]] = []
     result = import_(
