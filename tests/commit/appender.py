@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -19,6 +21,8 @@ def main(uri: str, folder: str, name: str, seconds: str) -> None:
     (Path(folder) / f"{name}.ready").touch()
     while not (Path(folder) / "go").exists():
         time.sleep(0.005)
+    with suppress(OSError):
+        fcntl.fcntl(sys.stdout, fcntl.F_SETPIPE_SZ, 1 << 20)
     end = time.monotonic() + float(seconds)
     number = 0
     while time.monotonic() < end and not (Path(folder) / "stop").exists():
@@ -28,6 +32,8 @@ def main(uri: str, folder: str, name: str, seconds: str) -> None:
             done = table.append(rows.set_column(1, "n", pa.array([number])))
         except DeltaLakeError as error:
             print(f"{error.outcome} {number} {' '.join(str(error).split())}", flush=True)
+            # As whoever tries again does; nobody reads what is told before the end.
+            time.sleep(0.05)
             continue
         took = (time.perf_counter() - began) * 1000
         print(f"version {done.version} {number} {took:.1f} {done.published}", flush=True)

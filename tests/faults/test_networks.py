@@ -96,6 +96,15 @@ def test_postgresql_restarts_under_writers(
 
 
 @pytest.mark.system
+def test_mariadb_restarts_under_writers(
+    private_mariadb: Callable[..., MariaDbServer], tmp_path: Path
+) -> None:
+    # Killed without that, it loses the commits of its last second, and writers are told so.
+    server = private_mariadb(durable=True)
+    restarted(server, server.create_database(), tmp_path)
+
+
+@pytest.mark.system
 @pytest.mark.parametrize("authority", ["sql", "log"])
 def test_a_store_that_loses_answers(
     sqlite_url: str, s3: S3Bucket, tmp_path: Path, authority: str
