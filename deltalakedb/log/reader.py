@@ -50,6 +50,8 @@ def read_listing(store: ObjectStore) -> LogListing:
         found = list_log(entries, store.spec.url)
         versions = [commit.version for commit in found.commits]
         gap = next((a + 1 for a, b in pairwise(versions) if b > a + 1), None)
+        if gap is None and found.head not in versions[-1:]:
+            gap = found.head  # of a checkpoint, whose commit was there first
         if gap is None or not store.exists(commit_name(gap)):
             break
     return found

@@ -244,6 +244,30 @@ def test_the_commit_of_the_checkpoint_is_history_alone(log: Path) -> None:
     assert found.files.num_rows == 0
 
 
+@pytest.mark.parametrize("missed", [3, 5])
+def test_a_listing_that_misses_a_commit_is_made_again(
+    log: Path, missed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As beside writers: what came first isn't there, and what came after it is."""
+    write_classic(log)
+    for version in range(6):
+        write_commit(log, version, [add(f"c{version}")])
+    found = store(log)
+    whole, asked = found.list, []
+
+    def listed() -> list[Any]:
+        asked.append(missed)
+        entries = list(whole())
+        if len(asked) == 1:
+            entries = [entry for entry in entries if entry.name != f"{missed:020d}.json"]
+        return entries
+
+    monkeypatch.setattr(found, "list", listed)
+    listing = read_listing(found)
+    assert [commit.version for commit in listing.commits] == list(range(6))
+    assert len(asked) == 2
+
+
 def test_row_groups_are_read_in_several_ranges(log: Path) -> None:
     paths = [f"f{i}" for i in range(40)]
     actions = [*STATE, *adds(*paths)]

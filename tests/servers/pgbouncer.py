@@ -93,5 +93,6 @@ class PgBouncer:
         return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
     def close(self) -> None:
-        self._process.stop(signal.SIGQUIT)
+        # It has nothing to keep, and heeds no SIGQUIT where a background job has it ignored.
+        self._process.stop(signal.SIGKILL)
         self._folder.close()
