@@ -78,7 +78,13 @@ class Server:
             self.server.sql(f"DROP {'ROLE' if self.is_postgres else 'USER'} {account}")
 
 
-@pytest.fixture(params=["postgres_server", "mariadb_server", "mysql_server"])
+@pytest.fixture(
+    params=[
+        "postgres_server",
+        "mariadb_server",
+        pytest.param("mysql_server", marks=pytest.mark.system),
+    ]
+)
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     running = request.getfixturevalue(request.param)
     made = Server(running, running.create_database())

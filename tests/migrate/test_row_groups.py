@@ -36,7 +36,11 @@ def table(tmp_path: Path) -> Path:
     return tmp_path / "whole"
 
 
-@pytest.mark.parametrize("any_catalog_url", ["sqlite", "postgresql", "mysql"], indirect=True)
+@pytest.mark.parametrize(
+    "any_catalog_url",
+    ["sqlite", "postgresql", pytest.param("mysql", marks=pytest.mark.system)],
+    indirect=True,
+)
 def test_its_parts_are_the_whole(
     table: Path,
     tmp_path: Path,
