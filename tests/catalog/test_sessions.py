@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pyarrow as pa
 import pytest
 
@@ -137,3 +138,16 @@ def end_session_of(server: PostgresServer, table: Table) -> None:
     """Have the server end the table's connection, whose password may be no good any more."""
     [(pid,)] = table._catalog.reader.rows("SELECT pg_backend_pid()")
     server.sql(f"SELECT pg_terminate_backend({pid}, 5000)")
+
+
+def test_a_value_that_is_too_long_is_not_tried_again(pg_database: str) -> None:
+    dialect = dialect_of(parse_database(pg_database))
+    with (
+        closing(psycopg2.connect(pg_database)) as connection,
+        pytest.raises(DeltaLakeError, match="shorten the value") as caught,
+        dialect.errors(),
+    ):
+        connection.cursor().execute(
+            "CREATE TEMP TABLE t (a varchar(2)); INSERT INTO t VALUES ('abc')"
+        )
+    assert not caught.value.retryable

@@ -109,7 +109,10 @@ class PostgresDialect(Dialect):
             )
         if _sqlstate(error) in _TOO_LONG:
             return self._error(
-                DeltaLakeErrorKind.DATABASE_ERROR, text, "shorten the value, or make it smaller"
+                DeltaLakeErrorKind.DATABASE_ERROR,
+                text,
+                "shorten the value, or make it smaller",
+                PermanentDatabaseError,
             )
         if _sqlstate(error) in _BUSY_STATES or any(sign in text for sign in _BUSY_SIGNS):
             return self._error(
