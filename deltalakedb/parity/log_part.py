@@ -131,7 +131,10 @@ def _each_has_stats(nulls: Mapping[str, int]) -> bool:
 def _columns(schema: pa.Schema, *, with_stats: bool) -> list[str]:
     columns = [name for name in _STATE_COLUMNS if name in schema.names]
     if "add" in schema.names:
-        names = {child.name for child in schema.field("add").type}
+        kind = schema.field("add").type
+        if not pa.types.is_struct(kind):
+            raise ValueError(f"the column add is {kind}, not a struct")
+        names = {child.name for child in kind}
         wanted = [*_ADD_COLUMNS, *(("stats", "stats_parsed") if with_stats else ())]
         columns += [f"add.{name}" for name in wanted if name in names]
     return columns

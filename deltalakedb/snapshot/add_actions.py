@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deltalakedb.error import DeltaLakeError
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.schema import PrimitiveType, iter_leaves, readable_type
@@ -61,8 +61,14 @@ def _partitions(files: pa.Table, metadata: Metadata, *, mapped: bool) -> Columns
     found: Columns = {}
     by_name = {leaf.path[0]: leaf for leaf in iter_leaves(metadata.schema.struct, mapped=mapped)}
     for name in metadata.partition_columns:
-        leaf = by_name[name]
-        assert isinstance(leaf.type, PrimitiveType)
+        leaf = by_name.get(name)
+        if leaf is None or not isinstance(leaf.type, PrimitiveType):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.INVALID_LOG,
+                f"partition column {name!r} is not a primitive column of the table's schema; "
+                "repair the metaData action of the log",
+                column=name,
+            )
         known = readable_type(leaf.type)
         kind, type_name = (known, leaf.type.name) if known is not None else (pa.string(), "string")
         values = []

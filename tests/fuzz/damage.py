@@ -149,6 +149,13 @@ def _nested_json(node: Any, place: tuple[Any, ...]) -> Any:
         return None
 
 
+def _write(table: pa.Table, path: Path) -> None:
+    """In the place of `path`, which stays as it is when Arrow refuses the table."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    path.write_bytes(sink.getvalue().to_pybytes())
+
+
 def _replace_cell(path: Path, chance: random.Random) -> str:
     """One value of a checkpoint replaced, of the same Parquet type."""
     try:
@@ -158,7 +165,7 @@ def _replace_cell(path: Path, chance: random.Random) -> str:
         places = [p for p in _places(rows[row]) if isinstance(p[-1], str)]
         place, value = chance.choice(places), chance.choice(ODD_VALUES)
         _put(rows[row], place, value)
-        pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+        _write(pa.Table.from_pylist(rows, table.schema), path)
     except (pa.ArrowException, ValueError, TypeError, LookupError, OverflowError, OSError):
         return _flip(path, chance)
     return f"row {row}, {'.'.join(map(str, place))} replaced by {str(value)[:60]!r}"
@@ -175,7 +182,7 @@ def _replace_column(path: Path, chance: random.Random) -> str:
         if not pa.types.is_struct(column.type) or chance.random() < 0.2:
             index = table.column_names.index(name)
             other = pa.nulls(len(column), kind)
-            pq.write_table(table.set_column(index, name, other), path)
+            _write(table.set_column(index, name, other), path)
             return f"column {name} is {kind}"
         inner = chance.choice([field.name for field in column.type])
         value = {pa.int64(): 5, pa.string(): "5", pa.bool_(): True}.get(kind)
@@ -183,7 +190,7 @@ def _replace_column(path: Path, chance: random.Random) -> str:
         arrays = [other if f.name == inner else column.field(f.name) for f in column.type]
         names = [f.name for f in column.type]
         struct = pa.StructArray.from_arrays(arrays, names, mask=column.is_null())
-        pq.write_table(table.set_column(table.column_names.index(name), name, struct), path)
+        _write(table.set_column(table.column_names.index(name), name, struct), path)
     except (pa.ArrowException, ValueError, TypeError, LookupError, OSError):
         return _flip(path, chance)
     return f"column {name}.{inner} is {kind}"

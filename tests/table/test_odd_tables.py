@@ -362,3 +362,31 @@ def test_a_nul_is_named_where_the_database_has_none(tmp_path: Path, pg_database:
         assert diff_table("t", database=pg_database).catalog_version == 0
     with reading(pg_database) as connection:
         assert select(connection, "SELECT * FROM dl_txns") == []
+
+
+def test_a_partition_column_that_is_none_of_the_schemas_is_named(tmp_path: Path) -> None:
+    snapshot = opened(table_of(tmp_path / "t", metadata({"id": "long"}, ("x",)), add("a")))
+    for answer in (snapshot.get_add_actions, snapshot.to_pyarrow_table):
+        with pytest.raises(DeltaLakeError, match="partition column 'x'") as caught:
+            answer()
+        assert caught.value.kind is DeltaLakeErrorKind.INVALID_LOG
+
+
+def test_a_checkpoint_whose_adds_are_no_structs_is_told_by_diff(tmp_path: Path) -> None:
+    table = table_of(tmp_path / "t", metadata({"id": "long"}), add("a"))
+    database = f"sqlite:///{table}.sqlite"
+    import_table(str(table), database=database, table_name="t")
+    checkpoint = table / "_delta_log" / f"{0:020d}.checkpoint.parquet"
+    actions = [protocol(), metadata({"id": "long"}), add("a")]
+    write_checkpoint(checkpoint, actions)
+    rows = pq.read_table(checkpoint)
+    index = rows.column_names.index("add")
+    pq.write_table(
+        rows.set_column(index, "add", pa.array([[1]] * 3, pa.list_(pa.int8()))), checkpoint
+    )
+    # It is left out, and the commits say the same.
+    assert diff_table("t", database=database).parity
+    (table / "_delta_log" / f"{0:020d}.json").unlink()
+    with pytest.raises(DeltaLakeError) as caught:
+        diff_table("t", database=database)
+    assert caught.value.kind is DeltaLakeErrorKind.CORRUPT_CHECKPOINT
