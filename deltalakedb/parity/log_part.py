@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -114,13 +114,20 @@ def _file_pieces(
 ) -> Iterator[ActionRows]:
     home, name = store.resolve(path)
     with home.open_input(name) as source:
-        facts = null_counts(source, (_PATH, _STATS))
-        known = all(_each_has_stats(facts[group]) for group in groups)
+        known = _all_have_stats(source, groups)
         file = checkpoint.parquet_file(source)
         columns = _columns(file.schema_arrow, with_stats=not known)
         for batch in checkpoint.batches(file, _BATCH_ROWS, groups, columns):
             rows = checkpoint.action_rows(checkpoint.checked(batch), version)
             yield _with_stats(rows) if known else rows
+
+
+def _all_have_stats(source: pa.NativeFile, groups: Sequence[int]) -> bool:
+    try:
+        facts = null_counts(source, (_PATH, _STATS))
+    except ValueError:
+        return False  # a footer whose counts are damaged; the rows may be sound
+    return all(group < len(facts) and _each_has_stats(facts[group]) for group in groups)
 
 
 def _each_has_stats(nulls: Mapping[str, int]) -> bool:

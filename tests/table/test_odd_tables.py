@@ -16,6 +16,7 @@ import pytest
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table
+from deltalakedb.parity import log_part
 from deltalakedb.parity.run import diff_table
 from deltalakedb.snapshot.snapshot import Snapshot
 from tests.log.made_logs import Action, write_checkpoint, write_commit
@@ -390,3 +391,20 @@ def test_a_checkpoint_whose_adds_are_no_structs_is_told_by_diff(tmp_path: Path) 
     with pytest.raises(DeltaLakeError) as caught:
         diff_table("t", database=database)
     assert caught.value.kind is DeltaLakeErrorKind.CORRUPT_CHECKPOINT
+
+
+def test_a_footer_whose_counts_are_damaged_leaves_the_rows_to_diff(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = table_of(tmp_path / "t", metadata({"id": "long"}), add("a"))
+    database = f"sqlite:///{table}.sqlite"
+    import_table(str(table), database=database, table_name="t")
+    actions = [protocol(), metadata({"id": "long"}), add("a")]
+    write_checkpoint(table / "_delta_log" / f"{0:020d}.checkpoint.parquet", actions)
+    (table / "_delta_log" / f"{0:020d}.json").unlink()
+
+    def damaged(*_: object) -> object:
+        raise ValueError("the Parquet footer is damaged")
+
+    monkeypatch.setattr(log_part, "null_counts", damaged)
+    assert diff_table("t", database=database).parity
