@@ -143,17 +143,8 @@ def take_over(
             ]
         )
     rebuilt = since <= row.head_version
-    if rebuilt:
-        # Its rows are those of commits that never came into the log.
-        import_table(
-            log_dir=row.log_location,
-            database=database,
-            table_location=row.location,
-            rebuild=True,
-            storage_options=storage_options,
-        )
-    else:
-        adopt(catalog.reader.url, queries.find_table(catalog, row.table_id), log)
+    # Rebuilt where its rows are those of commits that never came into the log.
+    _taken_in(catalog, row, log, database, storage_options, anew=rebuilt)
     now = queries.find_table(catalog, row.table_id)
     return Repair(
         row.full_name, now.head_version, now.epoch, (since, now.head_version), rebuilt, stranded
@@ -242,7 +233,21 @@ def _bring_up(
 ) -> bool:
     """Adopt what the log has, or read it anew where commits are gone; whether it was the latter."""
     gone = any(not log.exists(_name(v)) for v in range(row.head_version + 1, newest + 1))
-    if gone:
+    _taken_in(catalog, row, log, database, storage_options, anew=gone)
+    return gone
+
+
+def _taken_in(
+    catalog: Catalog,
+    row: TableRow,
+    log: ObjectStore,
+    database: str | SqlConfig,
+    storage_options: Mapping[str, Any] | None,
+    *,
+    anew: bool,
+) -> None:
+    """Bring the catalog up to the log: adopt its commits, or read all of it anew."""
+    if anew:
         import_table(
             log_dir=row.log_location,
             database=database,
@@ -252,7 +257,6 @@ def _bring_up(
         )
     else:
         adopt(catalog.reader.url, queries.find_table(catalog, row.table_id), log)
-    return gone
 
 
 def _check_common(catalog: Catalog, row: TableRow, log: ObjectStore) -> None:
