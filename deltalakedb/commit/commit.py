@@ -58,8 +58,6 @@ def commit(
             except DeltaLakeError as error:
                 attempt.give_up()
                 raise _as_known(error, staged, attempt, unheard) from error
-            else:
-                raise AssertionError("unreachable")
         if lost is not None and attempt.sent:
             found = resolve(database, staged, ratifier, attempt.own, lost)
             if found is not None:

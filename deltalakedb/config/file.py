@@ -10,7 +10,7 @@ from deltalakedb.config.checks import invalid, read_section
 from deltalakedb.config.known import SECTIONS, settings_of
 from deltalakedb.config.loading import Section, load_configuration
 from deltalakedb.config.reading import AsyncTaskConfig, CacheConfig, LazyLoadingConfig
-from deltalakedb.config.sections import MigrationSettings, PerformanceSettings, Settings
+from deltalakedb.config.sections import PerformanceSettings, Settings
 from deltalakedb.config.sql import SqlConfig
 from deltalakedb.secret import Secret
 
@@ -62,12 +62,6 @@ class ConfigFactory:
     def create_async_config(performance: Mapping[str, Any]) -> AsyncTaskConfig:
         """From the section `performance`: `max_concurrent_tasks`, one where `async_io` is false."""
         return _performance(performance).asynchronous
-
-    @staticmethod
-    def create_migration_settings(migration: Mapping[str, Any]) -> MigrationSettings:
-        """From the section `migration`."""
-        section = read_section("migration", migration, SECTIONS["migration"])
-        return MigrationSettings(**section)
 
     @staticmethod
     def create_settings(config: Mapping[str, Any]) -> Settings:

@@ -177,3 +177,18 @@ def test_two_who_alter_both_do(catalog_url: str, tmp_path: Path) -> None:
     for each in both:
         each.join()
     assert set(dl.connect_to_table(uri).schema.names) == {"id", "s", "left", "right"}
+
+
+def test_a_column_that_may_be_null_from_now_on(sqlite_url: str, tmp_path: Path) -> None:
+    place = tmp_path / "t"
+    schema = pa.schema([pa.field("id", pa.int64(), nullable=False)])
+    uri = f"deltasql://{sqlite_url}?table=t"
+    dl.write_deltalake(uri, pa.table({"id": [1]}, schema=schema), location=str(place))
+    table, nulls = dl.connect_to_table(uri), pa.table({"id": pa.array([None], pa.int64())})
+    with pytest.raises(DeltaLakeError, match="id"):
+        table.append(nulls)
+    table.alter.drop_column_not_null("id")
+    table.append(nulls)
+    assert table.to_pyarrow_table()["id"].null_count == 1
+    assert delta_rs(place).schema().fields[0].nullable
+    assert delta_rs(place).to_pyarrow_table()["id"].null_count == 1
