@@ -25,13 +25,14 @@ from deltalakedb.migrate.records import (
     database_now,
     migration_at,
 )
-from deltalakedb.migrate.safety import check_log_writers, check_own_log
+from deltalakedb.migrate.safety import check_log_writers
 from deltalakedb.migrate.steps import On, note_failure, note_point
 from deltalakedb.mirror import publish
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.parity.report import DiffReport
 from deltalakedb.parity.run import diff_table
 from deltalakedb.storage.store import ObjectStore
+from deltalakedb.table.operations.handover import check_own_log
 
 _PROOF_SECONDS = 300.0
 """How long a proof stands before `ready` is proven again while it is kept caught up."""
