@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 
+from deltalakedb import tracing
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -47,6 +48,7 @@ def new_cutover_id() -> str:
     return f"cutover-{uuid.uuid4()}"
 
 
+@tracing.traced("cutover")
 def put_fence(
     catalog: LightCatalog,
     base: Base,
