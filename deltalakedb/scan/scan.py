@@ -353,9 +353,8 @@ def _plan(
         if not needed:  # a predicate on no column still has to see rows
             needed = [f for f in schema.fields if f.refusal is None][:1]
         prune = predicate if prune is None else prune & predicate
-    if prune is not None:
-        if prune is not predicate:
-            pruned_by = referenced_columns(prune, schema.arrow)
+    if prune is not None and prune is not predicate:
+        pruned_by = referenced_columns(prune, schema.arrow)
     files = spec.files if asked is None else spec.planned(asked)
     if spec.rows.arrow is not None:
         files = prune_files(spec.with_files(files), spec.rows.arrow)
