@@ -27,6 +27,7 @@ from deltalakedb.secret import Secret
 from deltalakedb.uri import parse_database
 from jobs import metrics
 from jobs.outcome import CONFIGURATION, Summary, TableOutcome, code_of, of_error
+from jobs.standing import NOTHING, Standing, read_standing
 
 log = logging.getLogger("deltalakedb.jobs")
 
@@ -209,7 +210,7 @@ def job(command: Callable[..., None]) -> click.Command:
         if junit_xml:
             summary.write_junit(Path(junit_xml))
         if metrics_textfile or pushgateway:
-            registry = metrics.registry_of(summary)
+            registry = metrics.registry_of(summary, _standing(database))
             if metrics_textfile:
                 metrics.write_textfile(metrics_textfile, registry)
             if pushgateway:
@@ -250,6 +251,15 @@ def _ends(context: click.Context) -> Iterator[None]:
     except DeltaLakeError as error:
         click.echo(f"error: {error.message}", err=True)
         context.exit(code_of(error))
+
+
+def _standing(database: str) -> Standing:
+    """What the catalog remembers; a run whose catalog is away tells the rest."""
+    try:
+        return read_standing(database)
+    except DeltaLakeError as error:
+        log.warning("the catalog's own counts are not among the metrics: %s", error.message)
+        return NOTHING
 
 
 def _cluster(file: str | None, configuration: Configuration) -> ClusterSpec | None:

@@ -7,8 +7,10 @@ was read, write rows, history and outbox, move the heads. docs/architecture.md, 
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 
+from deltalakedb import measures, tracing
 from deltalakedb.catalog.dialects.writer import LostConnectionError
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit.attempt import Attempt, RestartError, checked
@@ -41,6 +43,21 @@ def commit(
     holds the lock, COMMIT_UNKNOWN with the token to ask again with, MIRROR_CONFLICT where the log
     has what the catalog doesn't know of. `outcome` of an error says whether the commit is there.
     """
+    began = time.perf_counter()
+    with tracing.span("commit", table=staged.tables[0].table.full_name, tables=len(staged.tables)):
+        found = _commit(database, staged, ratifier, wait, max_unpublished)
+        tracing.tell(version=found[0].version)
+    measures.observe(measures.COMMIT_SECONDS, time.perf_counter() - began)
+    return found
+
+
+def _commit(
+    database: DatabaseUrl,
+    staged: StagedCommit,
+    ratifier: Ratifier,
+    wait: float,
+    max_unpublished: int,
+) -> list[Committed]:
     _check_authorities(staged)
     for table in staged.tables:
         # Made now, so that nothing of it is made under the lock.

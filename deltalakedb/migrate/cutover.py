@@ -12,6 +12,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from deltalakedb import tracing
 from deltalakedb.catalog.dialects.writer import LostConnectionError, Statement
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.holder import is_dead
@@ -73,6 +74,7 @@ def read_base(catalog: LightCatalog, table_id: str, options: Any) -> Base:
     return found
 
 
+@tracing.traced("cutover")
 def put_fence(
     catalog: LightCatalog,
     base: Base,

@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
@@ -78,6 +79,7 @@ class RollbackResult:
     migration: Migration | None = None
 
 
+@tracing.traced("rollback")
 def rollback_table(
     table: str,
     *,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from deltalakedb import fork
+from deltalakedb import fork, measures
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.proof import (
     complete_batches,
@@ -96,6 +96,7 @@ class FileCache:
             # Which catalog's needn't be asked.
             with self._lock:
                 self._misses += 1
+            measures.count(measures.CACHE_REQUESTS, "miss")
             return None
         folder = self._root / catalog.catalog_id / name
         schema = file_schema(cached_columns(row))
@@ -105,6 +106,7 @@ class FileCache:
                 self._hits += 1
             else:
                 self._misses += 1
+        measures.count(measures.CACHE_REQUESTS, "miss" if found is None else "hit")
         if found is not None or not build or (folder, row.live_load) in self._too_large:
             return found
         with self._building:

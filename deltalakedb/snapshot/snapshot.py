@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from deltalakedb import tracing
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.partition_counts import partition_counts
@@ -214,6 +215,7 @@ class Snapshot(DeltaRsNames):
         """
         return self._plan(predicate, tuple(columns or PLAN_COLUMNS)).files
 
+    @tracing.traced("plan")
     def _plan(self, predicate: Predicate, columns: tuple[str, ...]) -> Plan:
         parsed = self.where(predicate)
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads.ledger import now_ms
 from deltalakedb.catalog.reading.queries import all_tables
@@ -111,6 +112,7 @@ def no_progress(done: int, total: int, table: TableNight) -> None:
     """The progress of those who don't look."""
 
 
+@tracing.traced("sweep")
 def sweep(
     database: str | SqlConfig,
     options: SweepOptions = SweepOptions(),

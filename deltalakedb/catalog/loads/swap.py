@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import mirror, outbox
 from deltalakedb.catalog.leases import Lease, acquire
@@ -104,6 +105,7 @@ def index_load(catalog: Catalog, load_id: int, columns: Sequence[Sequence[str]])
         catalog.dialect.analyze_load(connection, load_id)
 
 
+@tracing.traced("swap")
 def swap(
     catalog: Catalog,
     run: Run,
