@@ -101,7 +101,7 @@ def test_an_incident_is_found_explained_and_rolled_back() -> None:
 
 @pytest.mark.system
 def test_an_incident_is_not_over_before_the_table_is_proven(tmp_path: Path) -> None:
-    """With the parameters of an alert: it fails as long as the table differs, and changes nothing."""
+    """With an alert's parameters: it fails as long as the table differs, and changes nothing."""
     database, table = str(tmp_path / "m.sqlite"), str(tmp_path / "sales")
     for _ in range(2):
         write_deltalake(table, pa.table({"id": [1, 2]}), mode="append")

@@ -57,8 +57,8 @@ class Attempt:
         self._newest = newest
         self._max_unpublished = max_unpublished
         self._holds = holds
-        """Whether vectors are united under the lock: among many writers of one file, whoever
-        lets it go for that may never be in time."""
+        """Whether vectors are united under the lock even where that takes time: among many writers
+        of one file, whoever lets it go for that may never be in time."""
         self._changed: dict[int, StagedTable] = {}
         self._crowded: list[StagedTable] = []
         self._behind: list[StagedTable] = []
@@ -281,13 +281,14 @@ class Attempt:
         live = Matching(self._writer, table).live_rows(head, sorted(paths))
         base = {row["path"]: row for row in table.removes.to_pylist()}
         ours = {row["path"]: row for row in table.adds.to_pylist()}
-        if not self._holds:
+        holds = self._holds or table.rebases_at_once
+        if not holds:
             self._writer.rollback()
         again = table.rebase(
             [VectorClash(base[path], live[path], ours[path]) for path in sorted(paths)]
         )
         self._changed[table.table.table_key] = replace(again, read_version=head.head_version)
-        if not self._holds:
+        if not holds:
             raise RestartError
 
     def _lock(self, wait: float) -> Locked:

@@ -216,43 +216,45 @@ def winners(writer: Writer, staged: StagedTable, head: LockedHead) -> list[Winne
         mine = found.setdefault(version, {})
         mine["domains"] = mine.get("domains", frozenset()) | {domain}
     if not staged.is_blind_append:
-        for version, blind, operation in writer.ask(
-            Statement(
-                "SELECT version, is_blind_append, operation FROM dl_versions "
-                "WHERE load_id = ? AND version > ?",
-                (head.live_load, staged.read_version),
-            )
-        ):
-            mine = found.setdefault(version, {})
-            mine |= {"blind_append": bool(blind), "operation": operation}
-        for version, files in _changed(writer, staged, head).items():
-            found.setdefault(version, {}).update(files)
+        for version, what in _changed(writer, staged, head).items():
+            found.setdefault(version, {}).update(what)
     return [Winner(version=version, **what) for version, what in sorted(found.items())]
 
 
-def _changed(
-    writer: Writer, staged: StagedTable, head: LockedHead
-) -> dict[int, dict[str, tuple[ChangedFile, ...]]]:
-    files = load_files_name(head.live_load)
-    changed: dict[int, tuple[list[Any], list[Any]]] = {}
+_VERSION = 2
+
+
+def _changed(writer: Writer, staged: StagedTable, head: LockedHead) -> dict[int, dict[str, Any]]:
+    """By version: its operation, whether it only appended, and the files that it changed."""
+    files, since = load_files_name(head.live_load), staged.read_version
+    parts = [
+        f"SELECT {_VERSION}, v.version, v.is_blind_append, v.operation, NULL, NULL, NULL "
+        "FROM dl_versions v WHERE v.load_id = ? AND v.version > ?"
+    ]
+    params: list[Any] = [head.live_load, since]
     for kind, version in ((0, "added_version"), (1, "removed_version")):
-        rows = writer.ask(
-            Statement(
-                f"SELECT c.version, c.data_change, f.path, f.stats, f.dv_id, p.partition_values "
-                f"FROM dl_changes c JOIN {files} f ON f.path_key = c.path_key "
-                f"AND f.load_id = ? AND f.{version} = c.version "
-                "JOIN dl_partitions p ON p.load_id = f.load_id "
-                "AND p.partition_id = f.partition_id "
-                f"WHERE c.table_key = ? AND c.version > ? AND c.kind = {kind}",
-                (head.live_load, head.table_key, staged.read_version),
-            )
+        parts.append(
+            f"SELECT {kind}, c.version, c.data_change, f.path, f.stats, f.dv_id, "
+            f"p.partition_values FROM dl_changes c JOIN {files} f ON f.path_key = c.path_key "
+            f"AND f.load_id = ? AND f.{version} = c.version "
+            "JOIN dl_partitions p ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
+            f"WHERE c.table_key = ? AND c.version > ? AND c.kind = {kind}"
         )
-        for at, data_change, path, stats, dv_id, values in rows:
-            said = None if data_change is None else bool(data_change)
-            changed.setdefault(at, ([], []))[kind].append(
-                ChangedFile(path, values, stats, dv_id, said)
-            )
-    return {version: _with_vectors(*both) for version, both in changed.items()}
+        params += [head.live_load, head.table_key, since]
+    found: dict[int, dict[str, Any]] = {}
+    changed: dict[int, tuple[list[ChangedFile], list[ChangedFile]]] = {}
+    for kind, at, said, text, stats, dv_id, values in writer.ask(
+        Statement(" UNION ALL ".join(parts), tuple(params))
+    ):
+        if kind == _VERSION:
+            found.setdefault(at, {}).update(blind_append=bool(said), operation=text)
+            continue
+        data_change = None if said is None else bool(said)
+        both = changed.setdefault(at, ([], []))
+        both[kind].append(ChangedFile(text, values, stats, dv_id, data_change))
+    for at, (adds, removes) in changed.items():
+        found.setdefault(at, {}).update(_with_vectors(adds, removes))
+    return found
 
 
 def _with_vectors(

@@ -40,7 +40,7 @@ def catalog_behind(row: TableRow, head_version: int, newest: int) -> DeltaLakeEr
         DeltaLakeErrorKind.MIRROR_CONFLICT,
         f"the catalog has {row.full_name} at version {head_version}, its log goes to {newest}: the "
         "catalog was restored or failed over with loss, or others write to the log; `dl mirror "
-        "resolve` shows the ways out",
+        f"repair {row.full_name}` brings it up to the log",
         head=head_version,
         version=newest,
     )

@@ -74,7 +74,8 @@ class StagedTable:
     makes. `metadata_id` is the table's own id, by which logs know it. `adds` and `removes` are
     FILE_SCHEMA tables: files that begin, and lives that end, as the catalog has them. `metadata`
     and `protocol` are bodies of actions. `rebase` makes the same commit again where vectors clash,
-    with the lives at the head; without it they are a conflict. `authority` hands the table over
+    with the lives at the head; without it they are a conflict. `rebases_at_once`: it waits for no
+    network, so that it may run while others wait for the lock. `authority` hands the table over
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
     nothing was committed. `claims` are the same for the transaction that reserves a version where
@@ -116,6 +117,7 @@ class StagedTable:
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
     )
+    rebases_at_once: bool = False
 
     def __post_init__(self) -> None:
         paths = self.adds.column("path").to_pylist()

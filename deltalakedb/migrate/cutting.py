@@ -17,8 +17,6 @@ from deltalakedb.migrate.cutover import (
     fence_of,
     new_cutover_id,
     put_fence,
-    read_base,
-    settle,
 )
 from deltalakedb.migrate.points import add_point
 from deltalakedb.migrate.probation import check_fence
@@ -27,6 +25,7 @@ from deltalakedb.mirror.adopt import adopt
 from deltalakedb.mirror.publish import commit_name
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.fence import is_fenced
+from deltalakedb.table.operations.handover import hand_over, read_base
 
 if TYPE_CHECKING:
     from deltalakedb.migrate.strategies import Move
@@ -157,7 +156,7 @@ def settle_or_wait(move: Move) -> None:
                 reason=f"the end of the probation, in {(until - now) / 1000:.0f} s{_told_of(move)}"
             )
             return
-        settle(light, row, log, move.options.storage_options)
+        hand_over(light, row, log, move.options.storage_options, fence=True)
     move.told("settled")
     move.to("sql", {"fence": None})
 

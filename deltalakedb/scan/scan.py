@@ -23,7 +23,9 @@ from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 from deltalakedb.memory import enough_memory
+from deltalakedb.predicate.mask import is_plain
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowCondition, RowFilter
+from deltalakedb.predicate.tree import columns_of
 from deltalakedb.redact import redact
 from deltalakedb.scan.file import ROW_INDEX, DataFile, ReadPlan, count_file, read_file
 from deltalakedb.scan.guarantees import (
@@ -32,6 +34,7 @@ from deltalakedb.scan.guarantees import (
     referenced_columns,
     surviving,
 )
+from deltalakedb.scan.places import read_places
 from deltalakedb.scan.threads import in_order
 from deltalakedb.scan.types import PartitionValues, ReadSchema, mapping_mode, read_schema
 from deltalakedb.storage.open import open_store
@@ -173,11 +176,13 @@ def indexed_rows(
     """
     conditions = spec.rows.conditions
     plan, files = _plan(spec, _with_conditions(spec, columns), None, None, batch_size)
-    plan = replace(plan, row_index=True)
+    test = spec.rows.test
+    known = test is not None and is_plain(test, spec.schema.arrow)
+    plan = replace(plan, row_index=True, test=test if known else None)
     wanted = None if columns is None else [*columns, ROW_INDEX]
 
     def read(file: DataFile) -> Iterator[tuple[str, pa.RecordBatch]]:
-        found = partial(read_file, file, plan)
+        found = partial(read_file if plan.predicate is None else read_places, file, plan)
         for batch in _satisfying(found, conditions, wanted) if conditions else found():
             yield file.path, batch
 
@@ -327,14 +332,14 @@ def _plan(
     predicate = both(spec.rows.arrow, predicate)
     pruned_by: list[str] = []
     if predicate is not None:
-        check_predicate(predicate, schema.arrow)
-        pruned_by = referenced_columns(predicate, schema.arrow)
+        pruned_by = _looked_at(spec, predicate)
         needed += schema.readable([name for name in pruned_by if name not in names])
         if not needed:  # a predicate on no column still has to see rows
             needed = [f for f in schema.fields if f.refusal is None][:1]
         prune = predicate if prune is None else prune & predicate
     if prune is not None:
-        pruned_by = referenced_columns(prune, schema.arrow)
+        if prune is not predicate:
+            pruned_by = referenced_columns(prune, schema.arrow)
         files = prune_files(spec, prune)
     return ReadPlan(
         store=spec.opened,
@@ -348,6 +353,19 @@ def _plan(
         use_threads=False,
         of_table=spec.of_table,
     ), files
+
+
+def _looked_at(spec: ScanSpec, predicate: pc.Expression) -> list[str]:
+    """The columns that a predicate looks at. INVALID_PREDICATE where it doesn't fit the table."""
+    schema = spec.schema.arrow
+    test = spec.rows.test
+    if test is not None and predicate is spec.rows.arrow:
+        # It was made of the table's own columns.
+        names = {column.path[0] for column in columns_of(test)}
+        if names.issubset(schema.names):
+            return [name for name in schema.names if name in names]
+    check_predicate(predicate, schema)
+    return referenced_columns(predicate, schema)
 
 
 def output_schema(schema: ReadSchema, columns: Sequence[str] | None) -> pa.Schema:
