@@ -46,11 +46,17 @@ DEFAULT_BATCH_SIZE = 131_072
 
 _FILE_COLUMNS = ("path", "partition_values", "dv", "num_records")
 _CHUNK = 1024
+_WORTH_A_PLAN = 16
+"""Files beyond which another plan costs less than their footers."""
 _REMOTE_WORKERS = 16
 
 # Features that `unreadable_features` may name and that are honoured here: whoever made the list of
 # files answers for `catalogManaged`, and shredded variants are put together.
 _HONOURED = frozenset({"catalogManaged", "variantShredding", "variantShredding-preview"})
+
+
+Planner = Callable[[pc.Expression], pa.Table | None]
+"""The scan's files that may have rows of a condition; None when it can't tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +77,8 @@ class ScanSpec:
     """For messages."""
     rows: RowFilter = ALL_ROWS
     """Which of the files' rows are the scan's: every way to read it gives those alone."""
+    planner: Planner | None = None
+    """Plans anew by a further condition; stays in its process."""
 
     @cached_property
     def schema(self) -> ReadSchema:
@@ -103,7 +111,7 @@ class ScanSpec:
 
     def with_files(self, files: pa.Table) -> ScanSpec:
         """The same table with other files; what was parsed and opened is kept."""
-        other = replace(self, files=files)
+        other = replace(self, files=files, planner=None)
         kept = ("schema", "opened")
         other.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
         return other
@@ -111,8 +119,16 @@ class ScanSpec:
     def __getstate__(self) -> dict[str, Any]:
         # What was parsed and opened stays here: workers open the store when they read.
         return {field.name: getattr(self, field.name) for field in fields(self)} | {
-            "store": self.place
+            "store": self.place,
+            "planner": None,
         }
+
+    def planned(self, condition: pc.Expression) -> pa.Table:
+        """The rows of `files` that may have rows of `condition`, by all that is known of them."""
+        found = None
+        if self.planner is not None and self.files.num_rows > _WORTH_A_PLAN:
+            found = self.planner(condition)
+        return prune_files(self, condition) if found is None else found
 
 
 def scan_table(
@@ -328,7 +344,7 @@ def _plan(
             f"a column is asked for twice: {', '.join(names)}; name each once",
         )
     needed = list(output)
-    files = spec.files
+    asked = both(predicate, prune)
     predicate = both(spec.rows.arrow, predicate)
     pruned_by: list[str] = []
     if predicate is not None:
@@ -337,10 +353,11 @@ def _plan(
         if not needed:  # a predicate on no column still has to see rows
             needed = [f for f in schema.fields if f.refusal is None][:1]
         prune = predicate if prune is None else prune & predicate
-    if prune is not None:
-        if prune is not predicate:
-            pruned_by = referenced_columns(prune, schema.arrow)
-        files = prune_files(spec, prune)
+    if prune is not None and prune is not predicate:
+        pruned_by = referenced_columns(prune, schema.arrow)
+    files = spec.files if asked is None else spec.planned(asked)
+    if spec.rows.arrow is not None:
+        files = prune_files(spec.with_files(files), spec.rows.arrow)
     return ReadPlan(
         store=spec.opened,
         schema=schema,

@@ -89,6 +89,9 @@ class OverlaidSnapshot(Snapshot):
         ]
         return self._adds.filter(pa.array(kept, pa.bool_()))
 
+    def _planner(self, predicate: Predicate) -> None:
+        """What is read was told when it was planned, and is read after the transaction too."""
+
     def _stream(self) -> Iterator[pa.RecordBatch]:
         yield from self.plan(None, FILE_COLUMNS).to_batches()
 

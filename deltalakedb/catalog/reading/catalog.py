@@ -76,6 +76,11 @@ class LightCatalog:
             self._catalog_id = str(self.reader.rows("SELECT catalog_id FROM dl_catalog")[0][0])
         return self._catalog_id
 
+    @property
+    def knows_id(self) -> bool:
+        """Whether `catalog_id` is known without a question."""
+        return self._catalog_id is not None
+
     def kept_partitions(self, load_id: int, version: int) -> PartitionSet | None:
         """What `partitions` would give without a question to the database."""
         with self._lock:
