@@ -114,6 +114,7 @@ def cutover_table(
 ) -> MoveResult:
     """Cut a catalogued table over to SQL: uuid, name or `namespace.name`.
 
+    The strategy is that by which it was moved so far, and so are its `log_writers` by default.
     Until the `appointment` it is kept caught up, whatever is away for a while. Bounded tries;
     raises as `move_table` does, and the table is writable whatever fails.
     """
@@ -124,7 +125,14 @@ def cutover_table(
             found = lease.begin(row.full_name, row.log_location, row.table_id)
             if found.state in ("planned", "importing") or found.step in ("planned", "importing"):
                 lease.move("following", table_id=row.table_id)
-            move = Move(database, lease, replace(chosen, mode=row.mode), on)
+            # As it was moved so far: what was said of its writers holds until another is said.
+            chosen = replace(
+                chosen,
+                mode=row.mode,
+                strategy=found.strategy or chosen.strategy,
+                log_writers=chosen.log_writers or found.log_writers,
+            )
+            move = Move(database, lease, chosen, on)
             if appointment is not None and not appointment.has_come():
                 first = Move(database, lease, replace(move.options, until="ready"), on)
                 first.waits_for = f"its time: {appointment}"

@@ -21,6 +21,7 @@ from deltalakedb.migrate.options import MoveOptions
 from deltalakedb.migrate.steps import Pace
 from deltalakedb.uri import parse_database
 from tests.cli.commands import dl as command
+from tests.cli.commands import error_of
 from tests.cli.test_workers import started, wait_for
 from tests.moving.test_move import append, seen, state
 from tests.moving.test_rollback import in_sql
@@ -243,3 +244,34 @@ def test_a_command_waits_for_a_busy_database(tmp_path: Path, sqlite_url: str) ->
     assert running.returncode == 143
     append(tmp_path / "t", 2)
     assert move_table(str(tmp_path / "t"), database=sqlite_url).success
+
+
+def test_a_cutover_goes_on_as_the_table_was_moved_so_far(tmp_path: Path, sqlite_url: str) -> None:
+    """What was declared of its writers isn't forgotten between the commands."""
+    append(tmp_path / "t", 1)
+    options = MoveOptions(strategy="offline", log_writers="paused", until="ready")
+    move_table(str(tmp_path / "t"), database=sqlite_url, options=options)
+    append(tmp_path / "t", 2)
+    with pytest.raises(DeltaLakeError, match="was written to while it was moved offline"):
+        cutover_table("t", database=sqlite_url)
+    assert (state(sqlite_url).strategy, state(sqlite_url).log_writers) == ("offline", "paused")
+    assert cutover_table("t", database=sqlite_url).migration.state == "sql"
+    assert seen(tmp_path / "t") == in_sql(sqlite_url) == [1, 2]
+
+
+def test_a_watch_says_what_changes(ready: Path, sqlite_url: str) -> None:
+    database = sqlite_url.removeprefix("sqlite:///")
+    with started("migrate", "status", "t", "--database", database, "--watch") as running:
+        assert running.stdout is not None
+        lines = [running.stdout.readline() for _ in range(3)]
+        assert lines[2].split()[:2] == ["t", "ready"]
+        cutover_table("t", database=sqlite_url)
+        while not lines[-1].startswith("t  ") or "sql" not in lines[-1].split():
+            lines.append(running.stdout.readline())
+            assert lines[-1], "it has ended"
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert "no move of other is known" in error_of(
+        "migrate", "status", "other", "--database", database
+    )

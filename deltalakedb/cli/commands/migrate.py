@@ -256,20 +256,31 @@ def show(done: MoveResult, output_format: str) -> None:
 @command.command()
 @click.argument("table", metavar="[TABLE]", required=False)
 @options.database
-@click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
+@click.option("--watch", is_flag=True, help="Show it again whenever it changes, until interrupted.")
 @options.output_format
 @options.debug
 def status(table: str | None, database: str, watch: bool, output_format: str) -> None:
     """Tell how far each table is and what it waits for, a line each."""
     from deltalakedb.catalog.catalog import Catalog
-    from deltalakedb.migrate.records import all_migrations
+    from deltalakedb.migrate.records import all_migrations, named
 
+    shown: list[Migration] | None = None
     with Catalog(database) as catalog:
         while True:
             found = [m for m in all_migrations(catalog) if table in (None, m.table, m.table_id)]
-            _show_all(found, output_format)
+            if table is not None and not found:
+                named(catalog, table)
+            if found != shown:
+                if watch:
+                    # In its place on a terminal; elsewhere a line says when.
+                    click.clear()
+                    if output_format != "json":
+                        output.say(time.strftime("%Y-%m-%d %H:%M:%S"))
+                _show_all(found, output_format)
+                output.flush()
             if not watch:
                 return
+            shown = found
             time.sleep(_WATCH_SECONDS)
 
 
