@@ -14,6 +14,7 @@ from benchmarks import (
     section_conditions,
     section_ducklake,
     section_import,
+    section_moving,
     section_read,
     section_transactions,
     section_write,
@@ -30,7 +31,7 @@ PARTS |= {
     "transactions": section_transactions.transactions,
 }
 PARTS |= section_ducklake.PARTS | section_catalog.PARTS
-ON_DEMAND = section_import.ON_DEMAND | section_catalog.ON_DEMAND
+ON_DEMAND = section_import.ON_DEMAND | section_catalog.ON_DEMAND | section_moving.ON_DEMAND
 
 
 def main(arguments: list[str] | None = None) -> int:

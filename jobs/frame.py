@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +50,8 @@ class Run:
     deadline: float | None
     local_directory: str | None
     storage_options: dict[str, str] = field(default_factory=dict)
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """Of the configuration; empty without one."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -196,6 +198,7 @@ def job(command: Callable[..., None]) -> click.Command:
                     None if deadline is None else time.monotonic() + deadline,
                     local_directory,
                     _options(storage_options),
+                    configuration.sections,
                 )
                 command(context, **own)
             code = summary.code

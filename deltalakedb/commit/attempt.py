@@ -18,9 +18,17 @@ from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit import metrics
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check, tracks_rows
+from deltalakedb.commit.create import make
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
 from deltalakedb.commit.matching import Matching
-from deltalakedb.commit.refusal import catalog_behind, dropped, files_taken, not_live, not_the_same
+from deltalakedb.commit.refusal import (
+    catalog_behind,
+    dropped,
+    files_taken,
+    log_exists,
+    not_live,
+    not_the_same,
+)
 from deltalakedb.commit.slot import Slot, taken
 from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
 from deltalakedb.commit.version import Committed, Version, group_row
@@ -65,7 +73,7 @@ class Attempt:
         self._slots = {
             table.table.table_key: Slot(table.table.table_id, staged.token)
             for table in staged.tables
-            if table.is_ratified_by_log
+            if table.is_ratified_by_log and not table.makes_table
         }
         self._slot: Slot | None = None
         self.put = put
@@ -86,8 +94,9 @@ class Attempt:
             self._writer.rollback()
             return repeated
         for table in self._staged.tables:
-            self.check_head(table, locked)
-        self._staged = self.again()
+            if not table.makes_table:
+                self.check_head(table, locked)
+        self._staged = make(self._writer, self.again(), locked)
         done: list[Committed] = []
         statements: list[Statement] = []
         versions = [
@@ -103,7 +112,9 @@ class Attempt:
         if self._staged.group_id is not None:
             statements.append(group_row(self._staged, versions, locked.now))
         for each in done:
-            if each.table.is_ratified_by_log:
+            if each.table.makes_table and each.table.is_ratified_by_log:
+                self._begin_log(each)
+            elif each.table.is_ratified_by_log:
                 statements.append(self._ratify(each, locked, wait))
         self._commit(statements)
         for table in self._staged.tables:
@@ -156,6 +167,12 @@ class Attempt:
         """
         found = []
         for table in self._staged.tables:
+            if table.makes_table:
+                key = locked.made.get(table.table.table_id)
+                if key is not None:
+                    known = replace(table, table=replace(table.table, table_key=key))
+                    found.append(Committed(known, 0, 0, None, b"", not own))
+                continue
             head = _head_of(locked, table)
             version = head.committed
             for txn in table.txns:
@@ -299,7 +316,8 @@ class Attempt:
             held = [
                 (table, found)
                 for table in self._staged.tables
-                if (found := _head_of(locked, table).slot) is not None
+                if not table.makes_table
+                and (found := _head_of(locked, table).slot) is not None
                 and found.holds(locked.now)
                 and not self._slots[table.table.table_key].is_ours(found)
             ]
@@ -309,6 +327,12 @@ class Attempt:
             if time.monotonic() > deadline:
                 raise taken(held[0][0].table.full_name, held[0][1])
             time.sleep(_PAUSE_SECONDS)
+
+    def _begin_log(self, each: Committed) -> None:
+        """Nobody knows of the table, so that its first version is put within the transaction."""
+        assert each.row is not None
+        if not self._ratifier.ratify(each.table.table, each.row, each.body):
+            raise log_exists(each.table.table.location)
 
     def _ratify(self, each: Committed, locked: Locked, wait: float) -> Statement:
         """Reserve the version, let go of the lock, put it into the log, and lock again."""

@@ -15,7 +15,9 @@ from deltalakedb.catalog.dialects.writer import LostConnectionError
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit.attempt import Attempt, RestartError, checked
 from deltalakedb.commit.committer import Ratifier
+from deltalakedb.commit.create import name_or_place_taken
 from deltalakedb.commit.heads import lock
+from deltalakedb.commit.refusal import log_exists
 from deltalakedb.commit.resolve import resolve
 from deltalakedb.commit.staged import StagedCommit
 from deltalakedb.commit.version import Committed
@@ -128,6 +130,9 @@ def find_conflicts(
         attempt = Attempt(writer, staged, ratifier, {}, max_unpublished, False, -1)
         locked = lock(writer, staged, wait)
         for table in staged.tables:
+            if table.makes_table:
+                found += filter(None, [name_or_place_taken(writer, [table])])
+                continue
             try:
                 attempt.check_head(replace(table, rebase=None), locked)
             except DeltaLakeError as error:
@@ -157,10 +162,15 @@ def _newest_in_log(
 ) -> dict[int, int]:
     """Of tables that this process hasn't committed to yet: the newest version in the log.
 
-    Asked before the lock, since a head only grows.
+    Asked before the lock, since a head only grows. TABLE_EXISTS where a new table would begin.
     """
-    return {
-        table.table.table_key: ratifier.check_log(table.table)
-        for table in staged.tables
-        if (os.getpid(), database, table.table.table_key) not in checked
-    }
+    found: dict[int, int] = {}
+    for table in staged.tables:
+        row = table.table
+        if table.makes_table:
+            # A key has who was made, or tried to be, by this call.
+            if not row.table_key and ratifier.check_log(row) >= 0:
+                raise log_exists(row.location)
+        elif (os.getpid(), database, row.table_key) not in checked:
+            found[row.table_key] = ratifier.check_log(row)
+    return found

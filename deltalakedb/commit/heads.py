@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 LISTED_BEFORE = "listed_before"
 """Our own property of a table: the time, by the database, before which files that nobody knew of
 may have been deleted."""
-_HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER, _SLOT = range(10)
+_HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER = range(9)
+_SLOT, _MADE = 9, 10
 
 
 @dataclass
@@ -59,17 +60,22 @@ class LockedHead:
 
 @dataclass
 class Locked:
-    """What the locking message has told."""
+    """What the locking message has told.
+
+    `made`: the keys of tables, by id, that this call has made already.
+    """
 
     heads: dict[int, LockedHead]
     now: int
     incarnation: str
+    made: dict[str, int] = field(default_factory=dict)
 
 
 def lock(writer: Writer, staged: StagedCommit, wait: float) -> Locked:
     """Begin, lock the heads and ask. Raises TIMEOUT_ERROR, CATALOG_VERSION."""
-    keys = sorted(table.table.table_key for table in staged.tables)
-    listed = ", ".join(map(str, keys))
+    keys = sorted(table.table.table_key for table in staged.tables if not table.makes_table)
+    # The keys of rows are positive.
+    listed = ", ".join(map(str, keys)) or "-1"
     locking = Statement(
         f"SELECT table_key FROM dl_heads WHERE table_key IN ({listed}) "
         "ORDER BY table_key FOR UPDATE"
@@ -132,6 +138,13 @@ def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
         )
         params += apps
     for table in staged.tables:
+        if table.makes_table:
+            parts.append(
+                _row(_MADE, ["t.table_key"], ["t.table_id"])
+                + " FROM dl_tables t WHERE t.table_id = ?"
+            )
+            params.append(table.table.table_id)
+            continue
         mine = f"h.table_key = {int(table.table.table_key)}"
         for kind, name in ((_METADATA, "dl_metadata"), (_PROTOCOL, "dl_protocols")):
             parts.append(
@@ -162,6 +175,7 @@ def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
 
 def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     heads: dict[int, LockedHead] = {}
+    made: dict[str, int] = {}
     now, incarnation = 0, ""
     rest = []
     for kind, a, b, c, d, e, f, g, s, t, u, v in rows:
@@ -171,6 +185,8 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
             if s != SCHEMA_VERSION:
                 check_schema_version(s, repr(writer.url))
             now, incarnation = int(a), f"{t} {losses(writer.url)}"
+        elif kind == _MADE:
+            made[s] = a
         else:
             rest.append((kind, a, b, c, s, t))
     for kind, key, number, other, text, more in rest:
@@ -196,7 +212,7 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     for head in heads.values():
         head.metadata.sort(key=lambda found: found[0])
         head.protocol.sort(key=lambda found: found[0])
-    return Locked(heads, now, incarnation)
+    return Locked(heads, now, incarnation, made)
 
 
 def winners(writer: Writer, staged: StagedTable, head: LockedHead) -> list[Winner]:

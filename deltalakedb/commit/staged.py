@@ -132,6 +132,11 @@ class StagedTable:
                 )
 
     @property
+    def makes_table(self) -> bool:
+        """Whether the table is there with this commit, and not before; its key is yet to be."""
+        return self.read_version < 0
+
+    @property
     def is_ratified_by_log(self) -> bool:
         """Whether the commit is there once the log has it, and not before."""
         return self.ratified or self.table.authority == "log"
@@ -211,7 +216,7 @@ class StagedCommit:
     catalog_id: str = ""
 
     def __post_init__(self) -> None:
-        keys = [staged.table.table_key for staged in self.tables]
+        keys = [staged.table.table_id for staged in self.tables]
         if not keys or len(set(keys)) != len(keys):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,

@@ -241,7 +241,7 @@ class _Sweep:
         after = {row.table_key: row for row in all_tables(self.catalog)}
         files = self._files(going, proofs)
         wrong = data_files.look_at_files(
-            going, files, self.options.storage_options, self.options.requests_at_once
+            self.catalog, going, files, self.options.storage_options, self.options.requests_at_once
         )
         night = Night(
             self.catalog,
@@ -272,9 +272,9 @@ class _Sweep:
                 )
             )
             if broken := wrong.get(row.table_key):
-                found.findings += [finding for finding, _, _ in broken]
+                found.findings += [finding for finding, _ in broken]
                 found.status = "drift"
-                suspects = tuple((path, size) for _, path, size in broken)
+                suspects = tuple(dict.fromkeys(file for _, file in broken))
                 kept = proof or found.proof
                 found.proof = None if kept is None else replace(kept, suspects=suspects)
             found.not_seen = self._not_seen(row, found, len(files.get(row.live_load, ())))

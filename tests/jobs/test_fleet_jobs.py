@@ -38,7 +38,10 @@ def test_tables_come_in_are_swept_and_maintained(tmp_path: Path) -> None:
     assert told == {"t000": "imported", "t001": "failed", "t002": "imported"}
     broken.write_bytes(whole)
     told_by = ("--metrics-textfile", str(metrics))
-    again = run("migrate", *common, *told_by, "--discover", str(lake), "--retry-failed")
+    # What it isn't told the configuration says.
+    configuration = tmp_path / "dl.yaml"
+    configuration.write_text(f"tables: {{discover: {lake}, namespace: shop}}\n")
+    again = run("migrate", *common, *told_by, "--config", str(configuration), "--retry-failed")
     assert again.returncode == 0, again.stderr
     assert metrics.read_text().count('dl_migration_state{state="following"') == 3
 

@@ -178,7 +178,7 @@ class _Merge:
             files = sharpened(files, sharper)
         self.counts.scanned_files = files.num_rows
         self.counts.skipped_files = max(base.row.num_files - files.num_rows, 0)
-        numbers = IdentityNumbers(self._catalog.reader.url, base.row)
+        numbers = IdentityNumbers(self._catalog.reader.url, base.row, base.marks)
         with Rewrite(base, files, self._options.rewrite, numbers) as rewrite:
             with joined(
                 self._condition,
