@@ -88,7 +88,7 @@ def _register(
             authority=authority,
             table_id=row.table_id,
             location=row.location,
-            skipping=json.loads(facts.skipping),
+            skipping=facts.skipping,
             changes_since=-1,
         )
         writer = writer_of(url, connection.connection.dbapi_connection)

@@ -276,7 +276,7 @@ def _staged(base: Base, new: NewTable, options: WriteOptions, written: Any) -> S
         table=base.row,
         read_version=-1,
         info=commit_info(operation, parameters, metrics, options.commit, blind=True),
-        adds=no_files() if written is None else written.rows(),
+        added=no_files() if written is None else written.rows(),
         metadata=metadata_body(metadata),
         protocol=base.protocol.action(),
         txns=options.commit.txns,
