@@ -7,7 +7,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from deltalakedb.secret import Secret
 from deltalakedb.uri import parse_database
 from jobs import metrics
 from jobs.outcome import CONFIGURATION, Summary, TableOutcome, code_of, of_error
+from jobs.standing import NOTHING, Standing, read_standing
 
 log = logging.getLogger("deltalakedb.jobs")
 
@@ -49,6 +50,8 @@ class Run:
     deadline: float | None
     local_directory: str | None
     storage_options: dict[str, str] = field(default_factory=dict)
+    sections: Mapping[str, Any] = field(default_factory=dict)
+    """Of the configuration; empty without one."""
 
     @property
     def seconds_left(self) -> float | None:
@@ -195,6 +198,7 @@ def job(command: Callable[..., None]) -> click.Command:
                     None if deadline is None else time.monotonic() + deadline,
                     local_directory,
                     _options(storage_options),
+                    configuration.sections,
                 )
                 command(context, **own)
             code = summary.code
@@ -209,7 +213,7 @@ def job(command: Callable[..., None]) -> click.Command:
         if junit_xml:
             summary.write_junit(Path(junit_xml))
         if metrics_textfile or pushgateway:
-            registry = metrics.registry_of(summary)
+            registry = metrics.registry_of(summary, _standing(database))
             if metrics_textfile:
                 metrics.write_textfile(metrics_textfile, registry)
             if pushgateway:
@@ -250,6 +254,15 @@ def _ends(context: click.Context) -> Iterator[None]:
     except DeltaLakeError as error:
         click.echo(f"error: {error.message}", err=True)
         context.exit(code_of(error))
+
+
+def _standing(database: str) -> Standing:
+    """What the catalog remembers; a run whose catalog is away tells the rest."""
+    try:
+        return read_standing(database)
+    except DeltaLakeError as error:
+        log.warning("the catalog's own counts are not among the metrics: %s", error.message)
+        return NOTHING
 
 
 def _cluster(file: str | None, configuration: Configuration) -> ClusterSpec | None:

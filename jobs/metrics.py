@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from deltalakedb import __version__
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.measures import IMPORT_ACTIONS, Measures
 from deltalakedb.redact import redact
 from jobs.outcome import DONE, DRIFT, FAILED, Summary, TableOutcome
+from jobs.standing import NOTHING, Standing
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -17,11 +19,15 @@ if TYPE_CHECKING:
 PUSH_SECONDS = 10
 
 
-def registry_of(summary: Summary) -> CollectorRegistry:
-    """What a run says of itself and its tables. Labels: the job, and each table by its id."""
+def registry_of(summary: Summary, standing: Standing = NOTHING) -> CollectorRegistry:
+    """What a run says of itself and its tables. Labels: the job, and each table by its id.
+
+    `standing`: what the catalog remembers, of which each job tells its part.
+    """
     from prometheus_client import CollectorRegistry, Gauge
 
     registry = CollectorRegistry()
+    registry.register(Measures(without=(IMPORT_ACTIONS,)))
     job = ("job_name",)
     Gauge("dl_build_info", "The version that ran.", ("version",), registry=registry).labels(
         __version__
@@ -46,8 +52,55 @@ def registry_of(summary: Summary) -> CollectorRegistry:
         count = sum(o.status == status for o in summary.outcomes)
         ended.labels(summary.job, status).set(count)
     ended.labels(summary.job, "left").set(len(summary.left))
-    _of_tables(summary, registry)
+    _of_imports(summary, registry)
+    _of_tables(summary, standing, registry)
+    _of_standing(summary.job, standing, registry)
     return registry
+
+
+def _of_imports(summary: Summary, registry: CollectorRegistry) -> None:
+    """What was read, by what each table says: its workers have counted for themselves."""
+    from prometheus_client import Counter
+
+    if summary.job not in ("migrate", "import_tables", "history_replay"):
+        return
+    read = Counter(IMPORT_ACTIONS, "Actions that the run has read.", ("action",), registry=registry)
+    for action in ("add", "remove"):
+        read.labels(action).inc(sum(o.facts.get(f"{action}s") or 0 for o in summary.outcomes))
+
+
+def _of_standing(job: str, standing: Standing, registry: CollectorRegistry) -> None:
+    from prometheus_client import Counter, Gauge
+
+    of = ("table_id",)
+    if job == "mirror_drain":
+        size = Gauge("dl_mirror_outbox_size", "Versions that wait.", of, registry=registry)
+        oldest = Gauge(
+            "dl_mirror_oldest_unpublished_seconds",
+            "How long the oldest version that isn't durable in its log has waited.",
+            of,
+            registry=registry,
+        )
+        for table_id, count in standing.outbox.items():
+            size.labels(table_id).set(count)
+            oldest.labels(table_id).set(standing.unpublished[table_id])
+    if job in ("migrate", "parity_sweep"):
+        tries = Counter(
+            "dl_cutover_attempts_total",
+            "Tries to put a fence up, by how they ended.",
+            ("outcome",),
+            registry=registry,
+        )
+        for outcome in ("fenced", "lost", "failed"):
+            tries.labels(outcome).inc(standing.cutovers.get(outcome, 0))
+        passed = Counter(
+            "dl_fence_bypass_total",
+            "Commits of writers that have passed a fence.",
+            of,
+            registry=registry,
+        )
+        for table_id, count in standing.bypassed.items():
+            passed.labels(table_id).inc(count)
 
 
 _STATES = dict.fromkeys(("imported", "caught_up", "unchanged"), "following")
@@ -68,7 +121,7 @@ _GAUGES = {
 }
 
 
-def _of_tables(summary: Summary, registry: CollectorRegistry) -> None:
+def _of_tables(summary: Summary, standing: Standing, registry: CollectorRegistry) -> None:
     """Series by `table_id` alone, so that a rename makes no new ones; dl_table_info has names."""
     from prometheus_client import Gauge
 
@@ -76,6 +129,8 @@ def _of_tables(summary: Summary, registry: CollectorRegistry) -> None:
     known = {str(f["table_id"]): (o, f) for o in summary.outcomes if "table_id" in (f := o.facts)}
     names = {table_id: outcome.table for table_id, (outcome, _) in known.items()}
     names |= {str(facts["table_id"]): table for table, facts in summary.left_facts.items()}
+    of_job = standing.outbox if summary.job == "mirror_drain" else standing.bypassed
+    names |= {table_id: name for table_id, name in standing.names.items() if table_id in of_job}
     if not names:
         return
     info = Gauge("dl_table_info", "The name of a table.", (*of, "table"), registry=registry)

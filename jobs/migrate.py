@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-import click
-
+from deltalakedb.cli import options
 from deltalakedb.migrate.batch import Outcome
 from deltalakedb.migrate.fleet import FleetOptions, migrate_fleet
-from deltalakedb.migrate.sources import Sources, known_tables
+from deltalakedb.migrate.sources import Sources, as_configured, known_tables
 from jobs.frame import Run, job
 from jobs.outcome import DONE, FAILED, TRY_AGAIN, TableOutcome
 
@@ -18,25 +17,7 @@ _IMPORTS = ("deltalakedb.migrate.batch",)
 
 
 @job
-@click.option("--discover", "roots", multiple=True, metavar="URL", help="All tables below.")
-@click.option(
-    "--mapping",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="CSV or YAML: location, namespace, name, strategy, skip, owner.",
-)
-@click.option("--namespace", metavar="NAME", help="For tables that no mapping names.")
-@click.option("--mode", type=click.Choice(["fast", "full-history"]), help="As `dl import --mode`.")
-@click.option(
-    "--until",
-    type=click.Choice(["imported", "ready", "sql"]),
-    default="imported",
-    show_default=True,
-    help="Go on with each by its strategy.",
-)
-@click.option("--retry-failed", is_flag=True, help="Also what failed in an earlier run.")
-@click.option("--fail-fast", is_flag=True, help="Begin nothing more once a table has failed.")
-@click.argument("locations", nargs=-1)
+@options.fleet
 def main(
     run: Run,
     roots: tuple[str, ...],
@@ -50,9 +31,11 @@ def main(
 ) -> None:
     """Import the tables at LOCATIONS, below --discover and of --mapping, as `dl migrate` does.
 
-    One that fails stops none. Several runs share the tables.
+    Those that aren't said are the configuration's (tables: discover, locations, mapping,
+    namespace). One that fails stops none. Several runs share the tables.
     """
-    sources = Sources(locations, roots, mapping, namespace, storage_options=run.storage_options)
+    given = Sources(locations, roots, mapping, namespace, storage_options=run.storage_options)
+    sources = as_configured(given, run.sections)
     entries = sources.entries(known_tables(run.database))
 
     def note(done: int, total: int, outcome: Outcome) -> None:
@@ -66,10 +49,10 @@ def main(
         with run.client(_IMPORTS) as found:
             yield found, run.local_directory
 
-    options = FleetOptions(
+    fleet = FleetOptions(
         mode, run.storage_options, retry_failed, fail_fast, run.seconds_left, until=until
     )
-    migrate_fleet(entries, run.database, options, client, note)
+    migrate_fleet(entries, run.database, fleet, client, note)
 
 
 def _outcome(outcome: Outcome) -> TableOutcome:

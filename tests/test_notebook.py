@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import nbclient
 import nbformat
+import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
+
+import deltalakedb as dl
+from deltalakedb.sweep.run import sweep
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-NOTEBOOKS = ("analyse_table", "change_table")
+NOTEBOOKS = ("analyse_table", "change_table", "incident", "migrate_tables")
 
 
 def read(name: str) -> Any:
     return nbformat.read(EXAMPLES / f"{name}.ipynb", as_version=4)  # type: ignore[no-untyped-call]
 
 
-def run(name: str) -> Any:
+def run(name: str, **parameters: Any) -> Any:
+    """The notebook after its run; parameters are given as papermill gives them."""
     notebook = read(name)
+    if parameters:
+        [place] = [n for n, c in enumerate(notebook.cells) if "parameters" in tags(c)]
+        text = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(text))
     client = nbclient.NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}}
     )
@@ -34,6 +46,11 @@ def executed() -> Any:
 @pytest.fixture(scope="module")
 def changed() -> Any:
     return run("change_table")
+
+
+def tags(cell: Any) -> list[str]:
+    found: list[str] = cell.metadata.get("tags", [])
+    return found
 
 
 def shown(notebook: Any, kind: str) -> list[str]:
@@ -71,6 +88,45 @@ def test_it_changes_a_table_and_shows_the_change_feed(changed: Any) -> None:
     for cell in changed.cells:
         for output in cell.get("outputs", []):
             assert output.output_type != "stream", output.text
+
+
+def test_an_incident_is_found_explained_and_rolled_back() -> None:
+    incident = run("incident")
+    text = "".join(shown(incident, "text/html"))
+    for expected in ("files-lost", "totals-wrong", "day=2026-11-03", "verified", "<b>Parity</b>"):
+        assert expected in text, expected
+    assert "no commit has ever removed a file" in "".join(shown(incident, "text/plain"))
+    assert len(shown(incident, "image/png")) == 1
+
+
+@pytest.mark.system
+def test_an_incident_is_not_over_before_the_table_is_proven(tmp_path: Path) -> None:
+    """With an alert's parameters: it fails as long as the table differs, and changes nothing."""
+    database, table = str(tmp_path / "m.sqlite"), str(tmp_path / "sales")
+    for _ in range(2):
+        write_deltalake(table, pa.table({"id": [1, 2]}), mode="append")
+    dl.import_table(table, database=database)
+    assert sweep(database).exit_code == 0
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("DELETE FROM dl_files_heap WHERE added_version = 1")
+    given = {"table": "sales", "database": database}
+    with pytest.raises(nbclient.exceptions.CellExecutionError, match="still differs from its log"):
+        run("incident", **given)
+    assert not dl.diff_table("sales", database=database).parity
+    run("incident", **given, roll_back=True)
+    assert dl.diff_table("sales", database=database).parity
+
+
+@pytest.mark.system
+def test_tables_are_moved_over_and_back() -> None:
+    moved = run("migrate_tables")
+    text = "".join(shown(moved, "text/html"))
+    for expected in ("commit 1 is missing", "restore the missing commit", "SET AUTHORITY"):
+        assert expected in text, expected
+    assert "appends of the file-based writer were acknowledged" in "".join(
+        shown(moved, "text/plain")
+    )
+    assert [o for cell in moved.cells for o in cell.get("outputs", []) if "text" in o] == []
 
 
 def test_it_says_nothing_on_the_side(executed: Any) -> None:

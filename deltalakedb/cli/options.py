@@ -162,3 +162,41 @@ _local_directory = click.option(
 def places(command: F) -> F:
     """Where a command's parts run: the arguments workers, scheduler and local_directory."""
     return _workers(_scheduler(_local_directory(command)))
+
+
+_FLEET = (
+    click.argument("locations", nargs=-1),
+    click.option(
+        "--discover",
+        "roots",
+        multiple=True,
+        metavar="URL",
+        help="All tables below this folder or prefix; may be repeated.",
+    ),
+    click.option(
+        "--mapping",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False),
+        help="CSV or YAML: location, namespace, name, strategy, skip, owner.",
+    ),
+    click.option("--namespace", metavar="NAME", help="For tables that no mapping names."),
+    click.option("--mode", type=click.Choice(["fast", "full-history"]), help="As `dl import`."),
+    click.option(
+        "--until",
+        type=click.Choice(["imported", "ready", "sql"]),
+        default="imported",
+        show_default=True,
+        help="Go on with each by its strategy: until it may be cut over, or is written through "
+        "SQL.",
+    ),
+    click.option("--retry-failed", is_flag=True, help="Also what failed in an earlier run."),
+    click.option("--fail-fast", is_flag=True, help="Begin nothing more once a table has failed."),
+)
+
+
+def fleet(command: F) -> F:
+    """Which tables, and how they come in: the arguments locations, roots, mapping, namespace, mode,
+    until, retry_failed and fail_fast."""
+    for option in reversed(_FLEET):
+        command = option(command)
+    return command

@@ -18,9 +18,17 @@ from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit import metrics
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check, tracks_rows
+from deltalakedb.commit.create import make
 from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
 from deltalakedb.commit.matching import Matching
-from deltalakedb.commit.refusal import catalog_behind, dropped, files_taken, not_live, not_the_same
+from deltalakedb.commit.refusal import (
+    catalog_behind,
+    dropped,
+    files_taken,
+    log_exists,
+    not_live,
+    not_the_same,
+)
 from deltalakedb.commit.slot import Slot, taken
 from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
 from deltalakedb.commit.version import Committed, Version, group_row
@@ -57,15 +65,15 @@ class Attempt:
         self._newest = newest
         self._max_unpublished = max_unpublished
         self._holds = holds
-        """Whether vectors are united under the lock: among many writers of one file, whoever
-        lets it go for that may never be in time."""
+        """Whether vectors are united under the lock even where that takes time: among many writers
+        of one file, whoever lets it go for that may never be in time."""
         self._changed: dict[int, StagedTable] = {}
         self._crowded: list[StagedTable] = []
         self._behind: list[StagedTable] = []
         self._slots = {
             table.table.table_key: Slot(table.table.table_id, staged.token)
             for table in staged.tables
-            if table.is_ratified_by_log
+            if table.is_ratified_by_log and not table.makes_table
         }
         self._slot: Slot | None = None
         self.put = put
@@ -86,8 +94,9 @@ class Attempt:
             self._writer.rollback()
             return repeated
         for table in self._staged.tables:
-            self.check_head(table, locked)
-        self._staged = self.again()
+            if not table.makes_table:
+                self.check_head(table, locked)
+        self._staged = make(self._writer, self.again(), locked)
         done: list[Committed] = []
         statements: list[Statement] = []
         versions = [
@@ -103,7 +112,9 @@ class Attempt:
         if self._staged.group_id is not None:
             statements.append(group_row(self._staged, versions, locked.now))
         for each in done:
-            if each.table.is_ratified_by_log:
+            if each.table.makes_table and each.table.is_ratified_by_log:
+                self._begin_log(each)
+            elif each.table.is_ratified_by_log:
                 statements.append(self._ratify(each, locked, wait))
         self._commit(statements)
         for table in self._staged.tables:
@@ -158,6 +169,12 @@ class Attempt:
         """
         found = []
         for table in self._staged.tables:
+            if table.makes_table:
+                key = locked.made.get(table.table.table_id)
+                if key is not None:
+                    known = replace(table, table=replace(table.table, table_key=key))
+                    found.append(Committed(known, 0, 0, None, b"", not own))
+                continue
             head = _head_of(locked, table)
             version = head.committed
             for txn in table.txns:
@@ -283,13 +300,14 @@ class Attempt:
         live = Matching(self._writer, table).live_rows(head, sorted(paths))
         base = {row["path"]: row for row in table.removes.to_pylist()}
         ours = {row["path"]: row for row in table.adds.to_pylist()}
-        if not self._holds:
+        holds = self._holds or table.rebases_at_once
+        if not holds:
             self._writer.rollback()
         again = table.rebase(
             [VectorClash(base[path], live[path], ours[path]) for path in sorted(paths)]
         )
         self._changed[table.table.table_key] = replace(again, read_version=head.head_version)
-        if not self._holds:
+        if not holds:
             raise RestartError
 
     def _lock(self, wait: float) -> Locked:
@@ -300,7 +318,8 @@ class Attempt:
             held = [
                 (table, found)
                 for table in self._staged.tables
-                if (found := _head_of(locked, table).slot) is not None
+                if not table.makes_table
+                and (found := _head_of(locked, table).slot) is not None
                 and found.holds(locked.now)
                 and not self._slots[table.table.table_key].is_ours(found)
             ]
@@ -310,6 +329,12 @@ class Attempt:
             if time.monotonic() > deadline:
                 raise taken(held[0][0].table.full_name, held[0][1])
             time.sleep(_PAUSE_SECONDS)
+
+    def _begin_log(self, each: Committed) -> None:
+        """Nobody knows of the table, so that its first version is put within the transaction."""
+        assert each.row is not None
+        if not self._ratifier.ratify(each.table.table, each.row, each.body):
+            raise log_exists(each.table.table.location)
 
     def _ratify(self, each: Committed, locked: Locked, wait: float) -> Statement:
         """Reserve the version, let go of the lock, put it into the log, and lock again."""

@@ -7,13 +7,17 @@ was read, write rows, history and outbox, move the heads. docs/architecture.md, 
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 
+from deltalakedb import measures, tracing
 from deltalakedb.catalog.dialects.writer import LostConnectionError
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit.attempt import Attempt, RestartError, checked
 from deltalakedb.commit.committer import Ratifier
+from deltalakedb.commit.create import name_or_place_taken
 from deltalakedb.commit.heads import lock
+from deltalakedb.commit.refusal import log_exists
 from deltalakedb.commit.resolve import resolve
 from deltalakedb.commit.staged import StagedCommit
 from deltalakedb.commit.version import Committed
@@ -39,6 +43,21 @@ def commit(
     holds the lock, COMMIT_UNKNOWN with the token to ask again with, MIRROR_CONFLICT where the log
     has what the catalog doesn't know of. `outcome` of an error says whether the commit is there.
     """
+    began = time.perf_counter()
+    with tracing.span("commit", table=staged.tables[0].table.full_name, tables=len(staged.tables)):
+        found = _commit(database, staged, ratifier, wait, max_unpublished)
+        tracing.tell(version=found[0].version)
+    measures.observe(measures.COMMIT_SECONDS, time.perf_counter() - began)
+    return found
+
+
+def _commit(
+    database: DatabaseUrl,
+    staged: StagedCommit,
+    ratifier: Ratifier,
+    wait: float,
+    max_unpublished: int,
+) -> list[Committed]:
     _check_authorities(staged)
     for table in staged.tables:
         # Made now, so that nothing of it is made under the lock.
@@ -111,6 +130,9 @@ def find_conflicts(
         attempt = Attempt(writer, staged, ratifier, {}, max_unpublished, False, -1)
         locked = lock(writer, staged, wait)
         for table in staged.tables:
+            if table.makes_table:
+                found += filter(None, [name_or_place_taken(writer, [table])])
+                continue
             try:
                 attempt.check_head(replace(table, rebase=None), locked)
             except DeltaLakeError as error:
@@ -140,10 +162,15 @@ def _newest_in_log(
 ) -> dict[int, int]:
     """Of tables that this process hasn't committed to yet: the newest version in the log.
 
-    Asked before the lock, since a head only grows.
+    Asked before the lock, since a head only grows. TABLE_EXISTS where a new table would begin.
     """
-    return {
-        table.table.table_key: ratifier.check_log(table.table)
-        for table in staged.tables
-        if (os.getpid(), database, table.table.table_key) not in checked
-    }
+    found: dict[int, int] = {}
+    for table in staged.tables:
+        row = table.table
+        if table.makes_table:
+            # A key has who was made, or tried to be, by this call.
+            if not row.table_key and ratifier.check_log(row) >= 0:
+                raise log_exists(row.location)
+        elif (os.getpid(), database, row.table_key) not in checked:
+            found[row.table_key] = ratifier.check_log(row)
+    return found

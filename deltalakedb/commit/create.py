@@ -1,152 +1,202 @@
-"""A new table: registered with its first version in one transaction, or not at all."""
+"""New tables: registered in the transaction that commits their first versions, or not at all."""
 
 from __future__ import annotations
 
 import json
+import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import sqlalchemy as sa
-
-from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.dialects.writers import writer_of
-from deltalakedb.catalog.loads import ledger
-from deltalakedb.catalog.loads.swap import TableFacts, swap
-from deltalakedb.catalog.reading import queries
-from deltalakedb.catalog.records import load_of
-from deltalakedb.commit.committer import Ratifier
+from deltalakedb.catalog.dialects.writer import Statement, Writer, insert
+from deltalakedb.catalog.records import TableRow, load_of
 from deltalakedb.commit.heads import Locked, LockedHead
-from deltalakedb.commit.refusal import table_exists
+from deltalakedb.commit.refusal import location_taken, table_exists
 from deltalakedb.commit.staged import StagedCommit, StagedTable
-from deltalakedb.commit.version import Committed, Version
-from deltalakedb.database_url import DatabaseUrl
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.keys import choose_skipping_columns
+from deltalakedb.log.location import location_hash
 
 
-def create(
-    catalog: Catalog,
-    staged: StagedCommit,
-    ratifier: Ratifier,
-    *,
-    url: DatabaseUrl,
-    authority: str = "sql",
-) -> Committed:
-    """Make the table of a staged commit of one table, whose `table` row says what is to be.
+def make(writer: Writer, staged: StagedCommit, locked: Locked) -> StagedCommit:
+    """Within the transaction: the rows of the tables that a commit makes, with heads before their
+    first version; the commit with the keys that they got.
 
-    Raises TABLE_EXISTS where its name or its location is another's by now.
+    Raises TABLE_EXISTS where a name or a location is another's by now.
     """
-    [table] = staged.tables
-    row = table.table
-    assert table.metadata is not None
-    run = ledger.start_run(
-        catalog,
-        table_id=row.table_id,
-        table_name=row.full_name,
-        location=row.location,
-        mode="created",
-        workers=0,
+    # In one order, so that two who make the same tables wait for each other and never in a circle.
+    new = sorted(
+        (table for table in staged.tables if table.makes_table),
+        key=lambda table: (table.table.namespace, table.table.name),
     )
+    if not new:
+        return staged
     try:
-        ledger.begin_load(catalog, run, _load(run))
-        return _register(catalog, run, staged, ratifier, url, authority)
-    except BaseException as error:
-        ledger.fail_run(catalog, run, error)
-        if (
-            isinstance(error, DeltaLakeError)
-            and queries.lookup_table(catalog, row.full_name) is not None
-        ):
-            raise table_exists(row.full_name) from error
-        raise
-
-
-def _load(run: ledger.Run) -> int:
-    """A new table begins in the heap; when it has grown, it moves to a table of its own."""
-    return load_of(run.run_key, heap=True)
-
-
-def _register(
-    catalog: Catalog,
-    run: ledger.Run,
-    staged: StagedCommit,
-    ratifier: Ratifier,
-    url: DatabaseUrl,
-    authority: str,
-) -> Committed:
-    [table] = staged.tables
-    row = table.table
-    done: list[Committed] = []
-
-    def first_version(connection: sa.Connection, table_key: int) -> None:
-        head = LockedHead(
-            table_key=table_key,
-            head_version=-1,
-            epoch=1,
-            live_load=_load(run),
-            num_files=0,
-            total_bytes=0,
-            authority=authority,
-            table_id=row.table_id,
-            location=row.location,
-            skipping=facts.skipping,
-            changes_since=-1,
+        loads = _begin_loads(writer, new, locked.now)
+        keys = _register(writer, new, locked.now)
+    except DeltaLakeError as error:
+        raise name_or_place_taken(writer, new) or error from None
+    known: dict[str, StagedTable] = {}
+    for table in new:
+        row = replace(
+            table.table,
+            table_key=keys[table.table.table_id],
+            live_load=loads[table.table.table_id],
+            skipping=_skipping(table),
         )
-        writer = writer_of(url, connection.connection.dbapi_connection)
-        known = replace(
-            row,
-            table_key=table_key,
-            live_load=_load(run),
-            authority=authority,
-            skipping=facts.skipping,
+        locked.heads[row.table_key] = _head(row)
+        known[row.table_id] = replace(table, table=row)
+    _place_heads(writer, list(known.values()), locked.now)
+    tables = tuple(known.get(table.table.table_id, table) for table in staged.tables)
+    return replace(staged, tables=tables)
+
+
+def name_or_place_taken(writer: Writer, new: Sequence[StagedTable]) -> DeltaLakeError | None:
+    """What is in the way of making tables: a name or a location that another has."""
+    for table in new:
+        row = table.table
+        found = writer.select(
+            Statement(
+                "SELECT namespace, name FROM dl_tables "
+                "WHERE (namespace = ? AND name = ?) OR location_hash = ?",
+                (row.namespace, row.name, location_hash(row.location)),
+            )
         )
-        mine = replace(table, table=known)
-        locked = Locked({table_key: head}, ledger.now_ms(), "")
-        version = Version(writer, staged, mine, locked, [(row.table_id, 0)])
-        committed = version.committed(ratifier)
-        if authority == "log":
-            assert committed.row is not None
-            if not ratifier.ratify(known, committed.row, committed.body):
-                raise DeltaLakeError(
-                    DeltaLakeErrorKind.TABLE_EXISTS,
-                    f"{row.location} has become a Delta table meanwhile; import it",
-                    location=row.location,
+        if (row.namespace, row.name) in {(each[0], each[1]) for each in found}:
+            return table_exists(row.full_name)
+        if found:
+            return location_taken(row, ".".join(filter(None, found[0])))
+    return None
+
+
+def _begin_loads(writer: Writer, new: Sequence[StagedTable], now: int) -> dict[str, int]:
+    """Loads by table id; in the heap: a table that has grown moves to one of its own."""
+    runs = {table.table.table_id: str(uuid.uuid4()) for table in new}
+    counts = {"from_version": 0, "to_version": 0, "versions": 1, "removes": 0, "workers": 0}
+    times = {"started_at": now, "finished_at": now}
+    writer.run(
+        [
+            _inserted(
+                "dl_import_runs",
+                [
+                    {
+                        "run_id": runs[table.table.table_id],
+                        "table_id": table.table.table_id,
+                        "table_name": table.table.full_name,
+                        "location": table.table.location,
+                        "mode": "created",
+                        "status": "succeeded",
+                        "adds": table.adds.num_rows,
+                        "live_files": table.adds.num_rows,
+                        **counts,
+                        **times,
+                    }
+                    for table in new
+                ],
+            )
+        ]
+    )
+    marks = ", ".join("?" * len(runs))
+    asked = f"SELECT table_id, run_key FROM dl_import_runs WHERE run_id IN ({marks})"
+    keys = dict(writer.ask(Statement(asked, tuple(runs.values()))))
+    loads = {table_id: load_of(int(key), heap=True) for table_id, key in keys.items()}
+    writer.run(
+        [
+            _inserted(
+                "dl_loads",
+                [
+                    {"load_id": loads[table_id], "run_key": key, "created_at": now}
+                    for table_id, key in keys.items()
+                ],
+            ),
+            *(
+                Statement(
+                    "UPDATE dl_import_runs SET load_id = ? WHERE run_key = ?",
+                    (loads[table_id], key),
+                    rows=1,
                 )
-        writer.run(version.statements)
-        done.append(committed)
+                for table_id, key in keys.items()
+            ),
+        ]
+    )
+    return loads
 
-    facts = TableFacts(
-        table_id=row.table_id,
-        namespace=row.namespace,
-        name=row.name,
-        location=row.location,
-        log_location=row.log_location,
-        mode="created",
+
+def _register(writer: Writer, new: Sequence[StagedTable], now: int) -> dict[str, int]:
+    """Keys by table id."""
+    writer.run(
+        [
+            _inserted(
+                "dl_tables",
+                [
+                    {
+                        "table_id": table.table.table_id,
+                        "namespace": table.table.namespace,
+                        "name": table.table.name,
+                        "location": table.table.location,
+                        "location_hash": location_hash(table.table.location),
+                        "log_location": table.table.log_location,
+                        "mode": "created",
+                        "skipping": _skipping(table),
+                        "unreadable_features": "",
+                        "created_at": now,
+                        "changes_since": -1,
+                    }
+                    for table in new
+                ],
+            )
+        ]
+    )
+    marks = ", ".join("?" * len(new))
+    found = writer.ask(
+        Statement(
+            f"SELECT table_id, table_key FROM dl_tables WHERE table_id IN ({marks})",
+            tuple(table.table.table_id for table in new),
+        )
+    )
+    return {table_id: int(key) for table_id, key in found}
+
+
+def _place_heads(writer: Writer, new: Sequence[StagedTable], now: int) -> None:
+    rows = [table.table for table in new]
+    heads = [
+        {
+            "table_key": row.table_key,
+            "head_version": -1,
+            "known_since": 0,
+            "epoch": 1,
+            "authority": row.authority,
+            "live_load": row.live_load,
+            "num_files": 0,
+            "total_bytes": 0,
+            "updated_at": now,
+        }
+        for row in rows
+    ]
+    mirrors = [
+        {"table_key": row.table_key, "published_version": -1, "durable_version": -1} for row in rows
+    ]
+    writer.run([_inserted("dl_heads", heads), _inserted("dl_mirror", mirrors)])
+
+
+def _inserted(table: str, rows: Sequence[Mapping[str, Any]]) -> Statement:
+    return insert(table, tuple(rows[0]), [tuple(row.values()) for row in rows])
+
+
+def _head(row: TableRow) -> LockedHead:
+    return LockedHead(
+        table_key=row.table_key,
         head_version=-1,
-        known_since=0,
+        epoch=1,
+        live_load=row.live_load,
         num_files=0,
         total_bytes=0,
-        skipping=_skipping(table),
-        unreadable_features="",
+        authority=row.authority,
+        table_id=row.table_id,
+        location=row.location,
+        skipping=row.skipping,
+        changes_since=-1,
     )
-    summary: dict[str, Any] = {
-        "from_version": 0,
-        "to_version": 0,
-        "versions": 1,
-        "adds": table.adds.num_rows,
-        "removes": 0,
-        "live_files": table.adds.num_rows,
-    }
-    swap(
-        catalog,
-        run,
-        facts,
-        load_id=_load(run),
-        expected=None,
-        summary=summary,
-        authority=authority,
-        within=first_version,
-    )
-    return done[0]
 
 
 def _skipping(table: StagedTable) -> str:

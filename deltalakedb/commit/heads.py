@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 LISTED_BEFORE = "listed_before"
 """Our own property of a table: the time, by the database, before which files that nobody knew of
 may have been deleted."""
-_HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER, _SLOT = range(10)
+_HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER = range(9)
+_SLOT, _MADE = 9, 10
+
+
+_Asked = tuple[int | None, bool, bool]
+"""Of a table its key (None for one that is made), whether domains are written, and whether the log
+ratifies."""
 
 
 @dataclass
@@ -60,28 +66,36 @@ class LockedHead:
 
 @dataclass
 class Locked:
-    """What the locking message has told."""
+    """What the locking message has told.
+
+    `made`: the keys of tables, by id, that this call has made already.
+    """
 
     heads: dict[int, LockedHead]
     now: int
     incarnation: str
+    made: dict[str, int] = field(default_factory=dict)
 
 
 def lock(writer: Writer, staged: StagedCommit, wait: float) -> Locked:
     """Begin, lock the heads and ask. Raises TIMEOUT_ERROR, CATALOG_VERSION."""
-    asked = [
-        (table.table.table_key, bool(table.domains), table.is_ratified_by_log)
-        for table in staged.tables
-    ]
+    asked: list[_Asked] = []
+    params: list[Any] = []
+    for table in staged.tables:
+        row = table.table
+        if table.makes_table:
+            asked.append((None, False, False))
+            params.append(row.table_id)
+            continue
+        asked.append((row.table_key, bool(table.domains), table.is_ratified_by_log))
+        params += [table.read_version] * (3 if table.domains else 2)
+        if table.is_ratified_by_log:
+            params.append(slot_name(row.table_id))
     apps = sorted({str(txn["appId"]) for table in staged.tables for txn in table.txns})
     tokens = (staged.token, *staged.members)
     locking, question = _texts(writer.now, writer.incarnation, tuple(asked), len(tokens), len(apps))
-    params: list[Any] = [*tokens, *apps]
-    for table in staged.tables:
-        params += [table.read_version] * (3 if table.domains else 2)
-        if table.is_ratified_by_log:
-            params.append(slot_name(table.table.table_id))
-    return _parse(writer.begin(locking, Statement(question, tuple(params)), wait), writer)
+    whole = Statement(question, (*tokens, *apps, *params))
+    return _parse(writer.begin(locking, whole, wait), writer)
 
 
 def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> str:
@@ -92,14 +106,14 @@ def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> s
 
 @lru_cache(256)
 def _texts(
-    now: str, incarnation: str, asked: tuple[tuple[int, bool, bool], ...], tokens: int, apps: int
+    now: str, incarnation: str, asked: tuple[_Asked, ...], tokens: int, apps: int
 ) -> tuple[Statement, str]:
     """The lock of some heads, and the question after it.
 
     That is one SELECT of rows that begin with their kind; seven numbers and four texts each.
-    `asked`: of each table its key, whether domains are written, and whether the log ratifies.
     """
-    listed = ", ".join(str(key) for key in sorted(key for key, _, _ in asked))
+    # The keys of rows are positive.
+    listed = ", ".join(map(str, sorted(key for key, _, _ in asked if key is not None))) or "-1"
     locking = Statement(
         f"SELECT table_key FROM dl_heads WHERE table_key IN ({listed}) "
         "ORDER BY table_key FOR UPDATE"
@@ -146,6 +160,12 @@ def _texts(
             f"WHERE h.table_key IN ({listed})"
         )
     for key, has_domains, has_slot in asked:
+        if key is None:
+            parts.append(
+                _row(_MADE, ["t.table_key"], ["t.table_id"])
+                + " FROM dl_tables t WHERE t.table_id = ?"
+            )
+            continue
         mine = f"h.table_key = {int(key)}"
         for kind, name in ((_METADATA, "dl_metadata"), (_PROTOCOL, "dl_protocols")):
             parts.append(
@@ -169,6 +189,7 @@ def _texts(
 
 def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     heads: dict[int, LockedHead] = {}
+    made: dict[str, int] = {}
     now, incarnation = 0, ""
     rest = []
     for kind, a, b, c, d, e, f, g, s, t, u, v in rows:
@@ -178,6 +199,8 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
             if s != SCHEMA_VERSION:
                 check_schema_version(s, repr(writer.url))
             now, incarnation = int(a), f"{t} {losses(writer.url)}"
+        elif kind == _MADE:
+            made[s] = a
         else:
             rest.append((kind, a, b, c, s, t))
     for kind, key, number, other, text, more in rest:
@@ -203,7 +226,7 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     for head in heads.values():
         head.metadata.sort(key=lambda found: found[0])
         head.protocol.sort(key=lambda found: found[0])
-    return Locked(heads, now, incarnation)
+    return Locked(heads, now, incarnation, made)
 
 
 def winners(writer: Writer, staged: StagedTable, head: LockedHead) -> list[Winner]:
@@ -223,43 +246,45 @@ def winners(writer: Writer, staged: StagedTable, head: LockedHead) -> list[Winne
         mine = found.setdefault(version, {})
         mine["domains"] = mine.get("domains", frozenset()) | {domain}
     if not staged.is_blind_append:
-        for version, blind, operation in writer.ask(
-            Statement(
-                "SELECT version, is_blind_append, operation FROM dl_versions "
-                "WHERE load_id = ? AND version > ?",
-                (head.live_load, staged.read_version),
-            )
-        ):
-            mine = found.setdefault(version, {})
-            mine |= {"blind_append": bool(blind), "operation": operation}
-        for version, files in _changed(writer, staged, head).items():
-            found.setdefault(version, {}).update(files)
+        for version, what in _changed(writer, staged, head).items():
+            found.setdefault(version, {}).update(what)
     return [Winner(version=version, **what) for version, what in sorted(found.items())]
 
 
-def _changed(
-    writer: Writer, staged: StagedTable, head: LockedHead
-) -> dict[int, dict[str, tuple[ChangedFile, ...]]]:
-    files = load_files_name(head.live_load)
-    changed: dict[int, tuple[list[Any], list[Any]]] = {}
+_VERSION = 2
+
+
+def _changed(writer: Writer, staged: StagedTable, head: LockedHead) -> dict[int, dict[str, Any]]:
+    """By version: its operation, whether it only appended, and the files that it changed."""
+    files, since = load_files_name(head.live_load), staged.read_version
+    parts = [
+        f"SELECT {_VERSION}, v.version, v.is_blind_append, v.operation, NULL, NULL, NULL "
+        "FROM dl_versions v WHERE v.load_id = ? AND v.version > ?"
+    ]
+    params: list[Any] = [head.live_load, since]
     for kind, version in ((0, "added_version"), (1, "removed_version")):
-        rows = writer.ask(
-            Statement(
-                f"SELECT c.version, c.data_change, f.path, f.stats, f.dv_id, p.partition_values "
-                f"FROM dl_changes c JOIN {files} f ON f.path_key = c.path_key "
-                f"AND f.load_id = ? AND f.{version} = c.version "
-                "JOIN dl_partitions p ON p.load_id = f.load_id "
-                "AND p.partition_id = f.partition_id "
-                f"WHERE c.table_key = ? AND c.version > ? AND c.kind = {kind}",
-                (head.live_load, head.table_key, staged.read_version),
-            )
+        parts.append(
+            f"SELECT {kind}, c.version, c.data_change, f.path, f.stats, f.dv_id, "
+            f"p.partition_values FROM dl_changes c JOIN {files} f ON f.path_key = c.path_key "
+            f"AND f.load_id = ? AND f.{version} = c.version "
+            "JOIN dl_partitions p ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
+            f"WHERE c.table_key = ? AND c.version > ? AND c.kind = {kind}"
         )
-        for at, data_change, path, stats, dv_id, values in rows:
-            said = None if data_change is None else bool(data_change)
-            changed.setdefault(at, ([], []))[kind].append(
-                ChangedFile(path, values, stats, dv_id, said)
-            )
-    return {version: _with_vectors(*both) for version, both in changed.items()}
+        params += [head.live_load, head.table_key, since]
+    found: dict[int, dict[str, Any]] = {}
+    changed: dict[int, tuple[list[ChangedFile], list[ChangedFile]]] = {}
+    for kind, at, said, text, stats, dv_id, values in writer.ask(
+        Statement(" UNION ALL ".join(parts), tuple(params))
+    ):
+        if kind == _VERSION:
+            found.setdefault(at, {}).update(blind_append=bool(said), operation=text)
+            continue
+        data_change = None if said is None else bool(said)
+        both = changed.setdefault(at, ([], []))
+        both[kind].append(ChangedFile(text, values, stats, dv_id, data_change))
+    for at, (adds, removes) in changed.items():
+        found.setdefault(at, {}).update(_with_vectors(adds, removes))
+    return found
 
 
 def _with_vectors(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from deltalakedb import fork
+from deltalakedb import fork, measures
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 
@@ -89,10 +89,14 @@ def refused(error: DeltaLakeError) -> None:
     """A commit was refused."""
     with _lock:
         if error.kind is DeltaLakeErrorKind.TIMEOUT_ERROR:
+            rule = "timeout"
             _counted.timeouts += 1
         elif error.kind is DeltaLakeErrorKind.CONCURRENCY_ERROR:
             rule = str(error.facts.get("rule", "other"))
             _counted.conflicts[rule] = _counted.conflicts.get(rule, 0) + 1
+        else:
+            return
+    measures.count(measures.COMMIT_CONFLICTS, rule)
 
 
 def published(seconds: float, *, ready: bool) -> None:

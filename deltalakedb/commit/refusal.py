@@ -15,6 +15,26 @@ def table_exists(name: str) -> DeltaLakeError:
     )
 
 
+def location_taken(row: TableRow, by: str) -> DeltaLakeError:
+    """The error for a new table where another one is catalogued."""
+    return DeltaLakeError(
+        DeltaLakeErrorKind.TABLE_EXISTS,
+        f"{row.location} is the location of table {by}; choose another for {row.full_name}",
+        location=row.location,
+    )
+
+
+def log_exists(location: str, name: str = "") -> DeltaLakeError:
+    """The error for a new table where a log is."""
+    which = f" ({name})" if name else ""
+    return DeltaLakeError(
+        DeltaLakeErrorKind.TABLE_EXISTS,
+        f"{location} has a log already{which}; import it with `dl import`, or choose another "
+        "location",
+        location=location,
+    )
+
+
 def dropped(row: TableRow) -> DeltaLakeError:
     """The error for a table that isn't there under the lock."""
     return DeltaLakeError(
@@ -40,7 +60,7 @@ def catalog_behind(row: TableRow, head_version: int, newest: int) -> DeltaLakeEr
         DeltaLakeErrorKind.MIRROR_CONFLICT,
         f"the catalog has {row.full_name} at version {head_version}, its log goes to {newest}: the "
         "catalog was restored or failed over with loss, or others write to the log; `dl mirror "
-        "resolve` shows the ways out",
+        f"repair {row.full_name}` brings it up to the log",
         head=head_version,
         version=newest,
     )

@@ -34,7 +34,7 @@ def resolve(
     while True:
         try:
             for table in staged.tables:
-                if table.is_ratified_by_log:
+                if table.is_ratified_by_log and not table.makes_table:
                     ratifier.adopt(table.table)
             with writing(database) as writer:
                 locked = lock(writer, staged, _RESOLVE_SECONDS)

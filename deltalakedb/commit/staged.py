@@ -78,7 +78,8 @@ class StagedTable:
     makes. `metadata_id` is the table's own id, by which logs know it. `added` and `removes` are
     rows of FILE_SCHEMA: files that begin, and lives that end, as the catalog has them. `metadata`
     and `protocol` are bodies of actions. `rebase` makes the same commit again where vectors clash,
-    with the lives at the head; without it they are a conflict. `authority` hands the table over
+    with the lives at the head; without it they are a conflict. `rebases_at_once`: it waits for no
+    network, so that it may run while others wait for the lock. `authority` hands the table over
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
     nothing was committed. `claims` are the same for the transaction that reserves a version where
@@ -120,6 +121,7 @@ class StagedTable:
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False
     )
+    rebases_at_once: bool = False
 
     def __post_init__(self) -> None:
         paths = values_of(self.added, "path")
@@ -143,6 +145,11 @@ class StagedTable:
         found = object.__new__(StagedTable)
         found.__dict__.update(self.__dict__, **changes)
         return found
+
+    @property
+    def makes_table(self) -> bool:
+        """Whether the table is there with this commit, and not before; its key is yet to be."""
+        return self.read_version < 0
 
     @property
     def is_ratified_by_log(self) -> bool:
@@ -226,7 +233,7 @@ class StagedCommit:
     catalog_id: str = ""
 
     def __post_init__(self) -> None:
-        keys = [staged.table.table_key for staged in self.tables]
+        keys = [staged.table.table_id for staged in self.tables]
         if not keys or len(set(keys)) != len(keys):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_ARGUMENT,

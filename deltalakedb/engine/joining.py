@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 Numbers = npt.NDArray[np.int64]
+Numbered = tuple[Numbers, pa.RecordBatch]
+"""Rows of a source, and their numbers."""
+Placed = tuple[int, Numbers, pa.RecordBatch]
+"""Rows of a target's file, and their places in it."""
 _SPARK = "databricks"
 
 
@@ -42,11 +46,13 @@ class Side:
 @dataclass(frozen=True)
 class Condition:
     """A condition of a join. `equal`: (column of the source, path in the target) that have to be
-    the same; `of_target`: conjuncts about the target alone, without its alias."""
+    the same; `of_target`: conjuncts about the target alone, without its alias. `is_equality`: one
+    pair that has to be the same is all that it says."""
 
     expression: Expression
     equal: tuple[tuple[str, Path], ...]
     of_target: tuple[str, ...]
+    is_equality: bool = False
 
 
 def both_sides(*sides: Side) -> StructType:
@@ -79,7 +85,8 @@ def compile_condition(
     if compiled.type_name != "boolean":
         raise invalid(f"{sql} is of type {compiled.type_name}, no condition")
     equal, of_target = [], []
-    for node in conjuncts(tree):
+    parts = list(conjuncts(tree))
+    for node in parts:
         paths = [
             _plain_path(side, (source, target)) for side in (node.this, node.args.get("expression"))
         ]
@@ -90,7 +97,7 @@ def compile_condition(
         aliases = {path[0] for path in _paths(node, (source, target))}
         if aliases == {target.alias}:
             of_target.append(_without_alias(node, (source, target)))
-    return Condition(compiled, tuple(equal), tuple(of_target))
+    return Condition(compiled, tuple(equal), tuple(of_target), len(parts) == len(equal) == 1)
 
 
 def target_alone(sql: str, target: Side) -> str:
@@ -211,17 +218,16 @@ class Join:
         """The same of the target."""
         return list(dict.fromkeys(path[0] for _, path, _ in self._inputs[False]))
 
-    def run(
-        self,
-        source: Iterator[tuple[Numbers, pa.RecordBatch]],
-        target: Iterator[tuple[int, Numbers, pa.RecordBatch]],
-    ) -> None:
-        """Match (numbers, rows) of the source with (file, places, rows) of the target."""
-        import duckdb
-
+    def take(self, source: Iterator[Numbered]) -> None:
+        """Take (numbers, rows) of the source."""
         self._connection.register("given", source_rows(source, self._inputs[True]))
         self._connection.execute("CREATE TABLE src AS SELECT * FROM given")
         self._connection.unregister("given")
+
+    def match(self, target: Iterator[Placed]) -> None:
+        """Match them with (file, places, rows) of the target."""
+        import duckdb
+
         reader = target_rows(self._noted(target), self._inputs[False])
         self._connection.register("tgt", reader)
         try:
@@ -234,9 +240,7 @@ class Join:
         finally:
             self._connection.unregister("tgt")
 
-    def _noted(
-        self, target: Iterator[tuple[int, Numbers, pa.RecordBatch]]
-    ) -> Iterator[tuple[int, Numbers, pa.RecordBatch]]:
+    def _noted(self, target: Iterator[Placed]) -> Iterator[Placed]:
         """The rows; what fails among them reaches DuckDB, and comes back, as text alone."""
         try:
             yield from target
@@ -266,6 +270,10 @@ class Join:
         for batch in reader:
             yield batch.column(0).to_numpy()
 
+    def close(self) -> None:
+        """Let go of memory and files."""
+        self._connection.close()
+
     def __enter__(self) -> Join:
         return self
 
@@ -275,23 +283,19 @@ class Join:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        self.close()
 
 
 Inputs = Sequence[tuple[str, Path, str | None]]
 
 
-def source_rows(
-    source: Iterator[tuple[Numbers, pa.RecordBatch]], inputs: Inputs
-) -> pa.RecordBatchReader:
+def source_rows(source: Iterator[Numbered], inputs: Inputs) -> pa.RecordBatchReader:
     """What the join takes of the source: numbers, and the values that are looked at."""
     batches = (_record({"n": pa.array(numbers)}, rows, inputs) for numbers, rows in source)
     return _reader(batches, {"n": pa.int64()}, inputs)
 
 
-def target_rows(
-    target: Iterator[tuple[int, Numbers, pa.RecordBatch]], inputs: Inputs
-) -> pa.RecordBatchReader:
+def target_rows(target: Iterator[Placed], inputs: Inputs) -> pa.RecordBatchReader:
     """The same of the target: file, place, values."""
     batches = (
         _record(
@@ -319,16 +323,21 @@ def _reader(
     return pa.RecordBatchReader.from_batches(pa.schema(list(types.items())), batches)
 
 
+def no_room(why: str) -> DeltaLakeError:
+    """INVALID_ARGUMENT for a join that takes more memory or disk than it may."""
+    return DeltaLakeError(
+        DeltaLakeErrorKind.INVALID_ARGUMENT,
+        f"the join needs more room than it may take: {why}; raise max_spill_size or "
+        "max_temp_directory_size",
+    )
+
+
 def _failed(error: Exception, condition: Expression) -> DeltaLakeError:
     import duckdb
 
     first = str(error).strip().splitlines()[0]
     if isinstance(error, duckdb.OutOfMemoryException):
-        return DeltaLakeError(
-            DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"the join needs more room than it may take: {first}; raise max_spill_size or "
-            "max_temp_directory_size",
-        )
+        return no_room(first)
     return DeltaLakeError(
         DeltaLakeErrorKind.INVALID_PREDICATE,
         f"rows can't be matched by {condition.sql}: {first}",

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 from weakref import WeakSet
 
+from deltalakedb import tracing
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.secret import Secret
 
@@ -52,7 +53,7 @@ class OnDask:
                 holders = self._client.who_has([near]).get(near.key, ())
                 if holders:
                     place = {"workers": list(holders), "allow_other_workers": True}
-            future = self._client.submit(task, *args, pure=False, **place)
+            future = self._client.submit(tracing.carried(task), *args, pure=False, **place)
         self._submitted.add(future)
         return future
 

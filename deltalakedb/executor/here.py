@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from deltalakedb import tracing
+
 
 class _Task:
     """A task whose value isn't known before it is needed, and is kept then."""
@@ -18,7 +20,9 @@ class _Task:
 
     def value(self) -> Any:
         if self._task is not None:
-            self._value = self._task(*map(_value_of, self._args))
+            args = [_value_of(one) for one in self._args]
+            with tracing.span(tracing.name_of(self._task)):
+                self._value = self._task(*args)
             # What it was made of may go.
             self._task, self._args = None, ()
         return self._value

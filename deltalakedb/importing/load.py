@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from deltalakedb import tracing
 from deltalakedb.catalog.loads.heap import HEAP_ROWS
 from deltalakedb.catalog.loads.ledger import Part, begin_load, plan_parts
 from deltalakedb.catalog.loads.slots import SlotRange, clustered, indexes, join_slots
@@ -65,6 +66,7 @@ class LoadResult:
         return orjson.dumps(described).decode()
 
 
+@tracing.traced("load")
 def load(
     importing: Importing, segment: Segment, ranges: Sequence[RangeSpec], *, attempt: str
 ) -> LoadResult:

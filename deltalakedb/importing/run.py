@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deltalakedb import logs
+from deltalakedb import logs, measures, tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.leases import Lease
@@ -54,6 +54,7 @@ _CARRYING_OVER = 5
 _AGAIN = "repeat the import: nothing of this run is visible"
 
 
+@tracing.traced("import")
 def import_table(
     log_dir: str,
     *,
@@ -138,6 +139,9 @@ def import_table(
             with told as facts:
                 result = imported.run()
                 facts |= _told(result)
+                tracing.tell(table=result.table_name, version=result.to_version)
+                measures.count(measures.IMPORT_ACTIONS, "add", result.adds)
+                measures.count(measures.IMPORT_ACTIONS, "remove", result.removes)
             return replace(result, seconds=time.perf_counter() - started)
         finally:
             lease.release()

@@ -51,10 +51,13 @@ class Outcome:
     owner: str = ""
     warnings: tuple[str, ...] = ()
     table_id: str | None = None
+    adds: int = 0
+    removes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable form, without what there is nothing to say of."""
-        return {k: v for k, v in asdict(self).items() if v not in (None, "", ())}
+        told = {k: v for k, v in asdict(self).items() if v not in (None, "", ())}
+        return {k: v for k, v in told.items() if v or k not in ("adds", "removes")}
 
 
 @dataclass(frozen=True)
@@ -174,6 +177,8 @@ def _done(entry: Entry, result: Any) -> Outcome:
         owner=entry.owner,
         warnings=tuple(result.warnings),
         table_id=result.table_id,
+        adds=result.adds,
+        removes=result.removes,
     )
 
 

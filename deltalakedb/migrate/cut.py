@@ -69,15 +69,25 @@ def _moment(text: str, now: dt.datetime) -> dt.datetime:
     try:
         if re.fullmatch(r"\d{1,2}:\d{2}", text):
             hours, minutes = text.split(":")
-            found = now.replace(hour=int(hours), minute=int(minutes), second=0, microsecond=0)
-            return found if found > now else found + dt.timedelta(days=1)
+            at = dt.time(int(hours), int(minutes))
+            found = _local(dt.datetime.combine(now, at), now)
+            if found > now:
+                return found
+            return _local(dt.datetime.combine(now + dt.timedelta(days=1), at), now)
         moment = dt.datetime.fromisoformat(text)
     except ValueError as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
             f"{text!r} is no time; give HH:MM, or ISO 8601 such as 2026-12-01T02:00+01:00",
         ) from error
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=now.tzinfo)
+    return moment if moment.tzinfo is not None else _local(moment, now)
+
+
+def _local(moment: dt.datetime, now: dt.datetime) -> dt.datetime:
+    """In the zone of `now`: where that is this machine's, as its clocks will stand then."""
+    if now.tzinfo == now.astimezone().tzinfo:
+        return moment.astimezone()
+    return moment.replace(tzinfo=now.tzinfo)
 
 
 def _window(text: str) -> tuple[dt.time, dt.time]:
@@ -104,8 +114,9 @@ def cutover_table(
 ) -> MoveResult:
     """Cut a catalogued table over to SQL: uuid, name or `namespace.name`.
 
-    Until the `appointment` it is kept caught up. Bounded tries; raises as `move_table` does, and
-    the table is writable whatever fails.
+    The strategy is that by which it was moved so far, and so are its `log_writers` by default.
+    Until the `appointment` it is kept caught up, whatever is away for a while. Bounded tries;
+    raises as `move_table` does, and the table is writable whatever fails.
     """
     chosen = replace(options or MoveOptions(), until="sql")
     with Catalog(database) as catalog:
@@ -114,12 +125,17 @@ def cutover_table(
             found = lease.begin(row.full_name, row.log_location, row.table_id)
             if found.state in ("planned", "importing") or found.step in ("planned", "importing"):
                 lease.move("following", table_id=row.table_id)
-            move = Move(database, lease, replace(chosen, mode=row.mode), on)
+            # As it was moved so far: what was said of its writers holds until another is said.
+            chosen = replace(
+                chosen,
+                mode=row.mode,
+                strategy=found.strategy or chosen.strategy,
+                log_writers=chosen.log_writers or found.log_writers,
+            )
+            move = Move(database, lease, chosen, on)
             if appointment is not None and not appointment.has_come():
-                waiting = replace(chosen, until="ready")
-                first = Move(database, lease, waiting, on)
-                first.run()
-                lease.move(None, reason=f"its time: {appointment}")
-                first.keep_up(appointment.has_come)
-                move = Move(database, lease, chosen, on)
+                first = Move(database, lease, replace(move.options, until="ready"), on)
+                first.waits_for = f"its time: {appointment}"
+                first.run(appointment.has_come)
+                move = Move(database, lease, move.options, on)
             return move.run()

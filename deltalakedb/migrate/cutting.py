@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from deltalakedb import measures
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.config import database_url
@@ -16,8 +17,6 @@ from deltalakedb.migrate.cutover import (
     fence_of,
     new_cutover_id,
     put_fence,
-    read_base,
-    settle,
 )
 from deltalakedb.migrate.points import add_point
 from deltalakedb.migrate.probation import check_fence
@@ -26,6 +25,7 @@ from deltalakedb.mirror.adopt import adopt
 from deltalakedb.mirror.publish import commit_name
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.fence import is_fenced
+from deltalakedb.table.operations.handover import hand_over, read_base
 
 if TYPE_CHECKING:
     from deltalakedb.migrate.strategies import Move
@@ -100,7 +100,9 @@ def _fenced(
                 on=move.told,
             )
         except DeltaLakeError as error:
-            if not left or error.facts.get("rule") != "slot":
+            lost = error.facts.get("rule") == "slot"
+            move.record(_tried(move, "lost" if lost else "failed"))
+            if not left or not lost:
                 raise
             move.record(attempts=move.now.attempts + 1, reason=error.message)
             time.sleep(pause)
@@ -109,8 +111,16 @@ def _fenced(
             base = read_base(light, base.row.table_id, move.options.storage_options)
             continue
         move.freeze_ms = (time.perf_counter() - started) * 1000
+        measures.observe(measures.FREEZE_SECONDS, move.freeze_ms / 1000)
+        move.record(_tried(move, "fenced"))
         return found
     raise AssertionError("unreachable")
+
+
+def _tried(move: Move, outcome: str) -> dict[str, Any]:
+    """The tries to put a fence up, by how they ended, with one more."""
+    known = move.now.details.get("cutovers", {})
+    return {"cutovers": {**known, outcome: known.get(outcome, 0) + 1}}
 
 
 def _check_paused(move: Move, row: TableRow) -> None:
@@ -146,7 +156,7 @@ def settle_or_wait(move: Move) -> None:
                 reason=f"the end of the probation, in {(until - now) / 1000:.0f} s{_told_of(move)}"
             )
             return
-        settle(light, row, log, move.options.storage_options)
+        hand_over(light, row, log, move.options.storage_options, fence=True)
     move.told("settled")
     move.to("sql", {"fence": None})
 

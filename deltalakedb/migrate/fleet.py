@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.reading.queries import all_tables
@@ -106,6 +107,7 @@ def no_progress(done: int, total: int, outcome: Outcome) -> None:
     """The progress of those who don't look."""
 
 
+@tracing.traced("migrate")
 def migrate_fleet(
     entries: Sequence[Entry],
     database: str | SqlConfig,

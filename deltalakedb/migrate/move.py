@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.config import SqlConfig
@@ -15,6 +16,7 @@ from deltalakedb.migrate.steps import On, nothing
 from deltalakedb.migrate.strategies import Move
 
 
+@tracing.traced("move")
 def move_table(
     log_dir: str,
     *,

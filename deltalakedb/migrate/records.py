@@ -52,7 +52,8 @@ class Migration:
     it waits for or why it failed. `parity_version` is the newest version at which catalog and log
     were proven equal, `fence_version` that of the commit which keeps file-based writers out,
     `attempts` how many cutovers were tried. `details` are facts of the steps: `estimated_seconds`,
-    `seconds` by step, `paused`, `foreign` (commits of writers that passed the fence), `stranded`.
+    `seconds` by step, `paused`, `foreign` (commits of writers that passed the fence), `stranded`,
+    `cutovers` (tries to put a fence up, by how they ended: `fenced`, `lost`, `failed`).
     """
 
     key: int

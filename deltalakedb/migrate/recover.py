@@ -6,7 +6,7 @@ A log that was given back without the catalog has slots that the catalog's own v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,12 +19,14 @@ from deltalakedb.commit import outbox
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table
-from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
+from deltalakedb.log.paths import CommitFile, parse_log_name
 from deltalakedb.migrate.records import ask, migration_at
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
+from deltalakedb.mirror.resolve import newest_in
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.fence import said_by
+from deltalakedb.table.operations.rebuild import what_is_lost
 
 STRANDED = "_stranded"
 """The folder below `_delta_log` with copies of commits that were acknowledged, not published."""
@@ -75,18 +77,33 @@ def repair_table(
     """Bring a table's catalog up to a log that is ahead of it, in a new epoch.
 
     Nothing is committed meanwhile: who had the table open has to open it again. Raises
-    LOG_DISAGREES where the log has other commits than the catalog for versions that both have.
+    LOG_DISAGREES where the log has other commits than the catalog for versions that both have,
+    INVALID_LOG where it is lost.
     """
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
         log = publish.log_of(row, storage_options)
+        _check_there(catalog, row, log)
         tend.forget(catalog.reader.url, row)
         returned = given_back(catalog, row, log)
-        foreign = _foreign(catalog, row)
+        foreign = foreign_in(catalog, row)
         since = returned if row.authority != "log" else foreign
         if since is not None and (row.authority != "log" or log.exists(_name(since))):
             return take_over(catalog, row, log, since, database, storage_options)
         return _caught_up(catalog, row, log, database, storage_options)
+
+
+def _check_there(catalog: Catalog, row: TableRow, log: ObjectStore) -> None:
+    if row.authority == "log":
+        return
+    lost = what_is_lost(catalog, row, log)
+    if lost is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_LOG,
+            f"the log of {row.full_name} is lost, or a part of it ({lost}); the catalog has all "
+            f"that it had: `dl mirror rebuild {row.full_name}` writes it anew",
+            table=row.full_name,
+        )
 
 
 def given_back(catalog: Catalog, row: TableRow, log: ObjectStore) -> int | None:
@@ -153,28 +170,22 @@ def take_over(
 
 def _kept(catalog: Catalog, row: TableRow, log: ObjectStore, since: int) -> list[Stranded]:
     found: list[Stranded] = []
-    after = since - 1
-    while True:
-        with writing(catalog.reader.url) as writer:
-            rows = outbox.waiting(writer, row, after, _BATCH)
-        for each in rows:
-            data = publish.whole(log, each, b"")
-            copy = f"{STRANDED}/{row.epoch}-{_name(each.version)}"
-            log.put(copy, data)
-            log.sync([copy])
-            info = said_by(data).info or {}
-            found.append(
-                Stranded(
-                    each.version,
-                    info.get("txnId"),
-                    info.get("operation"),
-                    bool(info.get("isBlindAppend")),
-                    copy,
-                )
+    for each in _waiting(catalog, row, since - 1):
+        data = publish.whole(log, each, b"")
+        copy = f"{STRANDED}/{row.epoch}-{_name(each.version)}"
+        log.put(copy, data)
+        log.sync([copy])
+        info = said_by(data).info or {}
+        found.append(
+            Stranded(
+                each.version,
+                info.get("txnId"),
+                info.get("operation"),
+                bool(info.get("isBlindAppend")),
+                copy,
             )
-            after = each.version
-        if len(rows) < _BATCH:
-            return found
+        )
+    return found
 
 
 def _caught_up(
@@ -185,6 +196,8 @@ def _caught_up(
     storage_options: Mapping[str, Any] | None,
 ) -> Repair:
     newest = newest_in(log)
+    if row.authority != "log":
+        _check_common(catalog, row, log)
     if row.authority == "log" or newest <= row.head_version:
         _bring_up(catalog, row, log, newest, database, storage_options)
         now = queries.find_table(catalog, row.table_id)
@@ -197,7 +210,6 @@ def _caught_up(
             False,
             (),
         )
-    _check_common(catalog, row, log)
     # Nobody commits from here on who read the table before: neither here nor, by the fence, there.
     _set(catalog, row, "log")
     rebuilt = _bring_up(catalog, row, log, newest, database, storage_options)
@@ -261,18 +273,44 @@ def _taken_in(
 
 def _check_common(catalog: Catalog, row: TableRow, log: ObjectStore) -> None:
     """Versions that both have must be the same, or neither is the other's past."""
-    with writing(catalog.reader.url) as writer:
-        waiting = outbox.waiting(writer, row, -1, _BATCH)
-    for each in waiting:
+    version = first_foreign(catalog, row, log)
+    if version is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.LOG_DISAGREES,
+            f"version {version} of {row.full_name} is another one in its log, so both went on from "
+            f"the same past; `dl rollback {row.full_name} --discard-unpublished` lets the log go "
+            "on, and keeps copies of what the catalog has",
+            version=version,
+        )
+
+
+def first_foreign(catalog: Catalog, row: TableRow, log: ObjectStore) -> int | None:
+    """The first version of which the catalog and the log have different bytes; None for none."""
+    for each in _waiting(catalog, row, -1):
         name = _name(each.version)
         if log.exists(name) and log.read(name) != publish.whole(log, each, b""):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.LOG_DISAGREES,
-                f"version {each.version} of {row.full_name} is another one in its log, so both "
-                "went on from the same past; `dl rollback` lets the log go on, and keeps a copy of "
-                "what the catalog has",
-                version=each.version,
-            )
+            return each.version
+    return None
+
+
+def unpublished(catalog: Catalog, row: TableRow, log: ObjectStore) -> list[int]:
+    """Versions that were acknowledged and aren't in the log: not there, or another's."""
+    return [
+        each.version
+        for each in _waiting(catalog, row, -1)
+        if not log.exists(_name(each.version))
+        or log.read(_name(each.version)) != publish.whole(log, each, b"")
+    ]
+
+
+def _waiting(catalog: Catalog, row: TableRow, after: int) -> Iterator[outbox.OutboxRow]:
+    while True:
+        with writing(catalog.reader.url) as writer:
+            rows = outbox.waiting(writer, row, after, _BATCH)
+        yield from rows
+        if len(rows) < _BATCH:
+            return
+        after = rows[-1].version
 
 
 def _set(catalog: Catalog, row: TableRow, authority: str) -> None:
@@ -288,17 +326,12 @@ def _set(catalog: Catalog, row: TableRow, authority: str) -> None:
         )
 
 
-def _foreign(catalog: Catalog, row: TableRow) -> int | None:
+def foreign_in(catalog: Catalog, row: TableRow) -> int | None:
+    """The version whose slot in the log is known to be another's; None for none."""
     [(found,)] = catalog.reader.rows(
         "SELECT foreign_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
     ) or [(None,)]
     return None if found is None else int(found)
-
-
-def newest_in(log: ObjectStore) -> int:
-    """The newest version that a log has a commit or a checkpoint of; -1 for none."""
-    names = [parse_log_name(each.name) for each in log.list("0")]
-    return max((n.version for n in names if isinstance(n, CommitFile | CheckpointFile)), default=-1)
 
 
 def _after(log: ObjectStore, version: int) -> list[int]:

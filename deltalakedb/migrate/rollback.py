@@ -15,6 +15,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
@@ -27,11 +28,17 @@ from deltalakedb.log.features import features_of
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.place import log_store
 from deltalakedb.log.protocol import Protocol
-from deltalakedb.migrate.cutover import read_base
 from deltalakedb.migrate.log_tail import tail_of_log
 from deltalakedb.migrate.points import add_point
 from deltalakedb.migrate.records import Migration, MigrationLease, lease_of
-from deltalakedb.migrate.recover import Stranded, given_back, take_over
+from deltalakedb.migrate.recover import (
+    Stranded,
+    first_foreign,
+    foreign_in,
+    given_back,
+    take_over,
+    unpublished,
+)
 from deltalakedb.migrate.slot import put_in_next_slot
 from deltalakedb.migrate.steps import On, note_failure, note_point, nothing
 from deltalakedb.mirror import publish, tend
@@ -48,6 +55,7 @@ from deltalakedb.table.operations.fence import (
     protocol_before,
     unfenced,
 )
+from deltalakedb.table.operations.handover import read_base
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, engine_info
 from deltalakedb.table.transaction import ratify
@@ -55,6 +63,8 @@ from deltalakedb.table.transaction import ratify
 _TRIES = 20
 _PUBLISH_SECONDS = 30.0
 _PAUSE_SECONDS = 0.005
+_NAMED = 20
+"""So many versions are named in a message."""
 
 
 @dataclass(frozen=True)
@@ -78,25 +88,29 @@ class RollbackResult:
     migration: Migration | None = None
 
 
+@tracing.traced("rollback")
 def rollback_table(
     table: str,
     *,
     database: str | SqlConfig,
     exact: bool = False,
     rollback_point: bool = True,
+    discard_unpublished: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     on: On = nothing,
 ) -> RollbackResult:
     """Hand a table back to its log; again changes nothing. `dl cutover` goes the other way.
 
     The protocol is that from before the cutover, with what was enabled since: `exact` refuses
-    then, by name. Raises MIRROR_CONFLICT where foreign versions are in the way of unpublished ones,
+    then, by name. Raises MIRROR_CONFLICT, naming them, where foreign versions are in the way of
+    unpublished ones: `discard_unpublished` lets the log go on there, keeps copies and lists them.
     STORAGE_ERROR when the log can't be reached: the catalog goes on ratifying then.
     """
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
         with lease_of(catalog, row.location) as lease:
             back = _Rollback(catalog, lease, row, database, storage_options, on, exact)
+            back.discards = discard_unpublished
             try:
                 return back.run(rollback_point)
             except DeltaLakeError as error:
@@ -125,6 +139,7 @@ class _Rollback:
         self.exact = exact
         self.url = catalog.reader.url
         self.log = publish.log_of(row, storage_options)
+        self.discards = False
         self.stranded: tuple[Stranded, ...] = ()
         self._on = on
 
@@ -168,10 +183,9 @@ class _Rollback:
     def _repair(self) -> None:
         """Where the log was given back already, without the catalog: it is right from there on."""
         row = self.row
-        since = given_back(self.catalog, row, self.log)
-        [(foreign,)] = self.catalog.reader.rows(
-            "SELECT foreign_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
-        ) or [(None,)]
+        since, foreign = given_back(self.catalog, row, self.log), foreign_in(self.catalog, row)
+        if since is None and row.authority == "sql" and self.discards:
+            since = first_foreign(self.catalog, row, self.log) if foreign is None else foreign
         if since is None or (row.authority == "log" and foreign is None):
             return
         tend.forget(self.url, row)
@@ -188,7 +202,26 @@ class _Rollback:
         self._publish()
 
     def _publish(self) -> None:
-        """Put what waits into the log, durably. Whoever tends the log needn't let go of it."""
+        """All that waits into the log. MIRROR_CONFLICT, by name, where others are in its way."""
+        try:
+            self._put_all()
+        except DeltaLakeError as error:
+            if error.kind is not DeltaLakeErrorKind.MIRROR_CONFLICT:
+                raise
+            waiting = unpublished(self.catalog, self.row, self.log)
+            named = ", ".join(map(str, waiting[:_NAMED])) + (", …" if waiting[_NAMED:] else "")
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.MIRROR_CONFLICT,
+                f"versions {named} of {self.row.full_name} were acknowledged, and can't come into "
+                f"its log since others have put version {waiting[0] if waiting else '?'} there; "
+                "`dl mirror resolve` shows both, --discard-unpublished lets the log go on with "
+                "theirs and keeps copies of ours",
+                table=self.row.full_name,
+                unpublished=waiting,
+            ) from error
+
+    def _put_all(self) -> None:
+        """Durably. Whoever tends the log needn't let go of it."""
         row, deadline = self.row, time.monotonic() + _PUBLISH_SECONDS
         [(durable,)] = self.catalog.reader.rows(
             "SELECT durable_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)

@@ -10,15 +10,12 @@ import uuid
 from typing import TYPE_CHECKING
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.place import log_store, table_of_log
+from deltalakedb.log.place import log_store
 from deltalakedb.migrate.who_writes import WHO_COMMITS, recent_writers
 from deltalakedb.storage.open import open_store
-from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
-from deltalakedb.uri import normalise_location
 
 if TYPE_CHECKING:
-    from deltalakedb.catalog.records import TableRow
     from deltalakedb.migrate.options import MoveOptions
     from deltalakedb.migrate.records import Migration
 
@@ -59,25 +56,6 @@ def check_log_writers(migration: Migration, options: MoveOptions) -> None:
                 engines=doubtful,
             )
     probe(store)
-
-
-def check_own_log(row: TableRow) -> None:
-    """Refuse a cutover that would fence a copy: INVALID_ARGUMENT unless the log is the table's own.
-
-    An import may read a log from elsewhere than where the table's data is; file-based writers go by
-    the one that stands in the table's folder.
-    """
-    theirs = table_of_log(StoreSpec(row.log_location))
-    if normalise_location(theirs) == normalise_location(row.location):
-        return
-    raise DeltaLakeError(
-        DeltaLakeErrorKind.INVALID_ARGUMENT,
-        f"{row.full_name} was imported from {row.log_location}, which isn't the log in its folder "
-        f"{row.location}: a fence there would keep nobody out; let the catalog follow the table's "
-        f"own log first: `dl relocate {row.full_name} --log-dir {row.location}`",
-        table=row.full_name,
-        log_location=row.log_location,
-    )
 
 
 def probe(log: ObjectStore) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.queries import all_tables
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.catalog.schema_version import check_schema_version
-from deltalakedb.config import database_url
 from deltalakedb.config.checks import Check, read_section, wrong
-from deltalakedb.config.file import ConfigFactory, ConfigLoader
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.discovery import Found, discover
 from deltalakedb.migrate.mapping import Entry, entries_of, read_mapping, strategy_of
@@ -79,20 +77,23 @@ _TABLES: Mapping[str, Check] = {
 }
 
 
-def read_configuration(path: str) -> tuple[Sources, str | None]:
-    """Sources and database of a YAML file: its sections `tables`, `migration` and `database`.
+def as_configured(given: Sources, config: Mapping[str, Any]) -> Sources:
+    """What a command says, then what the sections `tables` and `migration` say.
 
-    Raises CONFIGURATION_ERROR for keys of `tables` that aren't known and for an unknown strategy.
+    Tables that the command names stand alone; a mapping goes with either. Raises
+    CONFIGURATION_ERROR for keys of `tables` that aren't known and for an unknown strategy.
     """
-    config = ConfigLoader.load_yaml_config(path)
-    tables = read_section("tables", config.get("tables", {}), _TABLES)
+    filed = Sources(**read_section("tables", config.get("tables", {}), _TABLES))
     named = str(config.get("migration", {}).get("strategy", Sources.strategy)).lower()
-    strategy = strategy_of(named, "migration.strategy")
-    database = None
-    if "database" in config:
-        settings = ConfigFactory.create_sql_config(config["database"])
-        database = str(database_url(settings).secret.reveal())
-    return Sources(strategy=strategy, **tables), database
+    alone = bool(given.locations or given.discover)
+    return replace(
+        given,
+        locations=given.locations if alone else filed.locations,
+        discover=given.discover if alone else filed.discover,
+        mapping=given.mapping or filed.mapping,
+        namespace=given.namespace or filed.namespace,
+        strategy=strategy_of(named, "migration.strategy"),
+    )
 
 
 def known_tables(database: str) -> dict[str, TableRow]:

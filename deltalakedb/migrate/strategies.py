@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.catalog.retry import passes
 from deltalakedb.config import SqlConfig, database_url
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.context import Progress, no_progress
@@ -25,18 +27,22 @@ from deltalakedb.migrate.records import (
     database_now,
     migration_at,
 )
-from deltalakedb.migrate.safety import check_log_writers, check_own_log
+from deltalakedb.migrate.safety import check_log_writers
 from deltalakedb.migrate.steps import On, note_failure, note_point
 from deltalakedb.mirror import publish
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.parity.report import DiffReport
 from deltalakedb.parity.run import diff_table
 from deltalakedb.storage.store import ObjectStore
+from deltalakedb.table.operations.handover import check_own_log
 
 _PROOF_SECONDS = 300.0
 """How long a proof stands before `ready` is proven again while it is kept caught up."""
 _CATCHING_UP = 20
 """Rounds of catching up before a proof is tried again."""
+_ASKED = "`dl cutover`"
+_LONGEST_PAUSE = 30.0
+_LOOK_SECONDS = 0.25
 
 
 class Move:
@@ -60,6 +66,8 @@ class Move:
         self.imported: ImportResult | None = None
         self.proof: DiffReport | None = None
         self.freeze_ms: float | None = None
+        self.waits_for = _ASKED
+        """What `ready` waits for, as people are told."""
         self._on = on
         self._proven_at = 0.0
         self._verified = False
@@ -197,24 +205,52 @@ class Move:
         if self.options.validate:
             self._prove()
         self.told("proved", {"version": self.now.parity_version or row.head_version})
-        self.to("ready", reason="`dl cutover`" if self.options.until == "ready" else None)
+        self.to("ready", reason=self.waits_for if self.options.until == "ready" else None)
         self.told("ready", {"version": row.head_version})
 
     def keep_up(self, stop: Callable[[], bool]) -> None:
-        """Adopt what comes into the log until told to stop; prove it again from time to time."""
-        pace = self.options.pace
-        while not stop():
-            self._wait_turn(stop)
-            row = self.row()
-            log = self.log_of(row)
-            if row.authority != "log":
-                return
-            if log.exists(publish.commit_name(row.head_version + 1)):
-                adopt(database_url(self.database), row, log)
-            elif self.options.validate and time.monotonic() > self._proven_at + _PROOF_SECONDS:
-                self._prove()
-            else:
-                time.sleep(pace.seconds)
+        """Adopt what comes into the log until told to stop; prove it again from time to time.
+
+        A database or a store that is away for a while is waited for: nothing is at stake here.
+        """
+        pause = self.options.pace.seconds
+        try:
+            self.record(reason=self.waits_for)
+            while not stop():
+                try:
+                    if not self._kept_up(stop):
+                        return
+                    pause = self.options.pace.seconds
+                except DeltaLakeError as error:
+                    if not (passes(error) or error.kind is DeltaLakeErrorKind.STORAGE_ERROR):
+                        raise
+                    note_failure(error, self.now.table, self.now.table_id, self.now.state)
+                    self._rest(pause, stop)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
+        finally:
+            # Whoever waited for it is gone, or takes the next step.
+            with suppress(DeltaLakeError):
+                self.record(reason=_ASKED)
+
+    def _kept_up(self, stop: Callable[[], bool]) -> bool:
+        """One look at the log; False when others have handed the table over."""
+        self._wait_turn(stop)
+        row = self.row()
+        log = self.log_of(row)
+        if row.authority != "log":
+            return False
+        if log.exists(publish.commit_name(row.head_version + 1)):
+            adopt(database_url(self.database), row, log)
+        elif self.options.validate and time.monotonic() > self._proven_at + _PROOF_SECONDS:
+            self._prove()
+        else:
+            self._rest(self.options.pace.seconds, stop)
+        return True
+
+    def _rest(self, seconds: float, stop: Callable[[], bool]) -> None:
+        until = time.monotonic() + seconds
+        while not stop() and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_SECONDS))
 
     def _prove(self) -> None:
         """Compare catalog and log in full, at the newest version of both."""
@@ -281,7 +317,7 @@ class Move:
                 said = why
             time.sleep(self.options.pace.seconds)
         if said is not None:
-            self.record(reason=None)
+            self.record(reason=self.waits_for if self.now.state == "ready" else None)
 
     def _is_paused(self) -> bool:
         found = migration_at(self.lease.catalog, self.lease.location)

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.proof import compare_totals
 from deltalakedb.catalog.reading.queries import Readable
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -91,6 +92,7 @@ def checkpoint(
             catalog, row, log, writer, hint, version, now - kept, (num_files, size)
         )
     if written is None:
+        _check_rows(catalog, row, version, (num_files, size))
         written = _whole(catalog, row, writer(), version, now - kept)
     new = [
         f"_sidecars/{each.name}"
@@ -103,6 +105,15 @@ def checkpoint(
     if _hint(log).get("version", -1) <= version:
         log.put(LAST_CHECKPOINT, written.hint())
     return written
+
+
+def _check_rows(catalog: Readable, row: TableRow, version: int, totals: tuple[int, int]) -> None:
+    """Rows that were lost or added without a commit don't get into the log."""
+    [found] = catalog.reader.rows(
+        f"SELECT count(*), coalesce(sum(size), 0) FROM {load_files_name(row.live_load)} "
+        f"WHERE {queries.live_predicate(row, version)}"
+    )
+    compare_totals(row, version, totals, int(found[0]), int(found[1]))
 
 
 def _whole(

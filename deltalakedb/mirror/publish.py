@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 import xxhash
 
-from deltalakedb import fork
+from deltalakedb import fork, tracing
 from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.records import TableRow
@@ -56,6 +56,7 @@ def log_of(table: TableRow, storage_options: Mapping[str, Any] | None) -> Object
         return found
 
 
+@tracing.traced("publish")
 def publish(
     database: DatabaseUrl,
     table: TableRow,
@@ -109,6 +110,7 @@ def _wait_for(log: ObjectStore, version: int, seconds: float) -> bool:
     return True
 
 
+@tracing.traced("drain")
 def drain(
     database: DatabaseUrl,
     table: TableRow,

@@ -10,6 +10,7 @@ from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
 from deltalakedb.mirror import publish, tend
 from deltalakedb.storage.store import ObjectStore
 
@@ -18,7 +19,14 @@ def examine(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[st
     """What is in the way, and the ways out, a line each."""
     version = foreign_version(database, table)
     if version is None:
-        return [f"Nothing foreign is known in the log of {table.full_name}."]
+        lines = [f"Nothing foreign is known in the log of {table.full_name}."]
+        newest = newest_in(log)
+        if newest > table.head_version:
+            lines.append(
+                f"It goes to version {newest}, the catalog to {table.head_version}: `dl mirror "
+                f"repair {table.full_name}` brings the catalog up to it."
+            )
+        return lines
     name = publish.commit_name(version)
     lines = [f"{log.describe(name)} isn't version {version} of the catalog."]
     there = log.read(name) if log.exists(name) else b""
@@ -37,6 +45,8 @@ def examine(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[st
     lines += [
         "Stop who wrote it, move its file away, and run this with --retry: the catalog's versions "
         "are published, and the foreign one never was.",
+        f"Or let the log go on with what is there: `dl rollback {table.full_name} "
+        "--discard-unpublished` gives the table back to it, and keeps copies of what waits.",
     ]
     return lines
 
@@ -67,6 +77,12 @@ def go_on(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[str]
         )
     found = tend.tend_now(database, table, log)
     return [f"Version {found.durable_version} is durable in the log, {found.waiting} wait."]
+
+
+def newest_in(log: ObjectStore) -> int:
+    """The newest version that a log has a commit or a checkpoint of; -1 for none."""
+    names = [parse_log_name(each.name) for each in log.list("0")]
+    return max((n.version for n in names if isinstance(n, CommitFile | CheckpointFile)), default=-1)
 
 
 def foreign_version(database: DatabaseUrl, table: TableRow) -> int | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deltalakedb import logs
+from deltalakedb import logs, tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads.ledger import now_ms
 from deltalakedb.catalog.reading import queries
@@ -42,6 +42,7 @@ def no_progress(stage: str, done: int, total: int, actions: int) -> None:
     """The progress of those who don't look."""
 
 
+@tracing.traced("diff")
 def diff_table(
     table: str,
     *,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from deltalakedb import fork
+from deltalakedb import fork, measures
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.proof import (
     complete_batches,
@@ -41,6 +41,7 @@ CACHED_COLUMNS = (
     "partition_id",
     "stats",
 )
+_FEW_CATALOGS = 16
 _ADVANCED_BY = 100_000
 """Files gone since the older version, beyond which its list is no help."""
 
@@ -92,10 +93,10 @@ class FileCache:
         """
         # Where history was lost, a version may be another one than it was: then the epoch is too.
         name = f"{row.table_id}.{row.epoch}"
-        if not build and not any(self._root.glob(f"*/{name}")):
-            # Which catalog's needn't be asked.
+        if not build and not self._may_have(catalog, name):
             with self._lock:
                 self._misses += 1
+            measures.count(measures.CACHE_REQUESTS, "miss")
             return None
         folder = self._root / catalog.catalog_id / name
         schema = file_schema(cached_columns(row))
@@ -105,6 +106,7 @@ class FileCache:
                 self._hits += 1
             else:
                 self._misses += 1
+        measures.count(measures.CACHE_REQUESTS, "miss" if found is None else "hit")
         if found is not None or not build or (folder, row.live_load) in self._too_large:
             return found
         with self._building:
@@ -113,6 +115,18 @@ class FileCache:
             if found is None:
                 found = self._build(folder, catalog, row, version, schema)
             return found
+
+    def _may_have(self, catalog: LightCatalog, name: str) -> bool:
+        """Whether a look for lists is worth asking which catalog this is."""
+        if catalog.knows_id:
+            return True
+        try:
+            catalogs = os.listdir(self._root)
+        except OSError:
+            return False
+        return len(catalogs) > _FEW_CATALOGS or any(
+            (self._root / c / name).exists() for c in catalogs
+        )
 
     def _build(
         self, folder: Path, catalog: LightCatalog, row: TableRow, version: int, schema: pa.Schema

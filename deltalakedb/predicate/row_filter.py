@@ -101,10 +101,14 @@ class RowCondition(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class RowFilter:
-    """Which rows are wanted: those that satisfy `arrow`, and then all `conditions`. Picklable."""
+    """Which rows are wanted: those that satisfy `arrow`, and then all `conditions`. Picklable.
+
+    `test` is what `arrow` says, as a tree; None where it came as an Arrow expression.
+    """
 
     arrow: pc.Expression | None = None
     conditions: tuple[RowCondition, ...] = ()
+    test: Expr | None = None
 
     def __bool__(self) -> bool:
         return self.arrow is not None or bool(self.conditions)
@@ -125,7 +129,20 @@ def row_filter(expr: Expr | None) -> RowFilter:
     parts = expr.children if isinstance(expr, And) else (expr,)
     conditions = tuple(found for part in parts if (found := _condition(part)) is not None)
     rest = conjunction(part for part in parts if _condition(part) is None)
-    return RowFilter(None if rest == TRUE else to_arrow_expression(rest), conditions)
+    if rest == TRUE:
+        return RowFilter(None, conditions)
+    return RowFilter(to_arrow_expression(rest), conditions, rest if _is_told(rest) else None)
+
+
+def _is_told(expr: Expr) -> bool:
+    """Whether no part of it is but an expression of Arrow's."""
+    match expr:
+        case And(children) | Or(children):
+            return all(map(_is_told, children))
+        case Not(child):
+            return _is_told(child)
+        case _:
+            return not isinstance(expr, Unknown)
 
 
 def _condition(expr: Expr) -> RowCondition | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +18,9 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.deletion_vector import cardinality, deleted_rows, vector_path, vector_range
 from deltalakedb.log.parquet_footer import footer_of, metadata_of
 from deltalakedb.log.plain_arrow import plain_batch
+from deltalakedb.predicate.tree import Expr
 from deltalakedb.scan.columns import Convert, UnreadableColumn, file_columns
 from deltalakedb.scan.guarantees import partition_guarantee, surviving
-from deltalakedb.scan.kept import kept
 from deltalakedb.scan.row_groups import LeafColumn, row_group_guarantees
 from deltalakedb.scan.types import PartitionValues, ReadField, ReadSchema
 from deltalakedb.scan.variant import NotAVariant
@@ -29,7 +28,6 @@ from deltalakedb.storage.store import ObjectStore
 
 ROW_INDEX = "\0row"
 """Name of the column of physical row indexes, which no column of a table has."""
-_COUNTED = 1 << 17
 _RUN_BYTES = 64 << 20
 """Row groups are fetched together up to this many uncompressed bytes: a bound on memory."""
 
@@ -76,6 +74,8 @@ class ReadPlan:
     """Which table and version, for messages."""
     row_index: bool = False
     """Whether the last column of each batch is ROW_INDEX (int64, from 0, deleted rows counted)."""
+    test: Expr | None = None
+    """`predicate`, where `predicate.mask` knows it."""
 
 
 def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
@@ -84,21 +84,31 @@ def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
     NOT_FOUND when the file is missing, CORRUPT_DATA_FILE when it is no Parquet file or a column
     does not fit the table, CORRUPT_DELETION_VECTOR, STORAGE_ERROR.
     """
-    with _errors_named(file, plan), file.filesystem.open_input_file(file.arrow_path) as source:
+    with errors_named(file, plan), file.filesystem.open_input_file(file.arrow_path) as source:
         # Buffering ahead reads the bytes of a run of row groups in few large requests.
-        footer = _footer(source)
-        parquet = pq.ParquetFile(
-            source,
-            metadata=metadata_of(footer),
-            pre_buffer=True,
-            coerce_int96_timestamp_unit="us",
-        )
-        physical = [field for field in plan.needed if not plan.schema.is_partition(field)]
-        found = file_columns(parquet.schema_arrow, physical, plan.schema.mode)
-        deleted = _deleted(file, plan, parquet.metadata.num_rows)
-        groups = _row_groups(footer, parquet, file, plan, found)
-        for start, rows, run in _runs(parquet.metadata, groups):
+        footer, parquet = opened(source)
+        found = columns_in(parquet, plan)
+        deleted = deleted_of(file, plan, parquet.metadata.num_rows)
+        groups = row_groups_of(footer, parquet, file, plan, found)
+        for start, rows, run in runs(parquet.metadata, groups):
             yield from _read_run(parquet, run, start, rows, file, plan, found, deleted)
+
+
+def opened(source: pa.NativeFile) -> tuple[bytes, pq.ParquetFile]:
+    """A file's footer, and the file."""
+    footer = _footer(source)
+    return footer, pq.ParquetFile(
+        source,
+        metadata=metadata_of(footer),
+        pre_buffer=True,
+        coerce_int96_timestamp_unit="us",
+    )
+
+
+def columns_in(parquet: pq.ParquetFile, plan: ReadPlan) -> dict[str, tuple[str, Convert]]:
+    """How a file has the columns that are needed, by their logical names."""
+    physical = [field for field in plan.needed if not plan.schema.is_partition(field)]
+    return file_columns(parquet.schema_arrow, physical, plan.schema.mode)
 
 
 def count_file(file: DataFile, plan: ReadPlan) -> int:
@@ -107,7 +117,7 @@ def count_file(file: DataFile, plan: ReadPlan) -> int:
     gone = 0 if vector is None else cardinality(vector)
     if file.num_records is not None:
         return file.num_records - gone
-    with _errors_named(file, plan), file.filesystem.open_input_file(file.arrow_path) as source:
+    with errors_named(file, plan), file.filesystem.open_input_file(file.arrow_path) as source:
         return int(pq.read_metadata(source).num_rows) - gone
 
 
@@ -121,40 +131,7 @@ def _read_run(
     found: Mapping[str, tuple[str, Convert]],
     deleted: npt.NDArray[np.int64] | None,
 ) -> Iterator[pa.RecordBatch]:
-    names = list(dict.fromkeys(name for name, _ in found.values()))
-    batches: Iterator[tuple[pa.RecordBatch | None, int]]
-    # Conditions leave few rows: which of them are live is asked afterwards.
-    late = plan.row_index and plan.predicate is not None
-    if names:
-
-        def stored_batches() -> Iterator[pa.RecordBatch]:
-            found: Iterator[pa.RecordBatch] = parquet.iter_batches(
-                batch_size=plan.batch_size,
-                row_groups=list(groups),
-                columns=names,
-                use_threads=plan.use_threads,
-            )
-            return found
-
-        what = (tuple(names), tuple(groups), plan.batch_size)
-        read = (
-            kept(file.filesystem, file.arrow_path, what, stored_batches)
-            if late
-            else stored_batches()
-        )
-        batches = ((batch, batch.num_rows) for batch in read)
-    else:
-        batches = (
-            (None, min(plan.batch_size, rows - done)) for done in range(0, rows, plan.batch_size)
-        )
-    for stored, length in batches:
-        if late:
-            batch = _table_batch(stored, length, file, plan, found, _counted(length))
-            batch = _with_places(batch, start, deleted)
-            start += length
-            if batch.num_rows:
-                yield batch
-            continue
+    for stored, length in stored_batches(parquet, groups, rows, plan, found):
         mask = _live(deleted, start, length)
         index = None
         if plan.row_index:
@@ -166,38 +143,34 @@ def _read_run(
             # Arrow can't filter views: the conversions take plain types as well.
             stored = plain_batch(stored).filter(mask) if stored is not None else None
         if length:
-            batch = _table_batch(stored, length, file, plan, found, index)
+            batch = table_batch(stored, length, file, plan, found, index)
             if batch.num_rows:
                 yield batch
 
 
-@cache
-def _count() -> pa.Int64Array:
-    return pa.array(np.arange(_COUNTED, dtype=np.int64))
+def stored_batches(
+    parquet: pq.ParquetFile,
+    groups: Sequence[int],
+    rows: int,
+    plan: ReadPlan,
+    found: Mapping[str, tuple[str, Convert]],
+) -> Iterator[tuple[pa.RecordBatch | None, int]]:
+    """(columns as the file has them, rows), None where none of the file's is needed."""
+    names = list(dict.fromkeys(name for name, _ in found.values()))
+    if not names:
+        for done in range(0, rows, plan.batch_size):
+            yield None, min(plan.batch_size, rows - done)
+        return
+    for batch in parquet.iter_batches(
+        batch_size=plan.batch_size,
+        row_groups=list(groups),
+        columns=names,
+        use_threads=plan.use_threads,
+    ):
+        yield batch, batch.num_rows
 
 
-def _counted(length: int) -> pa.Int64Array:
-    """0, 1, 2 …"""
-    if length <= _COUNTED:
-        return _count().slice(0, length)
-    return pa.array(np.arange(length, dtype=np.int64))
-
-
-def _with_places(
-    batch: pa.RecordBatch, start: int, deleted: npt.NDArray[np.int64] | None
-) -> pa.RecordBatch:
-    """The live rows of a batch whose last column counts from 0 at row `start` of the file."""
-    last = batch.num_columns - 1
-    places = batch.column(last).to_numpy() + start
-    batch = batch.set_column(last, ROW_INDEX, pa.array(places))
-    if deleted is None or not len(places):
-        return batch
-    at = np.minimum(np.searchsorted(deleted, places), len(deleted) - 1)
-    live = deleted[at] != places if len(deleted) else np.ones(len(places), dtype=bool)
-    return batch if live.all() else plain_batch(batch).filter(pa.array(live))
-
-
-def _table_batch(
+def table_batch(
     stored: pa.RecordBatch | None,
     length: int,
     file: DataFile,
@@ -205,6 +178,7 @@ def _table_batch(
     found: Mapping[str, tuple[str, Convert]],
     index: pa.Array | None,
 ) -> pa.RecordBatch:
+    """What the file has, as the table means it; of the plan's predicate only what satisfies it."""
     arrays = []
     for field in plan.needed:
         constant = file.partition_values.get(field.name)
@@ -273,7 +247,8 @@ def read_vector(store: ObjectStore, descriptor: Mapping[str, Any]) -> npt.NDArra
     return deleted_rows(descriptor, store.read_range(name, *vector_range(descriptor)))
 
 
-def _deleted(file: DataFile, plan: ReadPlan, num_rows: int) -> npt.NDArray[np.int64] | None:
+def deleted_of(file: DataFile, plan: ReadPlan, num_rows: int) -> npt.NDArray[np.int64] | None:
+    """The rows that the file's vector deletes, ascending; None without one."""
     descriptor = file.deletion_vector
     if descriptor is None:
         return None
@@ -293,7 +268,7 @@ def _footer(source: pa.NativeFile) -> bytes:
         raise pa.ArrowInvalid(str(error)) from error
 
 
-def _row_groups(
+def row_groups_of(
     footer: bytes,
     parquet: pq.ParquetFile,
     file: DataFile,
@@ -344,7 +319,7 @@ def _count_leaves(kind: pa.DataType) -> int:
     return 1
 
 
-def _runs(metadata: Any, groups: Sequence[int]) -> Iterator[tuple[int, int, list[int]]]:
+def runs(metadata: Any, groups: Sequence[int]) -> Iterator[tuple[int, int, list[int]]]:
     """(first row, rows, row groups) of neighbouring row groups that are fetched together."""
     wanted = frozenset(groups)
     run: list[int] = []
@@ -376,7 +351,7 @@ def missing_file(file: DataFile, of_table: str) -> DeltaLakeError:
 
 
 @contextmanager
-def _errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
+def errors_named(file: DataFile, plan: ReadPlan) -> Iterator[None]:
     """Errors of reading, told with the file and the table's version."""
     try:
         yield

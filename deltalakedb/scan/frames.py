@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.scan.dataset import scan_dataset
@@ -32,7 +31,6 @@ from deltalakedb.scan.scan import (
 
 if TYPE_CHECKING:
     import duckdb
-    import polars as pl
 
 DEFAULT_BIN_BYTES = 128 << 20
 """Bytes of data files that one Dask partition reads, unless a single file is larger."""
@@ -40,78 +38,8 @@ DEFAULT_BIN_BYTES = 128 << 20
 
 def to_pandas(table: pa.Table, **options: Any) -> Any:
     """A `pandas.DataFrame`; `options` are those of `pyarrow.Table.to_pandas`."""
-    _package("pandas")
+    package("pandas")
     return table.to_pandas(**options)
-
-
-def to_polars(spec: ScanSpec) -> pl.LazyFrame:
-    """A lazy frame that reads only the columns, files and row groups a query needs.
-
-    Polars itself filters the rows, so that NaN and null compare as they do in Polars.
-    """
-    polars = _package("polars")
-    plugins = importlib.import_module("polars.io.plugins")
-    schema = spec.schema.arrow
-
-    def source(
-        with_columns: list[str] | None,
-        predicate: pl.Expr | None,
-        n_rows: int | None,
-        batch_size: int | None,
-    ) -> Iterator[pl.DataFrame]:
-        read, prune = with_columns, None
-        if predicate is not None:
-            prune = _pushed_down(polars, predicate, schema)
-            if read is not None:
-                read = [*read, *(n for n in predicate.meta.root_names() if n not in read)]
-        sizes = {} if batch_size is None else {"batch_size": batch_size}
-        for batch in scan_batches(spec, read, prune=prune, **sizes):
-            frame = polars.from_arrow(batch)
-            if predicate is not None:
-                frame = frame.filter(predicate)
-            if with_columns is not None:
-                frame = frame.select(with_columns)
-            if n_rows is not None:
-                frame = frame.head(n_rows)
-                n_rows -= frame.height
-            yield frame
-            if n_rows == 0:
-                return
-
-    frame: pl.LazyFrame = plugins.register_io_source(
-        source, schema=polars.from_arrow(schema.empty_table()).schema
-    )
-    return frame
-
-
-class _Probe(ds.InMemoryDataset):  # type: ignore[misc]
-    """An empty dataset that remembers which filter it was asked for."""
-
-    def __init__(self, schema: pa.Schema) -> None:
-        super().__init__(schema.empty_table())
-        self.asked: pc.Expression | None = None
-
-    def to_table(self, filter: pc.Expression | None = None, **options: Any) -> pa.Table:
-        self.asked = filter
-        return super().to_table(**options)
-
-    def to_batches(
-        self, filter: pc.Expression | None = None, **options: Any
-    ) -> Iterator[pa.RecordBatch]:
-        self.asked = filter
-        return iter(super().to_batches(**options))
-
-
-def _pushed_down(polars: Any, predicate: pl.Expr, schema: pa.Schema) -> pc.Expression | None:
-    """The part of a Polars predicate that Arrow can express, as Polars itself translates it."""
-    probe = _Probe(schema)
-    try:
-        polars.scan_pyarrow_dataset(probe).filter(predicate).collect()
-        if probe.asked is not None:
-            check_predicate(probe.asked, schema)
-    except Exception:  # noqa: BLE001 - whatever Polars can't translate, it filters itself
-        return None
-    return probe.asked
 
 
 def to_duckdb(
@@ -155,7 +83,7 @@ def to_dask(
     that all partitions agree also where there are nulls. Nothing is read until it is computed.
     Tasks hold the store's spec without credentials: see `deltalakedb.secret`.
     """
-    _package("pandas")
+    package("pandas")
     import dask.dataframe as frames
 
     wanted = output_schema(spec.schema, columns)
@@ -199,7 +127,7 @@ class _BinReader:
 
 
 def _to_arrow_frame(table: pa.Table) -> Any:
-    pandas = _package("pandas")
+    pandas = package("pandas")
     return table.to_pandas(types_mapper=pandas.ArrowDtype)
 
 
@@ -223,7 +151,8 @@ def _ipc(files: pa.Table) -> bytes:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _package(name: str) -> Any:
+def package(name: str) -> Any:
+    """The module of an optional package; CONFIGURATION_ERROR where it isn't installed."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -23,7 +23,9 @@ from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 from deltalakedb.memory import enough_memory
+from deltalakedb.predicate.mask import is_plain
 from deltalakedb.predicate.row_filter import ALL_ROWS, RowCondition, RowFilter
+from deltalakedb.predicate.tree import columns_of
 from deltalakedb.redact import redact
 from deltalakedb.scan.file import ROW_INDEX, DataFile, ReadPlan, count_file, read_file
 from deltalakedb.scan.guarantees import (
@@ -32,6 +34,7 @@ from deltalakedb.scan.guarantees import (
     referenced_columns,
     surviving,
 )
+from deltalakedb.scan.places import read_places
 from deltalakedb.scan.threads import in_order
 from deltalakedb.scan.types import PartitionValues, ReadSchema, mapping_mode, read_schema
 from deltalakedb.storage.open import open_store
@@ -43,11 +46,17 @@ DEFAULT_BATCH_SIZE = 131_072
 
 _FILE_COLUMNS = ("path", "partition_values", "dv", "num_records")
 _CHUNK = 1024
+_WORTH_A_PLAN = 16
+"""Files beyond which another plan costs less than their footers."""
 _REMOTE_WORKERS = 16
 
 # Features that `unreadable_features` may name and that are honoured here: whoever made the list of
 # files answers for `catalogManaged`, and shredded variants are put together.
 _HONOURED = frozenset({"catalogManaged", "variantShredding", "variantShredding-preview"})
+
+
+Planner = Callable[[pc.Expression], pa.Table | None]
+"""The scan's files that may have rows of a condition; None when it can't tell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +77,8 @@ class ScanSpec:
     """For messages."""
     rows: RowFilter = ALL_ROWS
     """Which of the files' rows are the scan's: every way to read it gives those alone."""
+    planner: Planner | None = None
+    """Plans anew by a further condition; stays in its process."""
 
     @cached_property
     def schema(self) -> ReadSchema:
@@ -100,7 +111,7 @@ class ScanSpec:
 
     def with_files(self, files: pa.Table) -> ScanSpec:
         """The same table with other files; what was parsed and opened is kept."""
-        other = replace(self, files=files)
+        other = replace(self, files=files, planner=None)
         kept = ("schema", "opened")
         other.__dict__.update({name: self.__dict__[name] for name in kept if name in self.__dict__})
         return other
@@ -108,8 +119,16 @@ class ScanSpec:
     def __getstate__(self) -> dict[str, Any]:
         # What was parsed and opened stays here: workers open the store when they read.
         return {field.name: getattr(self, field.name) for field in fields(self)} | {
-            "store": self.place
+            "store": self.place,
+            "planner": None,
         }
+
+    def planned(self, condition: pc.Expression) -> pa.Table:
+        """The rows of `files` that may have rows of `condition`, by all that is known of them."""
+        found = None
+        if self.planner is not None and self.files.num_rows > _WORTH_A_PLAN:
+            found = self.planner(condition)
+        return prune_files(self, condition) if found is None else found
 
 
 def scan_table(
@@ -173,11 +192,13 @@ def indexed_rows(
     """
     conditions = spec.rows.conditions
     plan, files = _plan(spec, _with_conditions(spec, columns), None, None, batch_size)
-    plan = replace(plan, row_index=True)
+    test = spec.rows.test
+    known = test is not None and is_plain(test, spec.schema.arrow)
+    plan = replace(plan, row_index=True, test=test if known else None)
     wanted = None if columns is None else [*columns, ROW_INDEX]
 
     def read(file: DataFile) -> Iterator[tuple[str, pa.RecordBatch]]:
-        found = partial(read_file, file, plan)
+        found = partial(read_file if plan.predicate is None else read_places, file, plan)
         for batch in _satisfying(found, conditions, wanted) if conditions else found():
             yield file.path, batch
 
@@ -323,19 +344,20 @@ def _plan(
             f"a column is asked for twice: {', '.join(names)}; name each once",
         )
     needed = list(output)
-    files = spec.files
+    asked = both(predicate, prune)
     predicate = both(spec.rows.arrow, predicate)
     pruned_by: list[str] = []
     if predicate is not None:
-        check_predicate(predicate, schema.arrow)
-        pruned_by = referenced_columns(predicate, schema.arrow)
+        pruned_by = _looked_at(spec, predicate)
         needed += schema.readable([name for name in pruned_by if name not in names])
         if not needed:  # a predicate on no column still has to see rows
             needed = [f for f in schema.fields if f.refusal is None][:1]
         prune = predicate if prune is None else prune & predicate
-    if prune is not None:
+    if prune is not None and prune is not predicate:
         pruned_by = referenced_columns(prune, schema.arrow)
-        files = prune_files(spec, prune)
+    files = spec.files if asked is None else spec.planned(asked)
+    if spec.rows.arrow is not None:
+        files = prune_files(spec.with_files(files), spec.rows.arrow)
     return ReadPlan(
         store=spec.opened,
         schema=schema,
@@ -348,6 +370,19 @@ def _plan(
         use_threads=False,
         of_table=spec.of_table,
     ), files
+
+
+def _looked_at(spec: ScanSpec, predicate: pc.Expression) -> list[str]:
+    """The columns that a predicate looks at. INVALID_PREDICATE where it doesn't fit the table."""
+    schema = spec.schema.arrow
+    test = spec.rows.test
+    if test is not None and predicate is spec.rows.arrow:
+        # It was made of the table's own columns.
+        names = {column.path[0] for column in columns_of(test)}
+        if names.issubset(schema.names):
+            return [name for name in schema.names if name in names]
+    check_predicate(predicate, schema)
+    return referenced_columns(predicate, schema)
 
 
 def output_schema(schema: ReadSchema, columns: Sequence[str] | None) -> pa.Schema:

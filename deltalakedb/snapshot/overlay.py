@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.queries import file_schema
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata
@@ -56,10 +57,19 @@ class OverlaidSnapshot(Snapshot):
     def protocol(self) -> Protocol:
         return self._overlaid[1]
 
+    @property
+    def _is_new(self) -> bool:
+        """Whether the catalog has nothing of the table, which is made by the transaction."""
+        return self.version < 0
+
+    @cached_property
+    def _full_state(self) -> TableState:
+        return self._held.state if self._is_new else super()._full_state
+
     @cached_property
     def _totals(self) -> tuple[int, int]:
         self._on_read(None, frozenset())
-        files, size = super()._totals
+        files, size = (0, 0) if self._is_new else super()._totals
         added, removed = (
             pc.sum(each.column("size")).as_py() or 0 for each in (self._adds, self._removes)
         )
@@ -68,7 +78,9 @@ class OverlaidSnapshot(Snapshot):
     def _plan(self, predicate: Predicate, columns: tuple[str, ...]) -> Plan:
         parsed = self.where(predicate)
         whole = tuple(dict.fromkeys((*columns, "path", "dv_id")))
-        found = super()._plan(parsed, whole)
+        found = (
+            Plan(file_schema(whole).empty_table()) if self._is_new else super()._plan(parsed, whole)
+        )
         self._on_read(parsed, frozenset(found.files.column("path").to_pylist()))
         kept = without(found.files, self._removes)
         added = self._matching(parsed).select(whole).cast(kept.schema)
@@ -88,6 +100,9 @@ class OverlaidSnapshot(Snapshot):
             for one, stats in zip(rest, statistics, strict=True)
         ]
         return self._adds.filter(pa.array(kept, pa.bool_()))
+
+    def _planner(self, predicate: Predicate) -> None:
+        """What is read was told when it was planned, and is read after the transaction too."""
 
     def _stream(self) -> Iterator[pa.RecordBatch]:
         yield from self.plan(None, FILE_COLUMNS).to_batches()

@@ -70,7 +70,7 @@ class Scan:
 
     def to_polars(self) -> pl.LazyFrame:
         """A lazy frame; its filters and projections are pushed down when it is collected."""
-        from deltalakedb.scan.frames import to_polars
+        from deltalakedb.scan.polars_frame import to_polars
 
         frame = to_polars(self.spec)
         return frame if self.columns is None else frame.select(self.columns)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from deltalakedb import tracing
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.partition_counts import partition_counts
@@ -29,10 +30,11 @@ from deltalakedb.storage.open import open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from deltalakedb.planning.paging import FilePages
     from deltalakedb.predicate.parse import Predicate
-    from deltalakedb.scan.scan import ScanSpec
+    from deltalakedb.scan.scan import Planner, ScanSpec
     from deltalakedb.snapshot.scan import Scan
 
 _SLICE = 65_536
@@ -214,6 +216,7 @@ class Snapshot(DeltaRsNames):
         """
         return self._plan(predicate, tuple(columns or PLAN_COLUMNS)).files
 
+    @tracing.traced("plan")
     def _plan(self, predicate: Predicate, columns: tuple[str, ...]) -> Plan:
         parsed = self.where(predicate)
 
@@ -318,7 +321,22 @@ class Snapshot(DeltaRsNames):
             configuration=self.metadata.configuration,
             protocol=self.protocol,
             version=self.version,
+            planner=self._planner(predicate),
         )
+
+    def _planner(self, predicate: Predicate) -> Planner | None:
+        """Plans the scan of `predicate` by a further condition, while the database is at hand."""
+
+        def files(condition: pc.Expression) -> pa.Table | None:
+            # Rows can be read when the database is gone: nothing is waited for.
+            if not self._catalog.reader.is_connected:
+                return None
+            try:
+                return self.plan(self.where(predicate, condition), _SCAN_COLUMNS)
+            except DeltaLakeError:
+                return None
+
+        return files
 
     # The forms of a scan (`snapshot.scan.Scan`).
 

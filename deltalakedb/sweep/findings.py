@@ -32,6 +32,9 @@ KINDS = {
     "checksum-wrong": "totals that the writers' .crc file gives aren't the catalog's",
     "data-file-gone": "data files of the newest version aren't there",
     "data-file-size": "data files have another size than the log says",
+    "data-file-damaged": "data files can't be read, or have another number of rows",
+    "vector-gone": "deletion vectors of the newest version aren't there",
+    "vector-damaged": "deletion vectors of the newest version can't be read",
     "unpublished": "versions that are committed are not in the log yet",
     "log-ahead": "the log has versions that the catalog lacks",
 }
@@ -50,6 +53,9 @@ _COMMANDS = {
     "last-checkpoint-wrong": "dl maintain {table}",
     "data-file-gone": "dl files {table}",
     "data-file-size": "dl files {table}",
+    "data-file-damaged": "dl files {table}",
+    "vector-gone": "dl files {table}",
+    "vector-damaged": "dl files {table}",
 }
 _REBUILD = frozenset(
     {

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.config import SqlConfig
@@ -134,6 +135,7 @@ class Night:
     options: Mapping[str, Any]
     lag_threshold: float
 
+    @tracing.traced("look")
     def look(self, look: Look) -> TableNight:
         """Everything about a table but its data files."""
         began = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import properties
+from deltalakedb.sweep.data_files import DataFile
 from deltalakedb.sweep.digest import Sum
 
 _NAME = "sweep.proof"
@@ -23,7 +24,7 @@ class Proof:
 
     `files`, `rows` and `state`: their digests; `listing`: of the log's listing, `checkpoint` and
     `checksum` the newest ones that were read; `full_at`: when the whole was last compared, and
-    `seen_at` when it was last proven, in ms since 1970. `suspects`: (path, size) of data files that
+    `seen_at` when it was last proven, in ms since 1970. `suspects`: data files that
     weren't as they should be, which are looked at until they are; `drifted`: the last look found
     drift, so that the whole is compared until it doesn't.
     """
@@ -40,7 +41,7 @@ class Proof:
     checksum: str | None
     full_at: int
     seen_at: int
-    suspects: tuple[tuple[str, int | None], ...] = ()
+    suspects: tuple[DataFile, ...] = ()
     drifted: bool = False
 
     def to_json(self) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class Proof:
             files=Sum.parse(found["files"]),
             rows=Sum.parse(found["rows"]),
             state={name: Sum.parse(text) for name, text in found["state"].items()},
-            suspects=tuple((path, size) for path, size in found["suspects"]),
+            suspects=tuple(DataFile(*each) for each in found["suspects"]),
         )
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads.ledger import now_ms
 from deltalakedb.catalog.reading.queries import all_tables
@@ -111,6 +112,7 @@ def no_progress(done: int, total: int, table: TableNight) -> None:
     """The progress of those who don't look."""
 
 
+@tracing.traced("sweep")
 def sweep(
     database: str | SqlConfig,
     options: SweepOptions = SweepOptions(),
@@ -239,7 +241,7 @@ class _Sweep:
         after = {row.table_key: row for row in all_tables(self.catalog)}
         files = self._files(going, proofs)
         wrong = data_files.look_at_files(
-            going, files, self.options.storage_options, self.options.requests_at_once
+            self.catalog, going, files, self.options.storage_options, self.options.requests_at_once
         )
         night = Night(
             self.catalog,
@@ -270,9 +272,9 @@ class _Sweep:
                 )
             )
             if broken := wrong.get(row.table_key):
-                found.findings += [finding for finding, _, _ in broken]
+                found.findings += [finding for finding, _ in broken]
                 found.status = "drift"
-                suspects = tuple((path, size) for _, path, size in broken)
+                suspects = tuple(dict.fromkeys(file for _, file in broken))
                 kept = proof or found.proof
                 found.proof = None if kept is None else replace(kept, suspects=suspects)
             found.not_seen = self._not_seen(row, found, len(files.get(row.live_load, ())))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from deltalakedb.catalog.reading import opening, queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.live import ask_live
 from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
+from deltalakedb.catalog.table_name import full_name, parse_table_name
+from deltalakedb.commit.refusal import location_taken, table_exists
 from deltalakedb.commit.staged import Isolation, StagedTable
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -29,6 +31,9 @@ from deltalakedb.table.transaction import (
     ratify_group,
 )
 from deltalakedb.uri import parse_database, parse_table_uri
+
+if TYPE_CHECKING:
+    from deltalakedb.table.operations.create import NewTable
 
 
 def begin(
@@ -71,6 +76,47 @@ class Transaction:
         self._members: dict[str, Member] = {}
         self._state: Literal["open", "committed", "rolled back", "unknown"] = "open"
         self.result: TransactionResult | None = None
+
+    def create_table(
+        self,
+        table: str,
+        schema: Any,
+        *,
+        location: str | None = None,
+        partition_by: str | Sequence[str] | None = None,
+        properties: Mapping[str, str | None] | None = None,
+        name: str | None = None,
+        description: str | None = None,
+    ) -> Member:
+        """Make a table with the transaction; parameters as `dl.create_table`.
+
+        Until the commit it is there for this transaction alone; what is done to it meanwhile is
+        part of its version 0. Raises TABLE_EXISTS for a name or a location that is taken, now or
+        at the commit.
+        """
+        from deltalakedb.table.operations.create import NewTable
+
+        self._check_open()
+        namespace, called = self._named_new(table)
+        new = NewTable(
+            name=called,
+            namespace=namespace,
+            location=location,
+            partition_by=[partition_by] if isinstance(partition_by, str) else partition_by or (),
+            title=name,
+            description=description,
+            configuration=properties,
+            storage_options=self._storage_options,
+        )
+        return self._make(new, schema)
+
+    def drop_table(self, table: str | Table, **options: Any) -> NoReturn:
+        """Refused: UNSUPPORTED_FEATURE."""
+        raise _outside("dropped", "dl.drop_table", table)
+
+    def rename_table(self, table: str | Table, new_name: str) -> NoReturn:
+        """Refused: UNSUPPORTED_FEATURE."""
+        raise _outside("renamed", "dl.rename_table", table)
 
     def append(self, table: str | Table, data: Any, **options: Any) -> None:
         """Add rows; `options` as `write`."""
@@ -177,6 +223,9 @@ class Transaction:
 
     def _member(self, table: str | Table) -> Member:
         self._check_open()
+        made = self._made(table)
+        if made is not None:
+            return made
         row, state = self._open(table)
         member = self._members.get(row.table_id)
         if member is None:
@@ -185,6 +234,41 @@ class Transaction:
                 self._catalog, base, self._options, self._check_open
             )
         return member
+
+    def _make(self, new: NewTable, schema: Any) -> Member:
+        # What an append doesn't need takes a second of imports.
+        from deltalakedb.catalog.catalog import Catalog
+        from deltalakedb.table.operations.create import creation, new_base
+        from deltalakedb.write.schema import schema_of
+
+        for member in self._members.values():
+            if member.name == new.full_name:
+                raise table_exists(new.full_name)
+        with Catalog(self._catalog.reader.url) as catalog:
+            base = new_base(catalog, new, schema_of(schema), self._options.token)
+        for member in self._members.values():
+            if member.location == base.row.location:
+                raise location_taken(base.row, member.name)
+        member = Member(self._catalog, base, self._options, self._check_open)
+        self._members[base.row.table_id] = member
+        member.begin_with(creation(base, WriteOptions()))
+        return member
+
+    def _made(self, table: str | Table) -> Member | None:
+        """A table that this transaction makes."""
+        if isinstance(table, Table):
+            return None
+        named = self._named_new(table) if "://" in table else None
+        for member in self._members.values():
+            if member.is_yet_to_be and member.name == (full_name(*named) if named else table):
+                return member
+        return None
+
+    def _named_new(self, table: str) -> tuple[str, str]:
+        if "://" not in table:
+            return parse_table_name(table)
+        namespace, name = self._named(table)
+        return namespace or "", name
 
     def _open(self, table: str | Table) -> tuple[TableRow, TableState]:
         namespace, name = self._named(table)
@@ -278,6 +362,15 @@ def _of_operation(options: Mapping[str, Any]) -> Mapping[str, Any]:
     if said:
         raise _invalid(f"{', '.join(said)} can't be said of one operation; say it to `begin`")
     return options
+
+
+def _outside(what: str, how: str, table: str | Table) -> DeltaLakeError:
+    name = table.name if isinstance(table, Table) else table
+    return DeltaLakeError(
+        DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+        f"{name} can't be {what} within a transaction; use {how} before or after it",
+        table=name,
+    )
 
 
 def _metrics(found: dict[str, Any]) -> dict[str, Any]:

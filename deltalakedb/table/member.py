@@ -19,7 +19,7 @@ from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.compose import composed, joined
 from deltalakedb.table.operations.properties import CommitOptions
-from deltalakedb.table.operations.provenance import engine_info
+from deltalakedb.table.operations.provenance import commit_info, engine_info
 from deltalakedb.table.operations.write import WriteOptions, write
 from deltalakedb.table.transaction import WriteResult
 
@@ -51,6 +51,20 @@ class Member(RowChanges):
     def name(self) -> str:
         """The table's name in its catalog."""
         return self._base.row.full_name
+
+    @property
+    def location(self) -> str:
+        """Where its data is."""
+        return self._base.row.location
+
+    @property
+    def is_yet_to_be(self) -> bool:
+        """Whether the transaction makes the table."""
+        return self._base.is_yet_to_be
+
+    def begin_with(self, creation: StagedTable) -> None:
+        """Make the table with what the transaction does to it."""
+        self._enlist(creation, [])
 
     @property
     def alter(self) -> TableAlterer:
@@ -103,18 +117,24 @@ class Member(RowChanges):
             row = self._base.row
             info = CommitInfo(operation="READ", engine_info=engine_info())
             return StagedTable(table=row, read_version=row.head_version, info=info, reads=reads)
-        if not self._reads:
-            return staged
         rebase = staged.rebase
-        info = replace(staged.info, is_blind_append=False)
+        said = self._with_all_said(staged, reads)
         if rebase is None:
-            return replace(staged, reads=reads, info=info)
-        return replace(
-            staged,
-            reads=reads,
-            info=info,
-            rebase=lambda clashes: replace(rebase(clashes), reads=reads, info=info),
+            return said
+        return replace(said, rebase=lambda clashes: self._with_all_said(rebase(clashes), reads))
+
+    def _with_all_said(self, staged: StagedTable, reads: Reads) -> StagedTable:
+        """With what was said of the transaction as a whole, and what was read within it."""
+        options, info = self._options, staged.info
+        whole = commit_info("", {}, {}, options, blind=False)
+        txns = {body["appId"]: body for body in (*options.txns, *staged.txns)}
+        info = replace(
+            info,
+            is_blind_append=info.is_blind_append and not self._reads,
+            user_metadata=info.user_metadata or whole.user_metadata,
+            extra={**whole.extra, **info.extra},
         )
+        return replace(staged, reads=reads, info=info, txns=tuple(txns.values()))
 
     def discard(self, *, all_of_it: bool) -> None:
         """Remove what was written: all of it, or files that a later operation took back."""

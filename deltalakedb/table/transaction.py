@@ -60,7 +60,7 @@ def ratify(
     """
     database = catalog.reader.url
     for table in staged:
-        if table.table.authority == "log":
+        if table.table.authority == "log" and not table.makes_table:
             check_own_head(catalog, table.table)
     ratifier = LogRatifier(database, storage_options)
     whole = StagedCommit(

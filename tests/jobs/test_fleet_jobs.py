@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from deltalakedb.migrate.move import move_table
+from deltalakedb.migrate.options import MoveOptions
 from jobs.metrics import registry_of
 from jobs.outcome import Summary, TableOutcome
+from jobs.standing import Standing, read_standing
 from tests.conftest import IN_CI
 from tests.fleet.logs import fleet_of, write_data
 from tests.jobs.test_jobs import ROOT, run
@@ -35,7 +38,10 @@ def test_tables_come_in_are_swept_and_maintained(tmp_path: Path) -> None:
     assert told == {"t000": "imported", "t001": "failed", "t002": "imported"}
     broken.write_bytes(whole)
     told_by = ("--metrics-textfile", str(metrics))
-    again = run("migrate", *common, *told_by, "--discover", str(lake), "--retry-failed")
+    # What it isn't told the configuration says.
+    configuration = tmp_path / "dl.yaml"
+    configuration.write_text(f"tables: {{discover: {lake}, namespace: shop}}\n")
+    again = run("migrate", *common, *told_by, "--config", str(configuration), "--retry-failed")
     assert again.returncode == 0, again.stderr
     assert metrics.read_text().count('dl_migration_state{state="following"') == 3
 
@@ -75,10 +81,39 @@ def test_what_was_left_ages_on() -> None:
     assert registry.get_sample_value("dl_sweep_last_success_timestamp_seconds") is None
 
 
+def test_what_waits_and_who_passed_is_told(tmp_path: Path) -> None:
+    [table] = fleet_of(tmp_path / "lake", 1)
+    database = str(tmp_path / "m.sqlite")
+    done = move_table(str(table), database=database, options=MoveOptions(until="sql"))
+    assert done.success
+    told = tmp_path / "dl.prom"
+    drained = run("mirror_drain", "--database", database, "--metrics-textfile", str(told))
+    assert drained.returncode == 0, drained.stderr
+    text, of = told.read_text(), f'{{table_id="{done.migration.table_id}"}}'
+    assert f"dl_mirror_outbox_size{of} 0.0" in text
+    assert f"dl_mirror_oldest_unpublished_seconds{of} 0.0" in text
+    assert 'table="t000"' in text
+    assert "dl_commit_duration_seconds_count" in text
+    standing = read_standing(database)
+    assert standing.cutovers == {"fenced": 1}
+    registry = registry_of(Summary("migrate"), standing)
+    outcome = {"outcome": "fenced"}
+    assert registry.get_sample_value("dl_cutover_attempts_total", outcome) == 1
+    passed = {"table_id": str(done.migration.table_id)}
+    assert registry.get_sample_value("dl_fence_bypass_total", passed) == 0
+
+
 def test_rules_ask_for_what_is_there() -> None:
     facts = {"table_id": "8", "file_drift": 0, "lag_seconds": 0.0, "proven_at": 5_000}
     done = Summary("parity_sweep", outcomes=[TableOutcome("u", "parity", facts=facts)])
-    known = {metric.name for metric in registry_of(done).collect()}
+    runs = (done, Summary("mirror_drain"), Summary("migrate"))
+    standing = Standing({"8": "u"}, {"8": 2}, {"8": 90.0}, {"8": 1}, {"fenced": 1, "lost": 4})
+    known = {
+        sample.name
+        for run in runs
+        for metric in registry_of(run, standing).collect()
+        for sample in metric.samples
+    }
     asked = set(re.findall(r"\bdl_\w+", (RULES / "rules.yaml").read_text()))
     assert asked
     assert asked <= known

@@ -57,6 +57,29 @@ def test_a_checkpoint_stands_for_the_commits_before_it(
     assert sorted(again.to_pyarrow_table().to_pylist(), key=str) == expected
 
 
+@pytest.mark.parametrize("policy", ["classic", "v2"])
+def test_rows_that_were_lost_in_the_catalog_are_not_lost_in_the_log(
+    sqlite_url: str, tmp_path: Path, policy: str
+) -> None:
+    table = dl.create_table(
+        f"deltasql://{sqlite_url}?table=t",
+        pa.schema([("x", pa.int64())]),
+        location=str(tmp_path / "t"),
+        properties={"delta.checkpointPolicy": policy},
+    )
+    for number in range(2):
+        table.append(pa.table({"x": [number]}))
+    table.close()
+    with dl.SqlConnection(dl.SqlConfig(connection_string=sqlite_url)) as catalog:
+        catalog.execute("DELETE FROM dl_files_heap WHERE added_version = 1")
+    damaged = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    with pytest.raises(dl.DeltaLakeError, match="--rebuild"):
+        damaged.create_checkpoint()
+    damaged.close()
+    assert not list((tmp_path / "t" / "_delta_log").glob("*.checkpoint*"))
+    assert len(deltalake.DeltaTable(str(tmp_path / "t")).file_uris()) == 2
+
+
 def test_who_asks_for_a_checkpoint_gets_one_and_who_asks_what_is_due_none(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,3 +65,44 @@ def test_commits_that_the_catalog_has_are_in_the_new_log(sqlite_url: str, tmp_pa
     assert (place / "_delta_log" / f"{1:020d}.json").exists()
     assert rows_of(place, 0) == [1]
     assert rows_of(place) == [1, 2]
+
+
+def test_writers_that_go_on_after_the_loss_are_no_obstacle(sqlite_url: str, tmp_path: Path) -> None:
+    uri, place = f"deltasql://{sqlite_url}?table=t", tmp_path / "t"
+    dl.write_deltalake(uri, pa.table({"x": [1]}), location=str(place))
+    table = dl.connect_to_table(uri)
+    table.append(pa.table({"x": [2]}))
+    run("mirror", "drain", "t", "--database", sqlite_url)
+    shutil.rmtree(place / "_delta_log")
+    arguments = ("t", "--database", sqlite_url)
+    assert "`dl mirror rebuild t` writes it anew" in error_of("mirror", "repair", *arguments)
+    # A log that begins with version 2 is none.
+    assert table.append(pa.table({"x": [3]})).version == 2
+    run("mirror", "drain", *arguments)
+    assert "`dl mirror rebuild t` writes it anew" in error_of("mirror", "repair", *arguments)
+    name = place / "_delta_log" / f"{2:020d}.json"
+    ours = name.read_bytes()
+    name.write_bytes(ours.replace(b"WRITE", b"WROTE"))
+    assert "isn't version 2 of t in the catalog" in error_of("mirror", "rebuild", *arguments)
+    name.write_bytes(ours)
+    assert "version 3 records" in run("mirror", "rebuild", *arguments).stdout
+    assert rows_of(place) == rows_of(place, 2) == [1, 2, 3]
+    assert table.append(pa.table({"x": [4]})).version == 4
+    assert rows_of(place) == [1, 2, 3, 4]
+    assert "nothing was missing" in run("mirror", "repair", *arguments).stdout
+    run("diff", "--table-id", table.table_id, "--database", sqlite_url, "--log-dir", place)
+
+
+def test_a_log_whose_last_commit_is_lost(sqlite_url: str, tmp_path: Path) -> None:
+    uri, place = f"deltasql://{sqlite_url}?table=t", tmp_path / "t"
+    dl.write_deltalake(uri, pa.table({"x": [1]}), location=str(place))
+    dl.write_deltalake(uri, pa.table({"x": [2]}), mode="append")
+    run("mirror", "drain", "t", "--database", sqlite_url)
+    for left in (place / "_delta_log").glob(f"{1:020d}*"):
+        left.unlink()
+    (place / "_delta_log" / "_last_checkpoint").unlink(missing_ok=True)
+    arguments = ("t", "--database", sqlite_url)
+    assert "it ends at version 0, and 1 was in it" in error_of("mirror", "repair", *arguments)
+    run("mirror", "rebuild", *arguments)
+    assert rows_of(place) == [1, 2]
+    assert rows_of(place, 0) == [1]

@@ -21,8 +21,11 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.cut import cutover_table
 from deltalakedb.migrate.move import move_table
 from deltalakedb.migrate.options import MoveOptions
+from deltalakedb.migrate.recommit import recommit_stranded
 from deltalakedb.migrate.recover import repair_table
 from deltalakedb.migrate.rollback import rollback_table
+from deltalakedb.mirror import publish
+from deltalakedb.mirror.resolve import examine
 from deltalakedb.uri import parse_database
 from tests.moving.test_move import append, rows, seen, state
 from tests.moving.test_rollback import in_sql
@@ -123,10 +126,25 @@ def test_after_the_probation_a_stranger_is_in_the_way_and_nothing_is_lost(
     assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
     assert caught.value.outcome == "committed"
     # It stays acknowledged: neither side is thrown away without a word.
-    with pytest.raises(DeltaLakeError) as caught:
+    with pytest.raises(DeltaLakeError, match="versions 3 of t were acknowledged") as caught:
         rollback_table("t", database=sqlite_url)
     assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    assert caught.value.facts["unpublished"] == [3]
+    with pytest.raises(DeltaLakeError, match="both went on from the same past") as caught:
+        repair_table("t", database=sqlite_url)
+    assert caught.value.kind is DeltaLakeErrorKind.LOG_DISAGREES
     assert in_sql(sqlite_url) == [1, 2, 4]
+    assert seen(moved) == [1, 2, 3]
+    # Somebody decides: the log goes on with what is there, a copy is kept, and committed again.
+    row, url = table._head.row, parse_database(sqlite_url)
+    assert "--discard-unpublished" in examine(url, row, publish.log_of(row, None))[-1]
+    done = rollback_table("t", database=sqlite_url, discard_unpublished=True)
+    assert [each.version for each in done.stranded] == [3]
+    assert seen(moved) == in_sql(sqlite_url) == [1, 2, 3]
+    append(moved, 5)
+    assert recommit_stranded("t", database=sqlite_url).done == ((3, 6),)
+    assert seen(moved) == in_sql(sqlite_url) == [1, 2, 3, 4, 5]
+    assert dl.diff_table("t", database=sqlite_url).parity
 
 
 def test_a_catalog_of_yesterday_is_recognised_and_brought_up(

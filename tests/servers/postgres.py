@@ -168,6 +168,34 @@ class PostgresServer:
         self.stop(immediate=immediate)
         self.start()
 
+    def save_data(self) -> Path:
+        """A copy of all that a stopped server has on its disk."""
+        copy = self._folder.path / f"data-{secrets.token_hex(4)}"
+        shutil.copytree(self._data, copy, copy_function=shutil.copy2)
+        _give_away(copy, *copy.rglob("*"))
+        return copy
+
+    def load_data(self, copy: Path) -> None:
+        """That copy, once, in the place of what a stopped server has."""
+        shutil.rmtree(self._data)
+        copy.rename(self._data)
+
+    def dump(self, url: str) -> bytes:
+        """A database's backup by pg_dump."""
+        return self._run("pg_dump", "--format=custom", f"--dbname={url}")
+
+    def restore(self, url: str, dump: bytes) -> None:
+        """That backup in the place of what is there, by pg_restore; whoever is connected stays."""
+        options = ("--clean", "--if-exists", "--single-transaction")
+        self._run("pg_restore", *options, f"--dbname={url}", data=dump)
+
+    def _run(self, program: str, *arguments: str, data: bytes = b"") -> bytes:
+        command = [str(self._bin / program), *arguments]
+        done = subprocess.run(command, input=data, capture_output=True, timeout=120)
+        if done.returncode:
+            raise ServerError(f"{program} failed: {done.stderr.decode()}")
+        return done.stdout
+
     def close(self) -> None:
         """Stop and remove everything."""
         self.stop(immediate=True)

@@ -20,7 +20,8 @@ import pytest
 
 from deltalakedb import secret
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.scan.frames import to_dask, to_duckdb, to_pandas, to_polars
+from deltalakedb.scan.frames import to_dask, to_duckdb, to_pandas
+from deltalakedb.scan.polars_frame import to_polars
 from deltalakedb.scan.scan import ScanSpec, scan_table
 from tests.servers.s3 import SECRET, S3Bucket
 from tests.snapshot.scan_support import (

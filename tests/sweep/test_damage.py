@@ -9,11 +9,13 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
+import deltalakedb as dl
 from deltalakedb.migrate.fleet import migrate_fleet
 from deltalakedb.migrate.sources import Sources
 from deltalakedb.sweep.run import SweepOptions, sweep
@@ -248,3 +250,54 @@ def test_each_kind_of_damage_is_named(lake: tuple[Path, Path]) -> None:
     last = sweep(str(database), SweepOptions(night=report.night + 3))
     assert last.exit_code == 2
     assert {t.row.full_name for t in last.of("verified")} == set(_SOUND)
+
+
+def _vector(at: Path) -> Path:
+    [found] = at.glob("deletion_vector_*.bin")
+    return found
+
+
+def _overwrite(path: Path, start: int, count: int) -> None:
+    """So many bytes of zeros; the size stays."""
+    data = bytearray(path.read_bytes())
+    start %= len(data)
+    data[start : start + count] = bytes(len(data[start : start + count]))
+    path.write_bytes(data)
+
+
+def _parquet(at: Path) -> Path:
+    return min(at.glob("*.parquet"))
+
+
+REAL: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "vector-deleted": ("vector-gone", lambda at: _vector(at).unlink()),
+    "vector-changed": ("vector-damaged", lambda at: _overwrite(_vector(at), 8, 6)),
+    "vector-cut": ("vector-damaged", lambda at: _vector(at).write_bytes(b"\x01\x00")),
+    "footer-zeroed": ("data-file-damaged", lambda at: _overwrite(_parquet(at), -60, 40)),
+    "data-zeroed": ("data-file-damaged", lambda at: _overwrite(_parquet(at), 0, 1 << 20)),
+}
+
+
+def test_files_are_what_they_were_added_as(tmp_path: Path) -> None:
+    """Real ones, a deletion vector each: looked into as their turn comes."""
+    database = str(tmp_path / "m.sqlite")
+    for name in (*REAL, "sound"):
+        table = dl.create_table(
+            f"deltasql://sqlite:///{database}?table={name}",
+            pa.schema([("x", pa.int64())]),
+            location=str(tmp_path / name),
+            properties={"delta.enableDeletionVectors": "true"},
+        )
+        for first in (0, 20_000):
+            table.append(pa.table({"x": range(first, first + 20_000)}))
+        table.delete("x % 3 = 0")
+        table.close()
+    assert sweep(database, SweepOptions(night=0)).exit_code == 0
+    for name, (_, damage) in REAL.items():
+        damage(tmp_path / name)
+    found: dict[str, set[str]] = {}
+    for night in range(1, 8):
+        report = sweep(database, SweepOptions(night=night))
+        for each in report.tables:
+            found.setdefault(each.row.name, set()).update(f.kind for f in each.findings)
+    assert found == {"sound": set(), **{name: {kind} for name, (kind, _) in REAL.items()}}

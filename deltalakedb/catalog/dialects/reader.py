@@ -65,6 +65,11 @@ class Reader(ABC):
                     raise
                 raise self._translated(error) from None
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether a question needs no new connection, as far as is known."""
+        return self._connection is not None
+
     def is_current(self) -> bool:
         """Whether a new connection would reach the same database."""
         return True

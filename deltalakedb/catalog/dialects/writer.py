@@ -77,7 +77,8 @@ class Writer(ABC):
     now: str
     """The database's clock, in milliseconds since 1970."""
     incarnation: str
-    """What changes when another server answers, or the same one after a restart; text."""
+    """What changes when another server answers, the same one after a restart, or one whose tables
+    were restored; text, of a row `v` of `dl_schema_version`."""
 
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
         """`connection`: one of the driver's that is in a transaction, which its owner ends."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import mirror, outbox
 from deltalakedb.catalog.leases import Lease, acquire
@@ -104,6 +105,7 @@ def index_load(catalog: Catalog, load_id: int, columns: Sequence[Sequence[str]])
         catalog.dialect.analyze_load(connection, load_id)
 
 
+@tracing.traced("swap")
 def swap(
     catalog: Catalog,
     run: Run,
@@ -112,8 +114,6 @@ def swap(
     load_id: int,
     expected: TableRow | None,
     summary: dict[str, Any],
-    authority: str = "log",
-    within: Callable[[sa.Connection, int], None] | None = None,
     carry: Carry | None = None,
 ) -> Swapped:
     """Make a load of the run the live one.
@@ -121,8 +121,7 @@ def swap(
     `expected`: the table as it was when the run began, None for a new one. `carry` brings the
     load up to where the head has moved since. Raises CONCURRENCY_ERROR when there is none, when
     load or epoch are others by now, or when the load ends below the head, unless the log ratifies
-    and has been set back. Nothing is changed then. A new table gets `authority`; `within` is
-    called in its transaction, with the table's key.
+    and has been set back. Nothing is changed then. A new table gets authority `log`.
     """
     if not in_heap(load_id):
         with catalog.dialect.errors():
@@ -162,9 +161,7 @@ def swap(
         head = _head(facts) | {"live_load": load_id}
         try:
             if current is None:
-                key = _insert(connection, facts, head | {"authority": authority})
-                if within is not None:
-                    within(connection, key)
+                _insert(connection, facts, head | {"authority": "log"})
             else:
                 _update(connection, facts, head, current)
         except sa.exc.IntegrityError:
@@ -198,7 +195,7 @@ def _place(row: TableRow | sa.Row[Any] | None) -> tuple[int, ...]:
     return () if row is None else (row.head_version, row.live_load, row.epoch)
 
 
-def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> int:
+def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) -> None:
     values = _values(facts) | {"created_at": now_ms(), "changes_since": facts.head_version}
     key = connection.execute(tables.insert().values(**values)).inserted_primary_key
     assert key is not None
@@ -210,7 +207,6 @@ def _insert(connection: sa.Connection, facts: TableFacts, head: dict[str, Any]) 
             durable_version=facts.head_version,
         )
     )
-    return int(key[0])
 
 
 def _update(

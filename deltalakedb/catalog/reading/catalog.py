@@ -13,6 +13,9 @@ from deltalakedb.catalog.reading.proof import proven_rows
 from deltalakedb.catalog.records import TableRow, TextTest
 from deltalakedb.database_url import DatabaseUrl
 
+_TEXTS = 1_000
+"""Partitions whose values are kept by their ids."""
+
 
 class PartitionRow(NamedTuple):
     """A row of `dl_partitions`: live counts are those of the head."""
@@ -52,6 +55,7 @@ class LightCatalog:
         self._partitions: tuple[int, int, int, PartitionSet] | None = None
         """Of a load, from which version on to which, what `partitions` found."""
         self._sifted: int | None = None
+        self._texts: dict[int, str] = {}
         self._lock = fork.Lock()
 
     def __repr__(self) -> str:
@@ -72,6 +76,11 @@ class LightCatalog:
             self._catalog_id = str(self.reader.rows("SELECT catalog_id FROM dl_catalog")[0][0])
         return self._catalog_id
 
+    @property
+    def knows_id(self) -> bool:
+        """Whether `catalog_id` is known without a question."""
+        return self._catalog_id is not None
+
     def kept_partitions(self, load_id: int, version: int) -> PartitionSet | None:
         """What `partitions` would give without a question to the database."""
         with self._lock:
@@ -84,7 +93,13 @@ class LightCatalog:
     def partition_texts(
         self, table: TableRow, version: int, ids: Collection[int]
     ) -> dict[int, str]:
-        """The partition values of a few partitions, by id; those that aren't there are left out."""
+        """The partition values of a few partitions, by id; those that aren't there are left out.
+
+        An id is made of the values, so that what was answered once holds for every load.
+        """
+        known = {ident: self._texts[ident] for ident in ids if ident in self._texts}
+        if len(known) == len(ids):
+            return known
         found = proven_rows(
             self.reader,
             table,
@@ -94,6 +109,8 @@ class LightCatalog:
             f"WHERE load_id = ? AND partition_id IN ({', '.join(map(str, ids))})",
             (table.live_load,),
         )
+        if len(self._texts) < _TEXTS:
+            self._texts.update(found)
         return dict(found)
 
     def partitions(

@@ -106,7 +106,7 @@ def complete_batches(
         if sized:
             size += _total(batch)
         yield batch
-    _compare(table, version, expected, files, size if sized else None)
+    compare_totals(table, version, expected, files, size if sized else None)
 
 
 def check_complete(
@@ -114,7 +114,7 @@ def check_complete(
 ) -> None:
     """As `complete_batches`, of a list that is there already."""
     size = _total(files) if "size" in files.schema.names else None
-    _compare(table, version, expected, files.num_rows, size)
+    compare_totals(table, version, expected, files.num_rows, size)
 
 
 def _total(files: pa.RecordBatch | pa.Table) -> int:
@@ -123,9 +123,11 @@ def _total(files: pa.RecordBatch | pa.Table) -> int:
     return pc.sum(files.column("size")).as_py() or 0
 
 
-def _compare(
+def compare_totals(
     table: TableRow, version: int, expected: tuple[int, int], files: int, size: int | None
 ) -> None:
+    """DATABASE_ERROR unless a version has as many files, and bytes (None: not counted), as it had
+    when it was added."""
     if files == expected[0] and size in (None, expected[1]):
         return
     raise DeltaLakeError(

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from deltalakedb.cli import options
-from deltalakedb.cli.commands.migrate import move_options, moving, show
+from deltalakedb.cli import options, output
+from deltalakedb.cli.commands.migrate import move_options, moving, pacing, show
 
 
 @click.command()
@@ -16,6 +16,7 @@ from deltalakedb.cli.commands.migrate import move_options, moving, show
 @click.option("--at", metavar="TIME", help="Not before: HH:MM, or ISO 8601.")
 @click.option("--window", metavar="HH:MM-HH:MM", help="Only within, in this machine's time zone.")
 @moving
+@pacing
 @options.storage_option
 @options.output_format
 @options.debug
@@ -40,6 +41,8 @@ def command(
 
     appointment = Appointment.of(at, window) if at or window else None
     chosen = move_options(given, storage_options=storage_options)
+    if appointment is not None and not appointment.has_come():
+        click.echo(f"{output.shown(table)}: kept caught up until {appointment}", err=True)
     done = cutover_table(
         table,
         database=options.with_pool(database),

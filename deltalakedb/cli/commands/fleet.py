@@ -24,7 +24,6 @@ _SHOWN = 50
 
 
 @click.command("fleet")
-@click.argument("locations", nargs=-1)
 @click.option(
     "--database",
     envvar="DL_DATABASE",
@@ -38,20 +37,7 @@ _SHOWN = 50
     type=click.Path(exists=True, dir_okay=False),
     help="YAML with database, migration and tables (discover, locations, mapping, namespace).",
 )
-@click.option(
-    "--discover",
-    "roots",
-    multiple=True,
-    metavar="URL",
-    help="All tables below this folder or prefix; may be repeated.",
-)
-@click.option(
-    "--mapping",
-    metavar="FILE",
-    type=click.Path(exists=True, dir_okay=False),
-    help="CSV or YAML: location, namespace, name, strategy, skip, owner.",
-)
-@click.option("--namespace", metavar="NAME", help="For tables that no mapping names.")
+@options.fleet
 @click.option("--assess", "assessing", is_flag=True, help="Tell what will be met; change nothing.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done; change nothing.")
 @click.option(
@@ -60,16 +46,6 @@ _SHOWN = 50
     type=click.Path(dir_okay=False),
     help="With --assess or --dry-run: a mapping to edit, and to run with.",
 )
-@click.option("--mode", type=click.Choice(["fast", "full-history"]), help="As `dl import --mode`.")
-@click.option(
-    "--until",
-    type=click.Choice(["imported", "ready", "sql"]),
-    default="imported",
-    show_default=True,
-    help="Go on with each by its strategy: until it may be cut over, or is written through SQL.",
-)
-@click.option("--retry-failed", is_flag=True, help="Also what failed in an earlier run.")
-@click.option("--fail-fast", is_flag=True, help="Begin nothing more once a table has failed.")
 @click.option(
     "--deadline",
     type=click.FloatRange(min=0, min_open=True),
@@ -140,22 +116,15 @@ def command(
 
 def _configured(given: Sources, config: str | None, database: str | None) -> tuple[Sources, str]:
     """What the command line says, then what the file says."""
-    from dataclasses import replace
-
-    from deltalakedb.migrate.sources import read_configuration
+    from deltalakedb.config import ConfigFactory, ConfigLoader, database_url
+    from deltalakedb.migrate.sources import as_configured
 
     if config is not None:
-        filed, of_file = read_configuration(config)
-        named = given.locations or given.discover
-        given = replace(
-            given,
-            locations=given.locations if named else filed.locations,
-            discover=given.discover if named else filed.discover,
-            mapping=given.mapping or filed.mapping,
-            namespace=given.namespace or filed.namespace,
-            strategy=filed.strategy,
-        )
-        database = database or of_file
+        sections = ConfigLoader.load_yaml_config(config)
+        given = as_configured(given, sections)
+        if database is None and "database" in sections:
+            settings = ConfigFactory.create_sql_config(sections["database"])
+            database = str(database_url(settings).secret.reveal())
     if not database:
         raise click.UsageError("Missing option '--database'")
     return given, database

@@ -77,6 +77,29 @@ def hooks(command: F) -> F:
     )(command)
 
 
+def pacing(command: F) -> F:
+    """Options that hold a move back."""
+    for option in (
+        click.option("--pause-file", metavar="FILE", help="Stand still while this file is there."),
+        click.option(
+            "--busy-ms",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="MS",
+            help="Wait while a trivial question takes the database longer.",
+        ),
+        click.option(
+            "--rate",
+            type=click.FloatRange(min=0, min_open=True),
+            default=4.0,
+            show_default=True,
+            metavar="N",
+            help="Look at the log so often a second, at most.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 _SEVERAL = {"--discover", "--mapping", "--config"}
 """Options that name many tables: `dl migrate fleet`."""
 
@@ -123,21 +146,7 @@ command.add_command(fleet)
 @click.option("--table-name", metavar="NAME", help="[namespace.]name; by default the folder's.")
 @click.option("--mode", type=click.Choice(["fast", "full-history"]), help="As of `dl import`.")
 @moving
-@click.option(
-    "--rate",
-    type=click.FloatRange(min=0, min_open=True),
-    default=4.0,
-    show_default=True,
-    metavar="N",
-    help="Look at the log so often a second, at most.",
-)
-@click.option(
-    "--busy-ms",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="MS",
-    help="Wait while a trivial question takes the database longer.",
-)
-@click.option("--pause-file", metavar="FILE", help="Stand still while this file is there.")
+@pacing
 @options.places
 @options.storage_option
 @options.output_format
@@ -152,9 +161,6 @@ def run(
     table_location: str | None,
     table_name: str | None,
     mode: str | None,
-    rate: float,
-    busy_ms: float | None,
-    pause_file: str | None,
     workers: int | None,
     scheduler: str | None,
     local_directory: str | None,
@@ -166,7 +172,7 @@ def run(
     """Move a table, given itself or its `_delta_log`, or go on where it has stopped."""
     from deltalakedb.migrate.analysis import analyze_source
     from deltalakedb.migrate.move import move_table
-    from deltalakedb.migrate.steps import Hooks, Pace
+    from deltalakedb.migrate.steps import Hooks
 
     if assess:
         found = analyze_source(
@@ -192,7 +198,6 @@ def run(
             strategy=strategy,
             until=until or ("ready" if strategy == "hybrid" else "sql"),
             mode=mode,
-            pace=Pace(rate, busy_ms, pause_file),
             storage_options=storage_options,
             client=client,
         )
@@ -212,6 +217,7 @@ def run(
 def move_options(given: dict[str, Any], **more: Any) -> Any:
     """MoveOptions of the options that several commands have, and of a command's own."""
     from deltalakedb.migrate.options import MoveOptions
+    from deltalakedb.migrate.steps import Pace
 
     said = options.settings().migration
     return MoveOptions(
@@ -223,6 +229,7 @@ def move_options(given: dict[str, Any], **more: Any) -> Any:
         tries=given["tries"],
         contact=given["contact"],
         take_over=given["take_over"],
+        pace=Pace(given["rate"], given["busy_ms"], given["pause_file"]),
         **more,
     )
 
@@ -249,20 +256,31 @@ def show(done: MoveResult, output_format: str) -> None:
 @command.command()
 @click.argument("table", metavar="[TABLE]", required=False)
 @options.database
-@click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
+@click.option("--watch", is_flag=True, help="Show it again whenever it changes, until interrupted.")
 @options.output_format
 @options.debug
 def status(table: str | None, database: str, watch: bool, output_format: str) -> None:
     """Tell how far each table is and what it waits for, a line each."""
     from deltalakedb.catalog.catalog import Catalog
-    from deltalakedb.migrate.records import all_migrations
+    from deltalakedb.migrate.records import all_migrations, named
 
+    shown: list[Migration] | None = None
     with Catalog(database) as catalog:
         while True:
             found = [m for m in all_migrations(catalog) if table in (None, m.table, m.table_id)]
-            _show_all(found, output_format)
+            if table is not None and not found:
+                named(catalog, table)
+            if found != shown:
+                if watch:
+                    # In its place on a terminal; elsewhere a line says when.
+                    click.clear()
+                    if output_format != "json":
+                        output.say(time.strftime("%Y-%m-%d %H:%M:%S"))
+                _show_all(found, output_format)
+                output.flush()
             if not watch:
                 return
+            shown = found
             time.sleep(_WATCH_SECONDS)
 
 

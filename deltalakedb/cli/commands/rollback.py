@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 @click.option(
     "--exact", is_flag=True, help="Only with the very protocol from before; else refuse, by name."
 )
+@click.option(
+    "--discard-unpublished",
+    is_flag=True,
+    help="Where others have taken slots of the log: go on with theirs, and keep copies of what "
+    "was acknowledged and can't come into the log.",
+)
 @click.option("--no-rollback-point", is_flag=True, help="Don't keep the version.")
 @hook_option
 @options.storage_option
@@ -41,6 +47,7 @@ def command(
     database: str | None,
     without_catalog: bool,
     exact: bool,
+    discard_unpublished: bool,
     no_rollback_point: bool,
     hooks: dict[str, str],
     storage_options: dict[str, str],
@@ -52,6 +59,10 @@ def command(
     from deltalakedb.migrate.steps import Hooks
 
     if without_catalog:
+        given = {"--exact": exact, "--discard-unpublished": discard_unpublished}
+        if hooks or any(given.values()):
+            named = ", ".join(["--hook"] * bool(hooks) + [n for n, v in given.items() if v])
+            raise click.UsageError(f"--without-catalog goes by the log alone: no {named} there.")
         done = rollback_without_catalog(table, storage_options=storage_options)
     elif database is None:
         raise click.UsageError("Missing option '--database' (env var: 'DL_DATABASE').")
@@ -61,6 +72,7 @@ def command(
             database=database,
             exact=exact,
             rollback_point=not no_rollback_point,
+            discard_unpublished=discard_unpublished,
             storage_options=storage_options,
             on=Hooks(hooks),
         )

@@ -29,6 +29,7 @@ from deltalakedb.table.operations.fence import (
     is_fenced,
     unfenced,
 )
+from deltalakedb.table.operations.handover import check_own_log, hand_over, read_base
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.transaction import ratify
@@ -69,7 +70,8 @@ def set_authority(catalog: LightCatalog, base: Base, wanted: Authority) -> Autho
     """Hand the table over. What the log has is adopted, what the catalog has is published first.
 
     With a fence to put up or to take down, one commit does both, ratified by its slot in the log.
-    Raises INVALID_ARGUMENT for another word, CONCURRENCY_ERROR when the table moves meanwhile,
+    Raises INVALID_ARGUMENT for another word, and where the log isn't the table's own,
+    CONCURRENCY_ERROR when the table moves meanwhile,
     MIRROR_CONFLICT where the log has foreign versions.
     """
     if wanted not in AUTHORITIES:
@@ -79,6 +81,8 @@ def set_authority(catalog: LightCatalog, base: Base, wanted: Authority) -> Autho
         )
     row = base.row
     log = publish.log_of(row, base.storage_options)
+    if wanted != "log":
+        check_own_log(row)
     if row.authority == "log":
         adopt(catalog.reader.url, row, log)
     else:
@@ -89,24 +93,19 @@ def set_authority(catalog: LightCatalog, base: Base, wanted: Authority) -> Autho
     authority = "sql" if fence else wanted
     if (base.row.authority, is_fenced(base.protocol)) == (authority, fence):
         return authority_of(catalog, base)
-    if fence != is_fenced(base.protocol):
+    if fence == is_fenced(base.protocol) and authority == "sql":
+        hand_over(catalog, base.row, log, base.storage_options, fence=fence)
+    elif fence != is_fenced(base.protocol):
         _commit(catalog, base, authority, fence=fence)
         base = _read(catalog, base)
         tend.tend_now(catalog.reader.url, base.row, log)
     else:
-        _move(catalog, base, authority)
+        _to_log(catalog, base)
     return authority_of(catalog, _read(catalog, base))
 
 
 def _read(catalog: LightCatalog, base: Base) -> Base:
-    found = Base.read(catalog, None, base.row.table_id, base.storage_options)
-    if found is None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.TABLE_NOT_FOUND,
-            f"table {base.row.full_name} was dropped meanwhile",
-            table=base.row.full_name,
-        )
-    return found
+    return read_base(catalog, base.row.table_id, base.storage_options)
 
 
 def _commit(catalog: LightCatalog, base: Base, authority: str, *, fence: bool) -> None:
@@ -136,13 +135,13 @@ def _commit(catalog: LightCatalog, base: Base, authority: str, *, fence: bool) -
     ratify(catalog, [staged], options, base.storage_options)
 
 
-def _move(catalog: LightCatalog, base: Base, authority: str) -> None:
-    """Without a commit: only while head and log stand where they were seen."""
+def _to_log(catalog: LightCatalog, base: Base) -> None:
+    """Without a commit: only while the head stands where it was seen, all of it in the log."""
     row = base.row
     moved = Statement(
-        "UPDATE dl_heads SET authority = ?, epoch = epoch + 1 "
+        "UPDATE dl_heads SET authority = 'log', epoch = epoch + 1 "
         "WHERE table_key = ? AND head_version = ? AND epoch = ?",
-        (authority, row.table_key, row.head_version, row.epoch),
+        (row.table_key, row.head_version, row.epoch),
         rows=1,
     )
     try:

@@ -180,6 +180,16 @@ class Base:
         )
 
     @property
+    def marks(self) -> tuple[tuple[str, int], ...]:
+        """The last numbers that the transaction has given to identity columns."""
+        return () if self.staged is None else self.staged.identity_marks
+
+    @property
+    def is_yet_to_be(self) -> bool:
+        """Whether the transaction makes the table: the catalog has nothing of it."""
+        return self.row.head_version < 0
+
+    @property
     def in_commit_timestamps(self) -> bool:
         return enabled(self.metadata.configuration, IN_COMMIT_TIMESTAMPS)
 
@@ -210,6 +220,8 @@ class Base:
         self, catalog: LightCatalog, partitions: Sequence[int] | None = None
     ) -> pa.Table:
         """The lives at the version, as rows of FILE_SCHEMA; those of some partition ids."""
+        if self.is_yet_to_be:
+            return self._with_staged(no_files(), partitions)
         row = self.row
         columns = _FROM_FILES
         where = ""
@@ -242,6 +254,8 @@ class Base:
 
     def planned(self, catalog: LightCatalog, predicate: Expr | None) -> pa.Table:
         """The lives that may hold rows of a predicate, as rows of FILE_SCHEMA; found over SQL."""
+        if self.is_yet_to_be:
+            return self._with_staged(no_files())
         row = self.row
         columns = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
         request = PlanRequest(

@@ -11,11 +11,11 @@ from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.catalog.settings import warehouse
-from deltalakedb.commit.create import create
-from deltalakedb.commit.refusal import table_exists
-from deltalakedb.commit.staged import StagedCommit, StagedTable, no_files
+from deltalakedb.commit.refusal import log_exists, table_exists
+from deltalakedb.commit.staged import StagedTable, no_files
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import metadata_body
@@ -25,7 +25,6 @@ from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.row_tracking import with_column_names
 from deltalakedb.log.schema import StructType
 from deltalakedb.log.schema_writer import schema_string
-from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
@@ -33,7 +32,7 @@ from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.operations.write import WriteOptions, put_files, rows_of
-from deltalakedb.table.transaction import WriteResult, publish
+from deltalakedb.table.transaction import WriteResult, ratify
 from deltalakedb.write.files import WrittenFiles
 from deltalakedb.write.schema import schema_of, with_column_mapping
 from deltalakedb.write.target import FileTarget
@@ -95,18 +94,44 @@ def _create(
     authority: str,
 ) -> WriteResult:
     with Catalog(database, create=True) as catalog:
-        row = _new_row(catalog, new)
-        base = _base(new, row, struct)
-        FileTarget.of(base.metadata, base.protocol).partitioning  # noqa: B018 - refuses early
-        _check_location(row, new.storage_options)
-        numbers = IdentityNumbers(None, row)
+        base = new_base(catalog, new, struct, options.commit.token, authority)
+        row = base.row
+        numbers = IdentityNumbers(database, row)
         written = (
             None
             if rows is None
             else put_files(base, base.metadata, base.protocol, rows, options, numbers=numbers)
         )
-        staged = replace(_staged(base, new, options, written), identity_marks=tuple(numbers.marks))
-        return _commit(catalog, base, staged, written, options, authority)
+        staged = replace(creation(base, options, written), identity_marks=tuple(numbers.marks))
+        return _commit(catalog, base, staged, written, options)
+
+
+def new_base(
+    catalog: Catalog, new: NewTable, struct: StructType, token: str, authority: str = "sql"
+) -> Base:
+    """The table before its first version; of one that `token` has made already, with its ids.
+
+    Raises TABLE_EXISTS for a taken name or location.
+    """
+    there = queries.lookup_table(catalog, new.full_name)
+    if there is None:
+        row = _row(catalog, new)
+        _check_location(row, new.storage_options)
+    elif _made_by(catalog, there, token):
+        row = replace(there, head_version=-1)
+    else:
+        raise table_exists(new.full_name)
+    base = _base(new, replace(row, authority=authority), struct)
+    FileTarget.of(base.metadata, base.protocol).partitioning  # noqa: B018 - refuses early
+    return base
+
+
+def _made_by(catalog: Catalog, row: TableRow, token: str) -> bool:
+    found = catalog.reader.rows(
+        "SELECT version FROM dl_commits WHERE table_key = ? AND token = ? AND version = 0",
+        (row.table_key, token),
+    )
+    return bool(found)
 
 
 class FoundFiles(typing.Protocol):
@@ -135,8 +160,8 @@ def create_of(
         FileTarget.of(base.metadata, base.protocol).partitioning  # noqa: B018 - refuses early
         written = found.written(base)
         assert not written.names
-        staged = found.staged(_staged(base, new, options, written), options)
-        return _commit(catalog, base, staged, written, options, "sql")
+        staged = found.staged(creation(base, options, written), options)
+        return _commit(catalog, base, staged, written, options)
 
 
 def _new_row(catalog: Catalog, new: NewTable) -> TableRow:
@@ -157,24 +182,19 @@ def _commit(
     staged: StagedTable,
     written: WrittenFiles | None,
     options: WriteOptions,
-    authority: str,
 ) -> WriteResult:
-    ratifier = LogRatifier(catalog.reader.url, base.storage_options)
     try:
         if written is not None and options.commit.is_synced(base.metadata.configuration):
             base.data.sync(written.names)
-        done = create(
-            catalog,
-            StagedCommit(tables=(staged,), token=options.commit.token),
-            ratifier,
-            url=catalog.reader.url,
-            authority=authority,
-        )
+        light = LightCatalog(catalog.url)
+        [result] = ratify(light, [staged], options.commit, base.storage_options)
+        if written is not None and result.repeated:
+            base.data.delete(written.names)
+        return result
     except DeltaLakeError as error:
         if written is not None and error.outcome == "failed":
             base.data.delete(written.names)
         raise
-    return publish(ratifier, done, options.commit)
 
 
 def described(new: NewTable, struct: StructType) -> tuple[Metadata, Protocol]:
@@ -247,15 +267,11 @@ def _check_location(row: TableRow, storage_options: Mapping[str, Any] | None) ->
             return
         raise
     if found:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.TABLE_EXISTS,
-            f"{row.location} has a log already ({found[0].name}); import it with "
-            "`dl import`, or choose another location",
-            location=row.location,
-        )
+        raise log_exists(row.location, found[0].name)
 
 
-def _staged(base: Base, new: NewTable, options: WriteOptions, written: Any) -> StagedTable:
+def creation(base: Base, options: WriteOptions, written: Any = None) -> StagedTable:
+    """The first version, with the rows that were written."""
     metadata = base.metadata
     parameters = {
         "isManaged": "false",

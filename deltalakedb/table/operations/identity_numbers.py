@@ -7,6 +7,8 @@ with the commit. PROTOCOL.md, "Identity Columns".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from deltalakedb.catalog.dialects.writer import Statement, WrongCountError, insert
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.records import TableRow
@@ -19,11 +21,18 @@ _ATTEMPTS = 1_000
 
 
 class IdentityNumbers:
-    """Gives numbers to the rows of one operation. `database`: None for a table that it makes."""
+    """Gives numbers to the rows of one operation.
 
-    def __init__(self, database: DatabaseUrl | None, row: TableRow) -> None:
-        self._database = database
+    Of a table that is yet to be made none are reserved: `before` are the last numbers, by column,
+    that operations of the same transaction have given.
+    """
+
+    def __init__(
+        self, database: DatabaseUrl, row: TableRow, before: Sequence[tuple[str, int]] = ()
+    ) -> None:
+        self._database = database if row.head_version >= 0 else None
         self._row = row
+        self._before = before
         self.marks: list[tuple[str, int]] = []
         """The last numbers that were given, by column."""
 
@@ -42,7 +51,8 @@ class IdentityNumbers:
                 feature="identityColumns",
             )
         if self._database is None:
-            known = [mark for name, mark in self.marks if name == column.name]
+            given = (*self._before, *self.marks)
+            known = [mark for name, mark in given if name == column.name]
             first = column.following(column.furthest(known))
         else:
             first = self._reserved(self._database, column, count)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import Reads, StagedTable
-from deltalakedb.engine.joining import Condition, Join, Side, compile_condition, target_alone
+from deltalakedb.engine.joining import Condition, Side, compile_condition, target_alone
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.predicate.tree import TRUE, Expr, disjunction
@@ -33,7 +33,7 @@ from deltalakedb.table.operations.merge_clauses import (
     predicates_told,
     struct_of,
 )
-from deltalakedb.table.operations.merge_source import Source, sharpened
+from deltalakedb.table.operations.merge_source import Matches, Source, joined, sharpened
 from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
 from deltalakedb.table.operations.settle import settle
 from deltalakedb.table.operations.vectors import MERGE_NAMES
@@ -178,10 +178,12 @@ class _Merge:
             files = sharpened(files, sharper)
         self.counts.scanned_files = files.num_rows
         self.counts.skipped_files = max(base.row.num_files - files.num_rows, 0)
-        numbers = IdentityNumbers(self._catalog.reader.url, base.row)
+        numbers = IdentityNumbers(self._catalog.reader.url, base.row, base.marks)
         with Rewrite(base, files, self._options.rewrite, numbers) as rewrite:
-            with Join(
-                self._condition.expression,
+            with joined(
+                self._condition,
+                self._target,
+                self._source,
                 self._options.source_alias,
                 directory,
                 memory_limit=self._options.max_spill_size or DEFAULT_MEMORY,
@@ -216,7 +218,7 @@ class _Merge:
                 found.append(self._base.parsed(parsed) or TRUE)
         return found
 
-    def _match(self, rewrite: Rewrite, join: Join) -> None:
+    def _match(self, rewrite: Rewrite, join: Matches) -> None:
         """The first pass: pairs of target rows and source rows."""
         names = join.target_columns()
         numbers = {path: n for n, path in enumerate(rewrite.files.column("path").to_pylist())}
@@ -226,9 +228,9 @@ class _Merge:
                 last = batch.num_columns - 1
                 yield numbers[path], batch.column(last).to_numpy(), batch.remove_column(last)
 
-        join.run(self._source.numbered(join.source_columns()), target())
+        join.match(target())
 
-    def _change(self, rewrite: Rewrite, join: Join) -> None:
+    def _change(self, rewrite: Rewrite, join: Matches) -> None:
         """The second pass, over files that have something to change."""
         if not self._matched and not self._unmatched:
             return
@@ -330,7 +332,7 @@ class _Merge:
         new = rewrite.inserts(clause.assignments.applied(old, seen), names, updated=True)
         rewrite.tells(new, "update_postimage")
 
-    def _insert(self, rewrite: Rewrite, join: Join) -> None:
+    def _insert(self, rewrite: Rewrite, join: Matches) -> None:
         """Source rows that match none."""
         if not self._inserts:
             return

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deltalakedb.engine.joining import Condition
+from deltalakedb.engine.joining import Condition, Join, Side
+from deltalakedb.engine.key_join import KeyJoin
 from deltalakedb.log.schema import PrimitiveType, StructType, is_string
 from deltalakedb.planning.pruning.statistics import statistics_filter
 from deltalakedb.predicate.tree import Expr, conjunction
@@ -63,6 +64,8 @@ class Source:
         """Rows by their numbers, in that order; a number may come often."""
         if not len(numbers):
             return pa.RecordBatch.from_pylist([], schema=self.schema)
+        if numbers[-1] - numbers[0] == len(numbers) - 1 and (np.diff(numbers) == 1).all():
+            return self._following(int(numbers[0]), len(numbers))
         order = np.argsort(numbers, kind="stable")
         ascending = numbers[order]
         ends = np.searchsorted(ascending, self._starts)
@@ -79,6 +82,19 @@ class Source:
         back = np.empty(len(order), dtype=np.int64)
         back[order] = np.arange(len(order))
         return whole.take(pa.array(back))
+
+    def _following(self, first: int, count: int) -> pa.RecordBatch:
+        """Rows that follow one another; not copied where they lie together."""
+        pieces = []
+        number = int(np.searchsorted(self._starts, first, side="right")) - 1
+        while count:
+            at = first - int(self._starts[number])
+            piece = self._batches[number].slice(at, count)
+            pieces.append(piece)
+            first, count, number = first + len(piece), count - len(piece), number + 1
+        if len(pieces) == 1:
+            return pieces[0]
+        return pa.Table.from_batches(pieces).combine_chunks().to_batches()[0]
 
     def bounds(self, condition: Condition, base: Base) -> tuple[Expr, list[Expr]]:
         """What every target row that matches some source row satisfies, for planning; and, of
@@ -135,6 +151,46 @@ class Source:
         return found, *_values(
             pa.array([whole["min"].as_py(), whole["max"].as_py()], whole["min"].type)
         )
+
+
+Matches = Join | KeyJoin
+
+
+def joined(
+    condition: Condition,
+    target: Side,
+    source: Source,
+    alias: str,
+    directory: str,
+    *,
+    memory_limit: int,
+    disk_limit: int | None,
+) -> Matches:
+    """What is to find the pairs of a source, called `alias`, and of rows of a target.
+
+    `directory` is its own, for what exceeds `memory_limit` bytes.
+    """
+    found = KeyJoin.of(
+        condition,
+        target.schema,
+        source.struct,
+        source.num_rows,
+        source.numbered,
+        directory,
+        memory_limit=memory_limit,
+        disk_limit=disk_limit,
+    )
+    if found is not None:
+        return found
+    join = Join(
+        condition.expression, alias, directory, memory_limit=memory_limit, disk_limit=disk_limit
+    )
+    try:
+        join.take(source.numbered(join.source_columns()))
+    except BaseException:
+        join.close()
+        raise
+    return join
 
 
 def sharpened(files: pa.Table, tests: Sequence[Expr]) -> pa.Table:

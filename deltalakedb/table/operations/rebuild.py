@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import xxhash
+
+from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.reading.catalog import LightCatalog
@@ -19,7 +22,9 @@ from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import metadata_body
-from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
+from deltalakedb.log.paths import CommitFile, parse_log_name
+from deltalakedb.log.reader import read_listing
+from deltalakedb.log.segment import latest_segment
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.lease import LEASE_SECONDS, Lease, acquire, extended, lease_name, release
 from deltalakedb.storage.store import ObjectStore
@@ -28,6 +33,15 @@ from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.transaction import ratify
 
+_LOST = frozenset(
+    {
+        DeltaLakeErrorKind.NOT_FOUND,
+        DeltaLakeErrorKind.NOT_A_DELTA_TABLE,
+        DeltaLakeErrorKind.EMPTY_LOG,
+        DeltaLakeErrorKind.MISSING_COMMIT,
+        DeltaLakeErrorKind.CORRUPT_CHECKPOINT,
+    }
+)
 _PATIENCE_SECONDS = 2.0 * LEASE_SECONDS
 
 
@@ -44,17 +58,18 @@ class RebuiltLog:
 def rebuild_log(
     catalog: LightCatalog, reference: str, storage_options: Mapping[str, Any] | None
 ) -> RebuiltLog:
-    """Write a table's log anew where there is none: a checkpoint, the commits that wait, one that
-    records it, and a checkpoint of that.
+    """Write a table's log anew where nobody can read it: a checkpoint, the commits that wait, one
+    that records it, and a checkpoint of that.
 
-    File-based readers read every version from the checkpoint on. Raises INVALID_ARGUMENT where a
-    log is there, or the table's checkpoint protection forbids it, CONCURRENCY_ERROR while another
-    process tends the log.
+    File-based readers read every version from the checkpoint on. What writers have put there since
+    it was lost stays. Raises INVALID_ARGUMENT where a whole log is there, or the table's checkpoint
+    protection forbids it, LOG_DISAGREES for commits that aren't the catalog's, CONCURRENCY_ERROR
+    while another process tends the log.
     """
     base = Base.named(catalog, reference, storage_options)
     row = base.row
     log = publish.log_of(row, storage_options)
-    _check_lost(log, row)
+    _check_lost(catalog, log, row)
     version = _newest_durable(catalog, row)
     _checkpoint(catalog, row, log, version)
     tend.tend_now(catalog.reader.url, row, log)
@@ -82,21 +97,55 @@ def rebuild_log(
     return RebuiltLog(row.full_name, version, done.version)
 
 
-def _check_lost(log: ObjectStore, row: TableRow) -> None:
+def what_is_lost(catalog: LightCatalog | Catalog, row: TableRow, log: ObjectStore) -> str | None:
+    """What a log that the catalog has made lacks, so that nobody can read it; None for nothing."""
+    [(durable,)] = catalog.reader.rows(
+        "SELECT durable_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+    ) or [(-1,)]
     try:
-        names = [found.name for found in log.list()]
+        reaches = latest_segment(read_listing(log)).head
+    except DeltaLakeError as error:
+        if error.kind not in _LOST:
+            raise
+        return error.message
+    if reaches < int(durable):
+        return f"it ends at version {reaches}, and {durable} was in it"
+    return None
+
+
+def _check_lost(catalog: LightCatalog, log: ObjectStore, row: TableRow) -> None:
+    """What a lost log has left has to be the catalog's."""
+    if what_is_lost(catalog, row, log) is None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"{row.full_name} has a log: {log.describe()}; only one that is lost is written anew "
+            "(`dl mirror drain` publishes what it lacks, `dl diff` compares)",
+            table=row.full_name,
+        )
+    for version in _left(log):
+        name = publish.commit_name(version)
+        known = catalog.reader.rows(
+            "SELECT log_digest FROM dl_versions WHERE load_id = ? AND version = ?",
+            (row.live_load, version),
+        )
+        if not known or known[0][0] != xxhash.xxh3_128_hexdigest(log.read(name)):
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.LOG_DISAGREES,
+                f"{log.describe(name)} isn't version {version} of {row.full_name} in the catalog; "
+                "move it away, and what else others have put there, then run this again",
+                table=row.full_name,
+                version=version,
+            )
+
+
+def _left(log: ObjectStore) -> list[int]:
+    try:
+        names = [parse_log_name(found.name) for found in log.list()]
     except DeltaLakeError as error:
         if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
             raise
-        return
-    for name in names:
-        if isinstance(parse_log_name(name), CommitFile | CheckpointFile):
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.INVALID_ARGUMENT,
-                f"{row.full_name} has a log: {log.describe(name)}; only one that is lost is "
-                "written anew (`dl mirror drain` publishes what it lacks, `dl diff` compares)",
-                table=row.full_name,
-            )
+        return []
+    return sorted(name.version for name in names if isinstance(name, CommitFile))
 
 
 def _newest_durable(catalog: LightCatalog, row: TableRow) -> int:

@@ -55,7 +55,7 @@ def replacing(data: Any, options: WriteOptions, evolve: Evolve) -> tuple[Rewrite
         metadata, protocol = evolve(base, reader.schema)
         changed = metadata is not base.metadata
         wider = replace(base, metadata=metadata, protocol=protocol) if changed else base
-        numbers = IdentityNumbers(catalog.reader.url, base.row)
+        numbers = IdentityNumbers(catalog.reader.url, base.row, base.marks)
         with Rewrite(wider, base.planned(catalog, parsed), how, numbers) as rewrite:
             if all(decided(rewrite, parsed)):
                 # Whole files go and come: readers know the changes.

@@ -101,7 +101,7 @@ class Vectors:
         def rebase(clashes: Sequence[VectorClash]) -> StagedTable:
             return self.attached(self._united(staged, clashes, read), read)
 
-        return replace(staged, rebase=rebase)
+        return replace(staged, rebase=rebase, rebases_at_once=not self._store.spec.is_s3)
 
     def _united(
         self, staged: StagedTable, clashes: Sequence[VectorClash], read: Mapping[str, Places]

@@ -163,7 +163,7 @@ class _Write:
         self._catalog = catalog
         self._base = base
         self._options = options
-        self._numbers = IdentityNumbers(catalog.reader.url, base.row)
+        self._numbers = IdentityNumbers(catalog.reader.url, base.row, base.marks)
 
     def stage(self, data: Any) -> Staged:
         base, options = self._base, self._options

@@ -40,7 +40,8 @@ class PostgresWriter(Writer):
     """What commits ask of PostgreSQL."""
 
     now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
-    incarnation = "CAST(pg_postmaster_start_time() AS text)"
+    # A dump that is restored in place makes new tables under a server that lives on.
+    incarnation = "concat(pg_postmaster_start_time(), ' ', pg_relation_filenode(v.tableoid))"
 
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
         self._prepared = Prepared(allowed=connection is None)

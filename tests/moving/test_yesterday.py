@@ -1,0 +1,151 @@
+"""A catalog that has lost versions: restored from a backup, or failed over with loss.
+
+Nothing is ratified twice, whoever was at work meanwhile, and what the log has is taken from there.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import deltalakedb as dl
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.migrate.move import move_table
+from deltalakedb.migrate.recover import repair_table
+from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror.resolve import examine
+from deltalakedb.uri import parse_database
+from tests.moving.test_move import append, rows, seen
+from tests.moving.test_rollback import in_sql
+from tests.servers.postgres import PostgresServer
+
+_ELSEWHERE = """
+import sys, deltalakedb as dl
+from tests.moving.test_move import rows
+for value in sys.argv[2:]:
+    dl.write_deltalake(f"deltasql://{sys.argv[1]}?table=t", rows(int(value)), mode="append")
+"""
+
+
+def elsewhere(database: str, *values: int) -> None:
+    """Appends by another process, of which this one doesn't hear."""
+    command = [sys.executable, "-c", _ELSEWHERE, database, *map(str, values)]
+    subprocess.run(command, timeout=120, check=True)
+
+
+def backup(database: str, to: Path) -> None:
+    """A copy of a SQLite catalog as it is now."""
+    file = database.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(file)) as now, closing(sqlite3.connect(to)) as copy:
+        now.backup(copy)
+
+
+def restore(database: str, yesterday: Path) -> None:
+    """That copy in the catalog's place."""
+    file = Path(database.removeprefix("sqlite:///"))
+    for rest in ("-wal", "-shm"):
+        file.with_name(file.name + rest).unlink(missing_ok=True)
+    yesterday.replace(file)
+
+
+def refused(table: dl.DeltaTable, value: int) -> DeltaLakeError:
+    """An append that has to fail, leaving nothing."""
+    with pytest.raises(DeltaLakeError) as caught:
+        table.append(rows(value))
+    assert caught.value.outcome == "failed"
+    return caught.value
+
+
+def all_is_well(place: Path, database: str, expected: list[int]) -> None:
+    """Both sides have it, and go on."""
+    assert seen(place) == in_sql(database) == expected
+    dl.write_deltalake(f"deltasql://{database}?table=t", rows(99), mode="append")
+    assert seen(place) == in_sql(database) == [*expected, 99]
+    assert dl.diff_table("t", database=database).parity
+
+
+def test_a_log_that_was_cleaned_up_beyond_the_backup(tmp_path: Path, sqlite_url: str) -> None:
+    """The next slot is free, and yet no place to put anything: the log is far ahead."""
+    place, uri = tmp_path / "t", f"deltasql://{sqlite_url}?table=t"
+    append(place, 1)
+    move_table(str(place), database=sqlite_url)
+    table = dl.connect_to_table(uri)
+    table.append(rows(2))
+    backup(sqlite_url, tmp_path / "yesterday")
+    for value in (3, 4, 5):
+        table.append(rows(value))
+    row = table._head.row
+    url = parse_database(sqlite_url)
+    log = publish.log_of(row, None)
+    tend.forget(url, row)
+    assert tend.checkpoint_now(url, row, log, 5) is not None
+    for version in range(5):
+        (place / "_delta_log" / publish.commit_name(version)).unlink()
+    restore(sqlite_url, tmp_path / "yesterday")
+    with Catalog(sqlite_url) as catalog:
+        row = queries.find_table(catalog, "t")
+    assert "dl mirror repair t" in examine(url, row, log)[-1]
+    error = refused(table, 6)
+    assert error.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    assert "dl mirror repair" in error.message
+    done = repair_table("t", database=sqlite_url)
+    assert (done.rebuilt, done.version) == (True, 5)
+    assert done.adopted == (3, 5)
+    all_is_well(place, sqlite_url, [1, 2, 3, 4, 5])
+    again = repair_table("t", database=sqlite_url)
+    assert (again.rebuilt, again.adopted) == (False, None)
+
+
+def test_a_dump_restored_in_place_under_running_writers(
+    tmp_path: Path, pg_database: str, postgres_server: PostgresServer
+) -> None:
+    """The server and its connections live on, and still the catalog isn't the one from before."""
+    place, uri = tmp_path / "t", f"deltasql://{pg_database}?table=t"
+    append(place, 1)
+    move_table(str(place), database=pg_database)
+    table = dl.connect_to_table(uri)
+    table.append(rows(2))
+    dump = postgres_server.dump(pg_database)
+    elsewhere(pg_database, 3, 4)
+    postgres_server.restore(pg_database, dump)
+    error = refused(table, 5)
+    assert error.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    done = repair_table("t", database=pg_database)
+    assert done.adopted == (3, 4)
+    all_is_well(place, pg_database, [1, 2, 3, 4])
+
+
+@pytest.mark.system
+def test_a_failover_that_loses_commits(
+    tmp_path: Path, private_postgres: Callable[..., PostgresServer]
+) -> None:
+    """The replica lacks what the primary acknowledged last; the log has it."""
+    place = tmp_path / "t"
+    server = private_postgres()
+    database = server.url(server.create_database())
+    append(place, 1)
+    move_table(str(place), database=database)
+    table = dl.connect_to_table(f"deltasql://{database}?table=t")
+    table.append(rows(2))
+    server.stop()
+    replica = server.save_data()
+    server.start()
+    table.append(rows(3))
+    elsewhere(database, 4)
+    server.stop(immediate=True)
+    server.load_data(replica)
+    server.start()
+    with pytest.raises(DeltaLakeError):
+        dl.write_deltalake(f"deltasql://{database}?table=t", rows(5), mode="append")
+    refused(table, 6)
+    done = repair_table("t", database=database)
+    assert done.adopted == (3, 4)
+    all_is_well(place, database, [1, 2, 3, 4])
