@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ _PATIENCE_SECONDS = 0.03
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0003, 0.01
 _BATCH = 200
 
-_stores: dict[tuple[int, str, Any], ObjectStore] = {}
+_stores: OrderedDict[tuple[int, str, Any], ObjectStore] = OrderedDict()
+_MOST_STORES = 256
 _lock = fork.Lock()
 
 
@@ -53,6 +55,9 @@ def log_of(table: TableRow, storage_options: Mapping[str, Any] | None) -> Object
         found = _stores.get(key)
         if found is None or found.spec != spec:
             found = _stores[key] = open_store(spec)
+        _stores.move_to_end(key)
+        if len(_stores) > _MOST_STORES:
+            _stores.popitem(last=False)
         return found
 
 

@@ -36,6 +36,8 @@ _IDLE_ROUNDS = 20
 _BATCH = 1_000
 _MOST_OWN = 20_000
 _MOST_FAILURES = 60
+_MOST_TENDED = 256
+"""Tables beyond which those that are quiet are forgotten: a writer of all of a lake lives long."""
 _CHECKPOINT_INTERVAL = 10
 """Delta's default of `delta.checkpointInterval`."""
 _LEAST_GAP_SECONDS = 5.0
@@ -184,9 +186,19 @@ def _run() -> None:
         with _lock:
             # What is noted from here on starts another thread.
             due = any(e.dirty for key, e in _tended.items() if key[0] == os.getpid())
+            _leave_quiet()
             if idle > _IDLE_ROUNDS and not due:
                 _thread = None
                 return
+
+
+def _leave_quiet() -> None:
+    """Under the lock: of very many tables, forget those with nothing to do."""
+    many = len(_tended) - _MOST_TENDED
+    if many > 0:
+        quiet = [k for k, e in _tended.items() if not (e.dirty or e.untended or e.lease)]
+        for key in quiet[:many]:
+            del _tended[key]
 
 
 def _finish() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from deltalakedb import fork
 from deltalakedb.catalog.reading.catalog import LightCatalog
@@ -19,7 +21,39 @@ if TYPE_CHECKING:
     from deltalakedb.planning.cache import FileCache
     from deltalakedb.snapshot.snapshot import Snapshot
 
-_catalogs: dict[str, LightCatalog] = {}
+_MOST_KEPT = 32
+"""Databases that stay connected: a process may meet thousands, and has so many descriptors."""
+
+
+class _Catalogs:
+    """Catalogs by database: as long as a table holds one, and the last few beyond that.
+
+    Those before them are disconnected; a table that is still held connects anew when asked.
+    """
+
+    def __init__(self) -> None:
+        self._held: WeakValueDictionary[str, LightCatalog] = WeakValueDictionary()
+        self._kept: OrderedDict[str, LightCatalog] = OrderedDict()
+
+    def get(self, key: str) -> LightCatalog | None:
+        found = self._held.get(key)
+        if found is not None:
+            self.keep(key, found)
+        return found
+
+    def keep(self, key: str, catalog: LightCatalog) -> None:
+        self._held[key] = self._kept[key] = catalog
+        self._kept.move_to_end(key)
+        if len(self._kept) > _MOST_KEPT:
+            _, oldest = self._kept.popitem(last=False)
+            oldest.reader.close_unless_busy()
+
+    def clear(self) -> None:
+        self._held.clear()
+        self._kept.clear()
+
+
+_catalogs = _Catalogs()
 _own = threading.local()
 _lock = fork.Lock()
 
@@ -113,15 +147,16 @@ def _place(
 
 def own_connections() -> None:
     """Let this thread have connections of its own, where all others share one a database."""
-    _own.catalogs = {}
+    _own.catalogs = _Catalogs()
 
 
 def open_catalog(database: DatabaseUrl) -> LightCatalog:
     """The light side of a database's catalog, shared by this process's tables."""
     key = database.secret.reference
     with _lock:
-        catalogs: dict[str, LightCatalog] = getattr(_own, "catalogs", _catalogs)
+        catalogs: _Catalogs = getattr(_own, "catalogs", _catalogs)
         catalog = catalogs.get(key)
         if catalog is None or not catalog.reader.is_current():
-            catalog = catalogs[key] = LightCatalog(database)
+            catalog = LightCatalog(database)
+            catalogs.keep(key, catalog)
     return catalog

