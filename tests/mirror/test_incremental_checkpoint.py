@@ -19,7 +19,7 @@ import deltalakedb as dl
 from deltalakedb.log import checkpoint_writer
 from deltalakedb.log.paths import CheckpointFile, parse_log_name
 from deltalakedb.log.reader import sidecars_named
-from deltalakedb.mirror import publish
+from deltalakedb.mirror import publish, tend
 
 SCHEMA = pa.schema([("p", pa.int64()), ("x", pa.int64())])
 
@@ -27,6 +27,8 @@ SCHEMA = pa.schema([("p", pa.int64()), ("x", pa.int64())])
 @pytest.fixture
 def small_sidecars(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint_writer, "_LEAST_SIDECAR_ROWS", 4)
+    # No checkpoints but those that a test asks for: what is upon what is to be known.
+    monkeypatch.setattr(tend, "_is_due", lambda *_: False)
 
 
 def made(url: str, place: Path, **properties: str) -> dl.Table:
