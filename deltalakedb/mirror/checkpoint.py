@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import orjson
 
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.proof import compare_totals
 from deltalakedb.catalog.reading.queries import Readable
 from deltalakedb.catalog.records import TableRow, load_files_name
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.checkpoint_writer import (
     CheckpointState,
@@ -105,6 +110,37 @@ def checkpoint(
     if _hint(log).get("version", -1) <= version:
         log.put(LAST_CHECKPOINT, written.hint())
     return written
+
+
+def checkpoint_now(
+    database: DatabaseUrl,
+    table: TableRow,
+    log: ObjectStore,
+    version: int,
+    still_ours: Callable[[], None] = lambda: None,
+    *,
+    cleanup: bool = True,
+) -> str | None:
+    """Make a checkpoint of a published version and record it; its name."""
+    with closing(LightCatalog(database)) as catalog:
+        row = queries.find_table(catalog, table.table_id)
+        written = checkpoint(catalog, row, log, version, still_ours)
+        if written is None:
+            return None
+        with writing(database) as writer:
+            writer.transact(
+                [
+                    Statement(
+                        "UPDATE dl_mirror SET checkpoint_version = ?, "
+                        f"checkpoint_at = {writer.now} WHERE table_key = ? "
+                        "AND (checkpoint_version IS NULL OR checkpoint_version < ?)",
+                        (version, table.table_key, version),
+                    )
+                ]
+            )
+        if cleanup:
+            clean_up(catalog, row, log, keep_from=version)
+        return written.name
 
 
 def _check_rows(catalog: Readable, row: TableRow, version: int, totals: tuple[int, int]) -> None:

@@ -13,8 +13,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from deltalakedb import fork
@@ -324,9 +322,12 @@ def _maintain(each: _Tended, now: Tending, interval: int) -> None:
             with writing(each.database) as writer:
                 writer.transact([extended(writer, lease)])
 
+        # What a write doesn't need, and a process that writes once is not to import.
+        from deltalakedb.mirror import checkpoint
+
         began = time.monotonic()
         try:
-            checkpoint_now(
+            checkpoint.checkpoint_now(
                 each.database,
                 each.table,
                 each.log,
@@ -347,42 +348,6 @@ def _is_due(each: _Tended, now: Tending, interval: int) -> bool:
     if durable <= last or durable < 1 or time.monotonic() < each.next_checkpoint:
         return False
     return durable // interval > last // interval
-
-
-def checkpoint_now(
-    database: DatabaseUrl,
-    table: TableRow,
-    log: ObjectStore,
-    version: int,
-    still_ours: Callable[[], None] = lambda: None,
-    *,
-    cleanup: bool = True,
-) -> str | None:
-    """Make a checkpoint of a published version and record it; its name."""
-    # What a write doesn't need, and a process that writes once is not to import.
-    from deltalakedb.catalog.reading import queries
-    from deltalakedb.catalog.reading.catalog import LightCatalog
-    from deltalakedb.mirror.checkpoint import checkpoint, clean_up
-
-    with closing(LightCatalog(database)) as catalog:
-        row = queries.find_table(catalog, table.table_id)
-        written = checkpoint(catalog, row, log, version, still_ours)
-        if written is None:
-            return None
-        with writing(database) as writer:
-            writer.transact(
-                [
-                    Statement(
-                        "UPDATE dl_mirror SET checkpoint_version = ?, "
-                        f"checkpoint_at = {writer.now} WHERE table_key = ? "
-                        "AND (checkpoint_version IS NULL OR checkpoint_version < ?)",
-                        (version, table.table_key, version),
-                    )
-                ]
-            )
-        if cleanup:
-            clean_up(catalog, row, log, keep_from=version)
-        return written.name
 
 
 def _state(writer: Writer, table: TableRow) -> tuple[Tending, int]:

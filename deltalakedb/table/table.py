@@ -311,12 +311,12 @@ class Table(RowChanges, Upkeep):
 
     def create_checkpoint(self) -> str | None:
         """Make a checkpoint of the newest version, which goes into the log first; its name."""
-        from deltalakedb.mirror import publish, tend
+        from deltalakedb.mirror import checkpoint, publish, tend
 
         row = self._read_head().row
         log = publish.log_of(row, self._storage_options)
         found = tend.tend_now(self._catalog.reader.url, row, log, checkpoint=False)
-        return tend.checkpoint_now(self._catalog.reader.url, row, log, found.durable_version)
+        return checkpoint.checkpoint_now(self._catalog.reader.url, row, log, found.durable_version)
 
     def get_cache_stats(self) -> CacheStats:
         """Hits, misses and size of the local cache of file lists."""

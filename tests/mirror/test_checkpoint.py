@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import deltalakedb as dl
-from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror import checkpoint, publish, tend
 from tests.faults.told import wait_until
 
 
@@ -95,8 +95,10 @@ def test_who_asks_for_a_checkpoint_gets_one_and_who_asks_what_is_due_none(
         rows = pa.table({"x": [number]})
         table.append(rows, post_commithook_properties=none_by_itself)
     made: list[str | None] = []
-    make = tend.checkpoint_now
-    monkeypatch.setattr(tend, "checkpoint_now", lambda *args, **kw: made.append(make(*args, **kw)))
+    make = checkpoint.checkpoint_now
+    monkeypatch.setattr(
+        checkpoint, "checkpoint_now", lambda *args, **kw: made.append(make(*args, **kw))
+    )
     table.maintain(dry_run=True)
     assert made == []
     table.create_checkpoint()

@@ -20,7 +20,7 @@ from deltalakedb.catalog.reading import queries
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.move import move_table
 from deltalakedb.migrate.recover import repair_table
-from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror import checkpoint, publish, tend
 from deltalakedb.mirror.resolve import examine
 from deltalakedb.uri import parse_database
 from tests.moving.test_move import append, rows, seen
@@ -86,7 +86,7 @@ def test_a_log_that_was_cleaned_up_beyond_the_backup(tmp_path: Path, sqlite_url:
     url = parse_database(sqlite_url)
     log = publish.log_of(row, None)
     tend.forget(url, row)
-    assert tend.checkpoint_now(url, row, log, 5) is not None
+    assert checkpoint.checkpoint_now(url, row, log, 5) is not None
     for version in range(5):
         (place / "_delta_log" / publish.commit_name(version)).unlink()
     restore(sqlite_url, tmp_path / "yesterday")

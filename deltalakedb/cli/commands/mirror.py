@@ -111,13 +111,13 @@ def drain(table: str, database: str, storage_options: dict[str, str]) -> None:
 def checkpoint(table: str, database: str, storage_options: dict[str, str]) -> None:
     """Make a checkpoint of the newest version."""
     from deltalakedb.catalog.reading.queries import find_table
-    from deltalakedb.mirror import publish, tend
+    from deltalakedb.mirror import checkpoint, publish, tend
 
     with open_catalog(database) as catalog:
         row = find_table(catalog, table)
         log = publish.log_of(row, storage_options)
         found = tend.tend_now(catalog.reader.url, row, log, checkpoint=False)
-        name = tend.checkpoint_now(catalog.reader.url, row, log, found.durable_version)
+        name = checkpoint.checkpoint_now(catalog.reader.url, row, log, found.durable_version)
     output.say(f"Wrote {name}" if name else "The table's checkpoint protection forbids it")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.log.table_properties import CHECKPOINT_INTERVAL
-from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror import checkpoint, publish, tend
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.forget import forget
 from deltalakedb.table.operations.layouts import Compaction, OptimizeOptions
@@ -75,7 +75,7 @@ def _checkpointed(catalog: LightCatalog, base: Base, dry_run: bool) -> Upkept:
         return Upkept("checkpoint", False, why)
     if dry_run:
         return Upkept("checkpoint", True, why)
-    name = tend.checkpoint_now(url, row, log, now.durable_version)
+    name = checkpoint.checkpoint_now(url, row, log, now.durable_version)
     return Upkept("checkpoint", True, why, name or "left to the table's protection")
 
 

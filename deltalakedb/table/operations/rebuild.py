@@ -25,7 +25,7 @@ from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.paths import CommitFile, parse_log_name
 from deltalakedb.log.reader import read_listing
 from deltalakedb.log.segment import latest_segment
-from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror import checkpoint, publish, tend
 from deltalakedb.mirror.lease import LEASE_SECONDS, Lease, acquire, extended, lease_name, release
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.base import Base
@@ -186,7 +186,7 @@ def _checkpoint(catalog: LightCatalog, row: TableRow, log: ObjectStore, version:
             writer.transact([extended(writer, lease)])
 
     try:
-        name = tend.checkpoint_now(database, row, log, version, still_ours, cleanup=False)
+        name = checkpoint.checkpoint_now(database, row, log, version, still_ours, cleanup=False)
         # What the lost log had is no promise of the new one's.
         with writing(database) as writer:
             writer.transact(
