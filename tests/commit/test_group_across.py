@@ -206,12 +206,19 @@ def work(thread):
     number = 0
     while True:
         row = int(who) * 1_000_000 + thread * 10_000 + number
-        version = table.append(pa.table({"n": pa.array([row], pa.int64())})).version
+        number += 1
+        try:
+            version = table.append(pa.table({"n": pa.array([row], pa.int64())})).version
+        except dl.DeltaLakeError:
+            # A halted process may hold a lock; the row isn't there, or nobody has heard of it.
+            continue
         with lock:
             print(row, version, flush=True)
-        number += 1
-for thread in range(3):
-    threading.Thread(target=work, args=(thread,)).start()
+threads = [threading.Thread(target=work, args=(thread,)) for thread in range(3)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
 """
 
 
@@ -245,7 +252,11 @@ def test_processes_that_are_killed_and_halted(any_catalog_url: str, tmp_path: Pa
     for turn in range(2):
         halted, dead = running[turn * 2 : turn * 2 + 2]
         halted.send_signal(signal.SIGSTOP)
-        goes_on(10)
+        if any_catalog_url.startswith("sqlite"):
+            # Whoever writes there keeps all others from it.
+            time.sleep(4)
+        else:
+            goes_on(10)
         halted.send_signal(signal.SIGCONT)
         goes_on(10)
         dead.kill()
