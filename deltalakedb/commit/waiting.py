@@ -89,7 +89,7 @@ class Waiting:
             like,
             read_version=said["read_version"],
             info=replace(like.info, metrics=said["metrics"]),
-            adds=adds,
+            added=adds,
             txns=tuple(said["txns"]),
         )
         return Appends(staged, tuple(said["tokens"]), said["began_ms"] + self.age_ms)

@@ -144,11 +144,16 @@ class LocalStore(ObjectStore):
         import pyarrow as pa
 
         path = self._path(name)
+
+        def opened() -> pa.NativeFile:
+            return pa.PythonFile(_WholeFile(path), mode="w") if whole else pa.OSFile(path, "wb")
+
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if whole:
-                return pa.PythonFile(_WholeFile(path), mode="w")
-            return pa.OSFile(path, "wb")
+            try:
+                return opened()
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                return opened()
         except OSError as error:
             raise self._error(error, name) from error
 

@@ -83,7 +83,7 @@ def joined(parts: Sequence[StagedTable]) -> StagedTable:
     return replace(
         first,
         info=replace(first.info, metrics=metrics),
-        adds=pa.concat_tables([each.adds for each in parts]),
+        added=pa.concat_tables([each.adds for each in parts]),
         txns=tuple(txn for each in parts for txn in each.txns),
         began=earliest(parts),
     )
