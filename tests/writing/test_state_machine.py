@@ -48,11 +48,11 @@ def sqlite(folder: Path) -> str:
 
 
 def test_what_others_read_equals_the_model(tmp_path: Path) -> None:
-    run_machines(Run(tmp_path, sqlite), examples=8, steps=8)
+    run_machines(Run(tmp_path, sqlite), examples=5, steps=8)
 
 
 def test_changes_equal_the_model(tmp_path: Path) -> None:
-    run_machines(Run(tmp_path, sqlite), 5, 8, ChangingMachine, repeatable=True)
+    run_machines(Run(tmp_path, sqlite), 3, 8, ChangingMachine, repeatable=True)
 
 
 @pytest.mark.system
