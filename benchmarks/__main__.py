@@ -13,6 +13,7 @@ from benchmarks import (
     section_change,
     section_conditions,
     section_import,
+    section_moving,
     section_read,
     section_transactions,
     section_write,
@@ -29,7 +30,7 @@ PARTS |= {
     "transactions": section_transactions.transactions,
 }
 PARTS |= section_catalog.PARTS
-ON_DEMAND = section_import.ON_DEMAND | section_catalog.ON_DEMAND
+ON_DEMAND = section_import.ON_DEMAND | section_catalog.ON_DEMAND | section_moving.ON_DEMAND
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,6 +23,7 @@ from tests.moving.test_move import append
 from tests.moving.test_rollback import in_sql, seen
 
 _PATIENCE = 120.0
+_SEEN = 20
 
 
 @contextmanager
@@ -124,13 +125,20 @@ def test_both_sides_write_for_a_while(any_catalog_url: str, tmp_path: Path) -> N
     append(place, 0)
     options = MoveOptions(until="ready", strategy="hybrid", pace=Pace(rounds_per_second=20))
     move_table(str(place), database=any_catalog_url, options=options)
-    end = 0.0
+    waited_for, found = 0, 0
 
     def stop() -> bool:
-        return time.monotonic() > end
+        nonlocal waited_for, found
+        version = dl.connect_to_table(f"deltasql://{any_catalog_url}?table=t").version
+        if version >= waited_for:
+            found += 1
+            # What is in the log by now.
+            waited_for = max(int(p.stem) for p in (place / "_delta_log").glob("*.json"))
+        assert time.monotonic() < deadline, f"SQL doesn't see version {waited_for}"
+        return found > _SEEN
 
     with followers(place, any_catalog_url, folder, 4, 4):
-        end = time.monotonic() + lengths.seconds(7)
+        deadline = time.monotonic() + _PATIENCE
         move_table(str(place), database=any_catalog_url, options=options, stop=stop)
     move_table(str(place), database=any_catalog_url, options=options)
     check(place, any_catalog_url, folder)

@@ -17,6 +17,22 @@ REGION = "us-east-1"
 PAGE = 100
 """Objects in a page of a listing (AWS: 1,000), so that few objects make several pages."""
 
+# Moto looks whether a name is free and takes it afterwards: of two puts at once both may win.
+_SERVER = """
+import sys, threading
+from moto.s3.responses import S3Response
+from moto.server import main
+
+lock, put = threading.Lock(), S3Response.put_object
+
+def one_at_a_time(self):
+    with lock:
+        return put(self)
+
+S3Response.put_object = one_at_a_time
+main(sys.argv[1:])
+"""
+
 
 class S3Server:
     """Object storage in the memory of a process: what it holds is gone after `stop`."""
@@ -37,7 +53,7 @@ class S3Server:
 
     def start(self) -> None:
         self._process.start(
-            [sys.executable, "-m", "moto.server", "--host=127.0.0.1", f"--port={self.port}"],
+            [sys.executable, "-c", _SERVER, "--host=127.0.0.1", f"--port={self.port}"],
             lambda: urllib.request.urlopen(f"{self.endpoint_url}/moto-api/", timeout=5).read(),
             env={"MOTO_S3_DEFAULT_MAX_KEYS": str(PAGE)},
         )
