@@ -37,11 +37,13 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
+        client: Any = None,
     ) -> dict[str, Any]:
         """Delete the rows for which `predicate` is TRUE; all without one. Returns metrics.
 
         `num_deleted_rows` is None where whole files went whose statistics tell no number.
-        Nothing is committed where no row matches.
+        Nothing is committed where no row matches. `client`: a `distributed.Client` whose workers
+        read and write; one commit is made of what they did.
         """
         from deltalakedb.table.operations.delete import delete
 
@@ -53,6 +55,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
+            client=client,
         )
         return self._changed(lambda catalog, base: delete(catalog, base, predicate, options))
 
@@ -76,6 +79,7 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
+        client: Any = None,
     ) -> dict[str, Any]: ...
 
     def update(
@@ -91,6 +95,7 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
+        client: Any = None,
     ) -> dict[str, Any] | Self:
         """Set columns where `predicate` is TRUE, everywhere without one. Returns metrics.
 
@@ -98,6 +103,7 @@ class RowChanges:
 
         `updates` are Spark SQL expressions by column, over the old values; `new_values` Python
         values. New rows meet the table's constraints, else CONSTRAINT_VIOLATION and no commit.
+        `client` as for `delete`.
         """
         from deltalakedb.table.operations.update import update
 
@@ -111,6 +117,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
+            client=client,
         )
         return self._changed(
             lambda catalog, base: update(catalog, base, updates, new_values, predicate, options)
@@ -172,7 +179,11 @@ class RowChanges:
 
 
 def _options(
-    writer_properties: Any, commit_properties: Any, token: str | None, **commit: Any
+    writer_properties: Any,
+    commit_properties: Any,
+    token: str | None,
+    client: Any = None,
+    **commit: Any,
 ) -> RewriteOptions:
     from deltalakedb.table.operations.properties import CommitOptions
     from deltalakedb.table.operations.rewrite import RewriteOptions
@@ -180,4 +191,5 @@ def _options(
     return RewriteOptions(
         writer_properties=writer_properties,
         commit=CommitOptions.of(commit_properties, token, **commit),
+        client=client,
     )
