@@ -24,10 +24,10 @@ from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.layouts import Bin, Layout, OptimizeOptions
 from deltalakedb.table.operations.operation import Staged, run
+from deltalakedb.table.operations.parts import AGAIN, Failed, gathered, portable
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.operations.row_columns import KeptIds
-from deltalakedb.table.operations.spread import AGAIN, Failed, gathered, portable
 from deltalakedb.write.files import BUFFERED_BYTES, FileWriter, WrittenFiles
 from deltalakedb.write.properties import WriterProperties
 from deltalakedb.write.target import FileTarget

@@ -33,10 +33,10 @@ from deltalakedb.predicate.row_filter import ALL_ROWS, RowFilter
 from deltalakedb.scan.scan import ScanSpec, data_files, indexed_rows
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.identity_numbers import IdentityNumbers
+from deltalakedb.table.operations.parts import Counts, Part
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.operations.row_columns import KeptIds
-from deltalakedb.table.operations.spread import Counts, Part
 from deltalakedb.table.operations.vectors import (
     Life,
     Places,
@@ -240,6 +240,8 @@ class Rewrite:
             None if mine.deleted is None or its.deleted is None else mine.deleted + its.deleted
         )
         mine.copied += its.copied
+        for path, places in part.read.items():
+            self.reads_rows(path, places)
 
     def finish(self) -> tuple[pa.Table, pa.Table]:
         """(adds, removes), FILE_SCHEMA tables; every object is there when this returns."""
@@ -281,7 +283,12 @@ class Rewrite:
         if self.written.adds:
             mine = pa.concat_tables([mine, self.written.rows(self.base.row.head_version)])
         ended = [*{*self._whole, *lives}]
-        return Part(mine, ended, self.counts, self.written, self.cdc, self.names)
+        return Part(
+            mine, ended, self.counts, self.written, self.cdc, self.names, self._read_places()
+        )
+
+    def _read_places(self) -> dict[str, Places]:
+        return {path: np.concatenate(rows) for path, rows in self._read.items()}
 
     @property
     def _paths(self) -> list[str]:
@@ -367,9 +374,7 @@ class Rewrite:
             identity_marks=tuple(self._numbers.marks) if self._numbers else (),
             deletion_time=now_ms(),
         )
-        return self.vectors.attached(
-            staged, {path: np.concatenate(rows) for path, rows in self._read.items()}
-        )
+        return self.vectors.attached(staged, self._read_places())
 
     def file_metrics(self, adds: pa.Table, removes: pa.Table) -> dict[str, int]:
         """Spark's numbers of files, bytes and vectors."""

@@ -45,11 +45,12 @@ def update(
 
     def make(catalog: LightCatalog, base: Base) -> tuple[Rewrite, StagedTable]:
         base.check_may_write(removes=True)
-        refuse_setting_identity(base.struct, _assignments(updates, new_values, base).names)
+        assignments = _assignments(updates, new_values, base)
+        refuse_setting_identity(base.struct, assignments.names)
         parsed = base.parsed(predicate)
         began = time.monotonic()
         with Rewrite(base, base.planned(catalog, parsed), options) as rewrite:
-            work = partial(_set, updates, new_values, parsed)
+            work = partial(_set, assignments, parsed)
             if rewrite.client is not None:
                 spread(rewrite, rewrite.files, rewrite.client, work)
             else:
@@ -82,14 +83,8 @@ def _assignments(
     return Assignments.of_values(new_values or {}, base.struct)
 
 
-def _set(
-    updates: Mapping[str, str] | None,
-    new_values: Mapping[str, Any] | None,
-    predicate: Expr | None,
-    rewrite: Rewrite,
-) -> None:
+def _set(assignments: Assignments, predicate: Expr | None, rewrite: Rewrite) -> None:
     """Rows of the rewrite's files for which the predicate is TRUE become others."""
-    assignments = _assignments(updates, new_values, rewrite.base)
     for path, batch in rewrite.indexed_rows(rewrite.spec(row_filter(predicate))):
         last = batch.num_columns - 1
         rewrite.removes_rows(path, batch.column(last).to_numpy())
