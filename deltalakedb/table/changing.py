@@ -140,13 +140,15 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
+        client: Any = None,
     ) -> TableMerger:
         """A MERGE of `source` (whatever `append` takes) by a condition over both: see `execute`.
 
         Aliases are `source` and `target` unless given. The source is read once, and kept on disk;
         its keys choose the files that are opened. `merge_schema` adds its columns to the table.
         `max_spill_size`: bytes of memory that the join takes before it goes to disk (default 256
-        MiB), `max_temp_directory_size` the most that it takes there.
+        MiB), `max_temp_directory_size` the most that it takes there. `client` as for `delete`; the
+        source lies beside the data meanwhile.
         """
         from deltalakedb.table.merging import TableMerger
         from deltalakedb.table.operations.merge import MergeOptions, merge
@@ -159,6 +161,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
+            client=client,
         )
         options = MergeOptions(
             rewrite=rewrite,

@@ -83,6 +83,39 @@ def test_the_same_as_in_one_process(
     there.close()
 
 
+@pytest.mark.parametrize("properties", [VECTORS | CHANGES, {}])
+def test_merge_the_same_as_in_one_process(
+    client: Client, sqlite_url: str, tmp_path: Path, properties: dict[str, str]
+) -> None:
+    here, there = (made(sqlite_url, tmp_path / n, properties, "p") for n in ("here", "there"))
+    ids = [*range(3, 300, 7), 1000, 1001, None]
+    source = pa.table({"id": ids, "w": [f"w{n}" for n in ids], "p": ["p1"] * len(ids)})
+    told = []
+    for table, on in ((here, None), (there, client)):
+        done = (
+            table.merge(source, "t.id = s.id", "s", "t", merge_schema=True, client=on)
+            .when_matched_delete("s.id > 250")
+            .when_matched_update({"v": "concat(s.w, t.v)", "w": "s.w"})
+            .when_not_matched_insert_all("s.id IS NOT NULL")
+            .when_not_matched_by_source_update({"v": "'old'"}, predicate="t.id < 20")
+            .execute()
+        )
+        told.append({n: v for n, v in done.items() if "_rows_" in n and "copied" not in n})
+    assert told[0] == told[1]
+    assert told[1]["num_target_rows_inserted"] == 2
+    assert rows_of(here) == rows_of(there) == seen_by_delta_rs(tmp_path / "there")
+    assert changes_of(tmp_path / "there", FILES) == changes_of(tmp_path / "here", FILES)
+    assert not [*(tmp_path / "there").glob("_merge*")]
+    twice = pa.table({"id": [5, 5], "v": ["a", "b"]})
+    merger = there.merge(twice, "target.id = source.id", client=client)
+    before = set((tmp_path / "there").rglob("part-*"))
+    with pytest.raises(DeltaLakeError, match="several source rows change"):
+        merger.when_matched_update({"v": "source.v"}).execute()
+    assert set((tmp_path / "there").rglob("part-*")) == before
+    here.close()
+    there.close()
+
+
 def test_a_part_that_fails_leaves_nothing(client: Client, sqlite_url: str, tmp_path: Path) -> None:
     table = made(sqlite_url, tmp_path / "t", {})
     table.alter.add_constraint({"small": "id < 1000"})
