@@ -12,6 +12,7 @@ from benchmarks import (
     section_catalog,
     section_change,
     section_conditions,
+    section_ducklake,
     section_import,
     section_moving,
     section_read,
@@ -29,7 +30,7 @@ PARTS |= {
     "conditions": section_conditions.conditions,
     "transactions": section_transactions.transactions,
 }
-PARTS |= section_catalog.PARTS
+PARTS |= section_ducklake.PARTS | section_catalog.PARTS
 ON_DEMAND = section_import.ON_DEMAND | section_catalog.ON_DEMAND | section_moving.ON_DEMAND
 
 

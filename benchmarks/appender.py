@@ -115,14 +115,18 @@ def delta_rs(target: str, count: int) -> Append:
     return lambda number: write_deltalake(table, rows_of(number, count), mode="append")
 
 
-def lake(target: str) -> Any:
-    """A connection of DuckDB with a lake attached as `lake`; see `benchmarks.ducklake`."""
-    import duckdb
+def lake(target: str, connection: Any = None) -> Any:
+    """A connection of DuckDB with a lake attached as `lake`; see `benchmarks.ducklake`.
 
+    `connection`: one that has the extensions.
+    """
     given = json.loads(target)
-    connection = duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": "1"})
-    for extension in given["extensions"]:
-        connection.execute(f"LOAD '{extension}'")
+    if connection is None:
+        import duckdb
+
+        connection = duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": "1"})
+        for extension in given["extensions"]:
+            connection.execute(f"LOAD '{extension}'")
     connection.execute(
         f"ATTACH 'ducklake:postgres:{given['metadata']}' AS lake "
         f"(DATA_PATH '{given['data']}', DATA_INLINING_ROW_LIMIT 0)"

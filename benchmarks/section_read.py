@@ -31,7 +31,7 @@ print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM"
 
 
 @dataclass
-class _Reader:
+class Reader:
     """One catalogued table, asked by fresh processes."""
 
     database: str
@@ -108,8 +108,8 @@ class _Section:
     def title(self) -> str:
         return f"Reading, {self.place.name}"
 
-    def reader(self, table: Path, mode: str = "full-history") -> _Reader:
-        return _Reader(self.place.table(table, mode).database, self.folder)
+    def reader(self, table: Path, mode: str = "full-history") -> Reader:
+        return Reader(self.place.table(table, mode).database, self.folder)
 
     def gain(
         self,
@@ -163,7 +163,7 @@ class _Section:
     def delta_rs(self, operation: str, asked: Questions, *arguments: str) -> Probe:
         return self.bench.delta_rs(operation, asked.path, *arguments, repeat=DELTA_RS_RUNS)
 
-    def matching(self, reader: _Reader, asked: Questions) -> Iterator[Figure]:
+    def matching(self, reader: Reader, asked: Questions) -> Iterator[Figure]:
         partition = (asked.date, asked.region)
         ours = reader.cold("one_partition", *partition)
         theirs = self.delta_rs("one_partition", asked, *partition)
@@ -202,7 +202,7 @@ class _Section:
             asked.partition_files,
         )
 
-    def growth(self, reader: _Reader, asked: Questions, small: _Reader) -> Iterator[Figure]:
+    def growth(self, reader: Reader, asked: Questions, small: Reader) -> Iterator[Figure]:
         few = self.bench.questions(self.bench.full_small())
         for name, operation, arguments in (
             ("one-partition plan", "one_partition", lambda q: (q.date, q.region)),
@@ -229,7 +229,7 @@ class _Section:
                 f"{of_small.result['files']} of the small one",
             )
 
-    def fresh(self, reader: _Reader) -> Iterator[Figure]:
+    def fresh(self, reader: Reader) -> Iterator[Figure]:
         asked = self.bench.questions(self.bench.fresh(90_000))
         partition = (asked.date, asked.region)
         yield self.gain(
@@ -239,7 +239,7 @@ class _Section:
             self.delta_rs("one_partition", asked, *partition),
         )
 
-    def small_things(self, reader: _Reader) -> Iterator[Figure]:
+    def small_things(self, reader: Reader) -> Iterator[Figure]:
         runs = [run_process([sys.executable, "-c", _CONNECT, reader.uri]) for _ in range(RUNS)]
         seconds = Timing(tuple(run.seconds for run in runs))
         peak = max(int(run.stdout) / 1024 for run in runs)
@@ -255,7 +255,7 @@ class _Section:
             note=f"{second.timing.median * 1000:.2f} ms",
         )
 
-    def lists(self, reader: _Reader, asked: Questions) -> Iterator[Figure]:
+    def lists(self, reader: Reader, asked: Questions) -> Iterator[Figure]:
         point = ("uid", str(asked.unclustered_uid))
         theirs = self.delta_rs("point", asked, *point)
         name = "open + point lookup on an unclustered column"

@@ -81,6 +81,12 @@ class TableRow:
     def full_name(self) -> str:
         return full_name(self.namespace, self.name)
 
+    def at(self, head_version: int) -> TableRow:
+        """The same row with the head at another version."""
+        found = object.__new__(TableRow)
+        found.__dict__.update(self.__dict__, head_version=head_version)
+        return found
+
 
 TABLE_COLUMNS = tuple(f.name for f in fields(TableRow))
 HEAD_COLUMNS = TABLE_COLUMNS[TABLE_COLUMNS.index("head_version") :]

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from deltalakedb.catalog.records import ADDED, REMOVED, SLOTS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.few_files import Files, values_of
 from deltalakedb.log.keys import SkippingColumn, keys_from_stats, keys_of_few
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.rows import FILE_SCHEMA, LIVE
@@ -62,16 +63,15 @@ def keyed_files(files: pa.Table, load_id: int, skipping: Sequence[SkippingColumn
 
 
 def few_keyed_files(
-    files: pa.Table, load_id: int, skipping: Sequence[SkippingColumn]
+    files: Files, load_id: int, skipping: Sequence[SkippingColumn]
 ) -> dict[str, list[Any]]:
-    """`keyed_files` of few rows, quicker: its columns as lists."""
-    values = {name: files.column(name).to_pylist() for name in _FILE_COLUMNS}
+    """`keyed_files` of few rows, quicker: its columns as lists, without slots that aren't used."""
+    values = {name: values_of(files, name) for name in _FILE_COLUMNS}
     keys = keys_of_few(values["stats"], skipping)
     values["num_records"] = keys.num_records
-    nothing = [None] * files.num_rows
-    for slot in range(SLOTS):
-        values[f"lo{slot}"] = keys.lo[slot] if slot < len(skipping) else nothing
-        values[f"hi{slot}"] = keys.hi[slot] if slot < len(skipping) else nothing
+    for slot in range(len(skipping)):
+        values[f"lo{slot}"] = keys.lo[slot]
+        values[f"hi{slot}"] = keys.hi[slot]
     return {"load_id": [load_id] * files.num_rows, **values}
 
 

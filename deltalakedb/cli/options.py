@@ -148,6 +148,25 @@ _workers = click.option(
     metavar="N",
     help="Start N worker processes; without, this process does it all.",
 )
+
+
+def _count_or_auto(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> int | str | None:
+    if value is None or value == "auto":
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a number of at least 1 nor 'auto'")
+    return int(value)
+
+
+_workers_or_auto = click.option(
+    "--workers",
+    callback=_count_or_auto,
+    metavar="N|auto",
+    help="Start N worker processes; auto: as many as the log and the free cores are worth; "
+    "without, this process does it all.",
+)
 _scheduler = click.option(
     "--scheduler", metavar="ADDRESS", help="Run on the Dask cluster whose scheduler is at ADDRESS."
 )
@@ -162,6 +181,11 @@ _local_directory = click.option(
 def places(command: F) -> F:
     """Where a command's parts run: the arguments workers, scheduler and local_directory."""
     return _workers(_scheduler(_local_directory(command)))
+
+
+def places_or_auto(command: F) -> F:
+    """`places`, whose workers may be "auto"."""
+    return _workers_or_auto(_scheduler(_local_directory(command)))
 
 
 _FLEET = (

@@ -143,6 +143,8 @@ class Attempt:
 
     def again(self) -> StagedCommit:
         """The commit for another attempt, with what was made anew."""
+        if not self._changed:
+            return self._staged
         tables = tuple(
             self._changed.get(table.table.table_key, table) for table in self._staged.tables
         )

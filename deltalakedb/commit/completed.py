@@ -37,7 +37,7 @@ def completed(
         table = replace(table, metadata={**table.metadata, "configuration": configuration})
     if table.identity_marks:
         table = _with_marks(writer, table, live_load)
-    if table.tracks_rows and table.adds.num_rows:
+    if table.tracks_rows and table.added.num_rows:
         table = _with_row_ids(writer, table, live_load, version)
     return table
 
@@ -85,7 +85,7 @@ def _with_row_ids(writer: Writer, table: StagedTable, live_load: int, version: i
         "removed": False,
     }
     others: list[Mapping[str, Any]] = [d for d in table.domains if d["domain"] != DOMAIN]
-    return replace(table, adds=adds, domains=(*others, mark))
+    return replace(table, added=adds, domains=(*others, mark))
 
 
 def _num_records(file: pa.Table) -> int | None:

@@ -194,7 +194,7 @@ def _head(row: TableRow) -> LockedHead:
         authority=row.authority,
         table_id=row.table_id,
         location=row.location,
-        skipping=json.loads(row.skipping),
+        skipping=row.skipping,
         changes_since=-1,
     )
 

@@ -22,7 +22,7 @@ from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.catalog.tables import metadatas, versions
 from deltalakedb.commit.live import LiveLoad, put
 from deltalakedb.commit.lives import LivesEnded, end_lives, find_lives
-from deltalakedb.commit.prepared import Counted, Ending, skipping_columns
+from deltalakedb.commit.prepared import Counted, Ending, columns_of
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit import StateChange
 from deltalakedb.log.keys import SkippingColumn
@@ -128,14 +128,13 @@ class Extension:
         self._table = table
         self._changes = sorted(changes, key=lambda change: change.version)
         self._load = LiveLoad(table.table_key, table.live_load)
-        self._described: list[dict[str, Any]] = json.loads(table.skipping)
         self._unreadable = _check_head(self._changes)
         self._sums = _Sums()
 
     @property
     def skipping(self) -> tuple[SkippingColumn, ...]:
         """The columns that have pruning keys."""
-        return skipping_columns(self._described)
+        return columns_of(self._table.skipping)
 
     def ask(self, question: Statement) -> list[tuple[Any, ...]]:
         """The rows of a query, as the transaction sees them."""
@@ -171,7 +170,7 @@ class Extension:
             removes,
             self._table.num_files + files,
             self._table.total_bytes + size,
-            wider_slots(self._described, added),
+            wider_slots(self._table.skipping, added),
             None if self._unreadable is None else ",".join(self._unreadable),
             versions,
         )

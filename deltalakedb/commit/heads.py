@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog.dialects.writer import Statement, losses
@@ -23,6 +24,11 @@ LISTED_BEFORE = "listed_before"
 may have been deleted."""
 _HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER = range(9)
 _SLOT, _MADE = 9, 10
+
+
+_Asked = tuple[int | None, bool, bool]
+"""Of a table its key (None for one that is made), whether domains are written, and whether the log
+ratifies."""
 
 
 @dataclass
@@ -44,7 +50,7 @@ class LockedHead:
     authority: str
     table_id: str
     location: str
-    skipping: list[dict[str, Any]]
+    skipping: str
     changes_since: int
     published_version: int = -1
     foreign_version: int | None = None
@@ -73,14 +79,23 @@ class Locked:
 
 def lock(writer: Writer, staged: StagedCommit, wait: float) -> Locked:
     """Begin, lock the heads and ask. Raises TIMEOUT_ERROR, CATALOG_VERSION."""
-    keys = sorted(table.table.table_key for table in staged.tables if not table.makes_table)
-    # The keys of rows are positive.
-    listed = ", ".join(map(str, keys)) or "-1"
-    locking = Statement(
-        f"SELECT table_key FROM dl_heads WHERE table_key IN ({listed}) "
-        "ORDER BY table_key FOR UPDATE"
-    )
-    return _parse(writer.begin(locking, _question(writer, staged, listed), wait), writer)
+    asked: list[_Asked] = []
+    params: list[Any] = []
+    for table in staged.tables:
+        row = table.table
+        if table.makes_table:
+            asked.append((None, False, False))
+            params.append(row.table_id)
+            continue
+        asked.append((row.table_key, bool(table.domains), table.is_ratified_by_log))
+        params += [table.read_version] * (3 if table.domains else 2)
+        if table.is_ratified_by_log:
+            params.append(slot_name(row.table_id))
+    apps = sorted({str(txn["appId"]) for table in staged.tables for txn in table.txns})
+    tokens = (staged.token, *staged.members)
+    locking, question = _texts(writer.now, writer.incarnation, tuple(asked), len(tokens), len(apps))
+    whole = Statement(question, (*tokens, *apps, *params))
+    return _parse(writer.begin(locking, whole, wait), writer)
 
 
 def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> str:
@@ -89,9 +104,20 @@ def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> s
     return "SELECT " + ", ".join(columns)
 
 
-def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
-    """One SELECT of rows that begin with their kind; seven numbers and four texts each."""
-    tokens = (staged.token, *staged.members)
+@lru_cache(256)
+def _texts(
+    now: str, incarnation: str, asked: tuple[_Asked, ...], tokens: int, apps: int
+) -> tuple[Statement, str]:
+    """The lock of some heads, and the question after it.
+
+    That is one SELECT of rows that begin with their kind; seven numbers and four texts each.
+    """
+    # The keys of rows are positive.
+    listed = ", ".join(map(str, sorted(key for key, _, _ in asked if key is not None))) or "-1"
+    locking = Statement(
+        f"SELECT table_key FROM dl_heads WHERE table_key IN ({listed}) "
+        "ORDER BY table_key FOR UPDATE"
+    )
     parts = [
         _row(
             _HEAD,
@@ -119,58 +145,46 @@ def _question(writer: Writer, staged: StagedCommit, listed: str) -> Statement:
         + f" FROM dl_mirror m WHERE m.table_key IN ({listed})",
         _row(_TOKEN, ["c.table_key", "c.version"])
         + f" FROM dl_commits c WHERE c.table_key IN ({listed}) "
-        f"AND c.token IN ({', '.join('?' * len(tokens))})",
+        f"AND c.token IN ({', '.join('?' * tokens)})",
         _row(_TIME, ["h.table_key", "v.commit_time"])
         + " FROM dl_heads h JOIN dl_versions v ON v.load_id = h.live_load "
         f"AND v.version = h.head_version WHERE h.table_key IN ({listed})",
-        _row(_SERVER, [writer.now], ["v.version_num", writer.incarnation])
-        + " FROM dl_schema_version v",
+        _row(_SERVER, [now], ["v.version_num", incarnation]) + " FROM dl_schema_version v",
     ]
-    params: list[Any] = list(tokens)
-    apps = sorted({str(txn["appId"]) for table in staged.tables for txn in table.txns})
     if apps:
-        marks = ", ".join("?" * len(apps))
+        marks = ", ".join("?" * apps)
         parts.append(
             _row(_TXN, ["h.table_key", "x.version", "x.added_version"], ["x.app_id"])
             + " FROM dl_heads h JOIN dl_txns x ON x.load_id = h.live_load "
             f"AND x.removed_version = {LIVE} AND x.app_id IN ({marks}) "
             f"WHERE h.table_key IN ({listed})"
         )
-        params += apps
-    for table in staged.tables:
-        if table.makes_table:
+    for key, has_domains, has_slot in asked:
+        if key is None:
             parts.append(
                 _row(_MADE, ["t.table_key"], ["t.table_id"])
                 + " FROM dl_tables t WHERE t.table_id = ?"
             )
-            params.append(table.table.table_id)
             continue
-        mine = f"h.table_key = {int(table.table.table_key)}"
+        mine = f"h.table_key = {int(key)}"
         for kind, name in ((_METADATA, "dl_metadata"), (_PROTOCOL, "dl_protocols")):
             parts.append(
                 _row(kind, ["h.table_key", "x.added_version"], ["x.body"])
                 + f" FROM dl_heads h JOIN {name} x ON x.load_id = h.live_load "
                 f"AND x.added_version > ? WHERE {mine}"
             )
-            params.append(table.read_version)
-        if table.domains:
+        if has_domains:
             parts.append(
                 _row(_DOMAIN, ["h.table_key", "x.added_version"], ["x.domain"])
                 + " FROM dl_heads h JOIN dl_domains x ON x.load_id = h.live_load "
                 f"AND x.added_version > ? WHERE {mine}"
             )
-            params.append(table.read_version)
-        if table.is_ratified_by_log:
+        if has_slot:
             parts.append(
-                _row(
-                    _SLOT,
-                    [str(int(table.table.table_key)), "l.expires_at"],
-                    ["l.token", "l.holder"],
-                )
+                _row(_SLOT, [str(int(key)), "l.expires_at"], ["l.token", "l.holder"])
                 + " FROM dl_leases l WHERE l.name = ?"
             )
-            params.append(slot_name(table.table.table_id))
-    return Statement(" UNION ALL ".join(parts), tuple(params))
+    return locking, " UNION ALL ".join(parts)
 
 
 def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
@@ -180,7 +194,7 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     rest = []
     for kind, a, b, c, d, e, f, g, s, t, u, v in rows:
         if kind == _HEAD:
-            heads[a] = LockedHead(a, b, c, d, e, f, s, str(v), t, json.loads(u), g)
+            heads[a] = LockedHead(a, b, c, d, e, f, s, str(v), t, u, g)
         elif kind == _SERVER:
             if s != SCHEMA_VERSION:
                 check_schema_version(s, repr(writer.url))

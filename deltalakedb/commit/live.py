@@ -72,8 +72,10 @@ class LiveLoad:
         if isinstance(files, pa.Table):
             yield from put(writer, self.files, files)
         else:
-            found = list(zip(*files.values(), strict=True))
-            yield from _inserts(self.files, tuple(files), found)
+            # What no file has isn't sent: less to say and to read.
+            said = {n: values for n, values in files.items() if values.count(None) < len(values)}
+            found = list(zip(*said.values(), strict=True))
+            yield from _inserts(self.files, tuple(said), found)
 
     def close(self, writer: Writer, endings: Sequence[Ending]) -> Iterator[Statement]:
         """End lives: each exactly one that is live, and is older than its end."""

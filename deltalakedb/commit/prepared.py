@@ -9,20 +9,20 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.loads.slots import SlotRange, slot_range_of_few, slot_ranges
-from deltalakedb.catalog.records import ADDED, REMOVED
+from deltalakedb.catalog.records import ADDED, REMOVED, SLOTS
+from deltalakedb.log.few_files import MOST_FILES, FewFiles, Files, values_of
 from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.rows import LIVE
 
 BULK_ROWS = 2_000
 """From here on rows are loaded in bulk."""
-_FEW_ROWS = 32
-"""Up to here Arrow's columns cost more than they save."""
 
 
 class Ending(NamedTuple):
@@ -93,11 +93,17 @@ def skipping_columns(described: Sequence[Mapping[str, Any]]) -> tuple[SkippingCo
     return tuple(SkippingColumn.from_json(slot) for slot in described)
 
 
+@lru_cache(1_000)
+def columns_of(skipping: str) -> tuple[SkippingColumn, ...]:
+    """The same of the text in `dl_tables`."""
+    return skipping_columns(json.loads(skipping))
+
+
 def prepare(
-    adds: pa.Table, removes: pa.Table, removes_change_data: bool, skipping: str
+    adds: Files, removes: pa.Table, removes_change_data: bool, skipping: str
 ) -> PreparedRows:
     """Rows of files that begin and lives that end (FILE_SCHEMA); `skipping` as in `dl_tables`."""
-    columns = skipping_columns(json.loads(skipping))
+    columns = columns_of(skipping)
     files, values = _keyed(adds, columns)
     partitions: dict[int, list[Any]] = {}
     sizes = []
@@ -131,17 +137,20 @@ def prepare(
 
 
 def _keyed(
-    adds: pa.Table, columns: Sequence[SkippingColumn]
+    adds: Files, columns: Sequence[SkippingColumn]
 ) -> tuple[pa.Table | None, Mapping[str, list[Any]]]:
     """`files` and `values` of PreparedRows."""
-    if adds.num_rows <= _FEW_ROWS:
+    if isinstance(adds, FewFiles) or adds.num_rows <= MOST_FILES:
         values = rows.few_keyed_files(adds, 0, columns)
         return None, values | {"removed_version": [LIVE] * adds.num_rows}
     files = rows.keyed_files(adds, 0, columns)
     live = files.schema.get_field_index("removed_version")
     files = files.set_column(live, files.schema.field(live), pa.repeat(LIVE, files.num_rows))
     if files.num_rows <= BULK_ROWS:
-        return None, {name: files.column(name).to_pylist() for name in files.column_names}
+        # Without slots that aren't used, as those of few.
+        unused = {f"{end}{slot}" for slot in range(len(columns), SLOTS) for end in ("lo", "hi")}
+        names = [name for name in files.column_names if name not in unused]
+        return None, {name: files.column(name).to_pylist() for name in names}
     return files, {}
 
 
@@ -153,7 +162,7 @@ def _slots(
     return tuple(slot_range_of_few(values[f"lo{n}"], values[f"hi{n}"]) for n in range(count))
 
 
-def _lists(table: pa.Table, *names: str) -> list[tuple[Any, ...]]:
-    if not table.num_rows:
+def _lists(files: Files, *names: str) -> list[tuple[Any, ...]]:
+    if not files.num_rows:
         return []
-    return list(zip(*[table.column(name).to_pylist() for name in names], strict=True))
+    return list(zip(*[values_of(files, name) for name in names], strict=True))

@@ -20,6 +20,7 @@ from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit.prepared import PreparedRows, prepare
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, add_lines, commit_body, remove_lines
+from deltalakedb.log.few_files import FewFiles, Files, table_of, values_of
 from deltalakedb.log.rows import FILE_SCHEMA
 from deltalakedb.predicate.tree import Expr
 
@@ -53,6 +54,9 @@ class Reads:
         return self.whole_table or bool(self.predicates) or bool(self.paths)
 
 
+NO_READS = Reads()
+
+
 @dataclass(frozen=True)
 class VectorClash:
     """A file whose deletion vector both sides changed; rows of `log.rows.FILE_SCHEMA`.
@@ -71,8 +75,8 @@ class StagedTable:
 
     `table` is the row that was read; its location, load, epoch and authority have to hold under
     the lock. `read_version` is the version that the commit is based on, -1 for a table that it
-    makes. `metadata_id` is the table's own id, by which logs know it. `adds` and `removes` are
-    FILE_SCHEMA tables: files that begin, and lives that end, as the catalog has them. `metadata`
+    makes. `metadata_id` is the table's own id, by which logs know it. `added` and `removes` are
+    rows of FILE_SCHEMA: files that begin, and lives that end, as the catalog has them. `metadata`
     and `protocol` are bodies of actions. `rebase` makes the same commit again where vectors clash,
     with the lives at the head; without it they are a conflict. `rebases_at_once`: it waits for no
     network, so that it may run while others wait for the lock. `authority` hands the table over
@@ -91,8 +95,8 @@ class StagedTable:
     read_version: int
     info: CommitInfo
     metadata_id: str | None = None
-    reads: Reads = Reads()
-    adds: pa.Table = field(default_factory=no_files)
+    reads: Reads = NO_READS
+    added: Files = field(default_factory=no_files)
     removes: pa.Table = field(default_factory=no_files)
     removes_change_data: bool = True
     protocol: Mapping[str, Any] | None = None
@@ -120,16 +124,27 @@ class StagedTable:
     rebases_at_once: bool = False
 
     def __post_init__(self) -> None:
-        paths = self.adds.column("path").to_pylist()
-        ended = self.removes.column("path").to_pylist()
+        paths = values_of(self.added, "path")
+        ended = values_of(self.removes, "path") if self.removes.num_rows else []
         for which, names in (("added", paths), ("removed", ended)):
-            if len(set(names)) != len(names):
+            if len(names) > 1 and len(set(names)) != len(names):
                 twice = next(name for name in names if names.count(name) > 1)
                 raise DeltaLakeError(
                     DeltaLakeErrorKind.INTERNAL_ERROR,
                     f"a commit of {self.table.full_name} has {which} {twice} twice; please report "
                     "this",
                 )
+
+    @cached_property
+    def adds(self) -> pa.Table:
+        """The files that begin, as a FILE_SCHEMA table."""
+        return table_of(self.added)
+
+    def but(self, **changes: Any) -> StagedTable:
+        """The same with other `guards`, `claims` or `began`; what was made of the rest is kept."""
+        found = object.__new__(StagedTable)
+        found.__dict__.update(self.__dict__, **changes)
+        return found
 
     @property
     def makes_table(self) -> bool:
@@ -151,14 +166,16 @@ class StagedTable:
         """Whether rows come or go: not where files are only arranged anew."""
         if self.removes.num_rows and self.removes_change_data:
             return True
-        added = self.adds.column("data_change")
+        if isinstance(self.added, FewFiles):
+            return any(value is not False for value in self.added.values("data_change"))
+        added = self.added.column("data_change")
         return any(value is not False for value in added.unique().to_pylist())
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""
         return not (
-            self.adds.num_rows
+            self.added.num_rows
             or self.removes.num_rows
             or self.metadata
             or self.protocol
@@ -171,7 +188,7 @@ class StagedTable:
     @cached_property
     def prepared(self) -> PreparedRows:
         """The rows of its files, with pruning keys by the columns that the table had when read."""
-        return prepare(self.adds, self.removes, self.removes_change_data, self.table.skipping)
+        return prepare(self.added, self.removes, self.removes_change_data, self.table.skipping)
 
     @cached_property
     def body(self) -> bytes:
@@ -187,7 +204,7 @@ class StagedTable:
         whole = io.BytesIO(commit_body(small))
         whole.seek(0, io.SEEK_END)
         whole.writelines(() if self.adds_again else self._remove_lines())
-        whole.writelines(add_lines(self.adds))
+        whole.writelines(add_lines(self.added))
         whole.write(commit_body({"cdc": body} for body in self.changes))
         return whole.getvalue()
 
@@ -239,7 +256,9 @@ def checked_text(what: str, text: Any, most: int) -> str:
         why = f"is {text!r}, and no text"
     elif len(text) > most:
         why = f"has more than {most} characters"
-    elif "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    elif "\0" in text or (
+        not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)
+    ):
         why = "holds a NUL character or half of a surrogate pair"
     if why is not None:
         raise DeltaLakeError(

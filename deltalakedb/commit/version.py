@@ -5,7 +5,6 @@ PROTOCOL.md, "Delta Log Entries". Made under the lock of the table's head, and b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +18,7 @@ from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.completed import completed
 from deltalakedb.commit.heads import Locked
 from deltalakedb.commit.live import LiveLoad
-from deltalakedb.commit.prepared import prepare, skipping_columns
+from deltalakedb.commit.prepared import columns_of, prepare
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.log.commit import StateChange, version_row
 from deltalakedb.log.commit_writer import GROUP_TAG, action_line, group_body
@@ -117,16 +116,15 @@ class Version:
     ) -> Iterator[Statement]:
         table, head, writer = self._table, self._head, self._writer
         prepared = table.prepared
-        if prepared.columns != skipping_columns(head.skipping):
+        if prepared.columns != columns_of(head.skipping):
             # The table was imported anew, and prunes by other columns now.
-            now = json.dumps(head.skipping)
-            prepared = prepare(table.adds, table.removes, table.removes_change_data, now)
+            prepared = prepare(table.added, table.removes, table.removes_change_data, head.skipping)
         if prepared.ended:
             endings = prepared.endings(version, None if table.adds_again else table.deletion_time)
             yield from load.close(writer, endings)
-        num_files = head.num_files + table.adds.num_rows - table.removes.num_rows
+        num_files = head.num_files + table.added.num_rows - table.removes.num_rows
         total_bytes = head.total_bytes + prepared.bytes_added - prepared.bytes_removed
-        if table.adds.num_rows:
+        if table.added.num_rows:
             yield from load.insert(writer, prepared.files_of(load.load_id, version))
             wider = wider_slots(head.skipping, prepared.slots)
             if wider is not None:
@@ -144,7 +142,7 @@ class Version:
                 "UPDATE dl_tables SET unreadable_features = ? WHERE table_key = ?",
                 (",".join(unreadable_features(protocol)), load.table_key),
             )
-        counts = [table.adds.num_rows, 0 if table.adds_again else table.removes.num_rows]
+        counts = [table.added.num_rows, 0 if table.adds_again else table.removes.num_rows]
         history = version_row(version, info, timestamp, counts, prepared.bytes_added)
         yield load.record(
             history

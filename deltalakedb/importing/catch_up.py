@@ -32,6 +32,7 @@ from deltalakedb.log.segment import CommitEntry, LogListing, Run, Segment
 from deltalakedb.replay.events import Endings, Events
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.traffic import count
 
 _BUCKET_BYTES = 512 << 20
 """Of the log: the events of as much are in this process's memory at once."""
@@ -127,9 +128,10 @@ class _CatchUp:
         """One range is applied as it is; more are spread as those of an import are."""
         if len(ranges) > 1:
             return self._apply_parts(ranges)
-        [(_, state)] = self.executor.completed(
-            [self.executor.submit(tasks.read_state, self._parse_spec(ranges[0], 1))]
+        [(_, (state, *traffic))] = self.executor.completed(
+            [self.executor.submit(tasks.read_alone, self._parse_spec(ranges[0], 1))]
         )
+        count(*traffic)
         table = self._with_room(state.files.num_rows + state.closings.num_rows)
         return apply_state(self.catalog, table, self.ledger_run, state)
 

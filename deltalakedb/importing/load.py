@@ -28,6 +28,7 @@ from deltalakedb.importing.tasks import Loaded, LoadSpec, ParseSpec, Prepared, S
 from deltalakedb.log.ranges import RangeSpec
 from deltalakedb.log.segment import Segment
 from deltalakedb.replay.intervals import commit_times, state_intervals
+from deltalakedb.storage.traffic import count
 
 _BUCKET_BYTES = 2 << 30
 
@@ -138,7 +139,7 @@ def parse(executor: Executor, specs: Sequence[ParseSpec]) -> list[Any]:
 def collect_summaries(
     executor: Executor, parsed: Sequence[Any], progress: Progress
 ) -> list[Summary]:
-    """What this process needs to know of parsed ranges."""
+    """What this process needs to know of parsed ranges; their requests are counted here."""
     handles = [executor.submit(tasks.summary_of, p) for p in parsed]
     found: dict[int, Summary] = {}
     progress("parse", 0, len(handles), 0)
@@ -146,6 +147,7 @@ def collect_summaries(
         found[position] = summary
         actions = sum(s.adds + s.removes for s in found.values())
         progress("parse", len(found), len(handles), actions)
+    count(*(sum(getattr(s, n) for s in found.values()) for n in ("requests", "read_bytes")))
     return [found[i] for i in range(len(handles))]
 
 

@@ -18,6 +18,9 @@ MODES = ("fast", "full-history")
 
 _OTHER_NAME = "give another with --table-name"
 
+WORKER_BYTES = 128 << 20
+"""Of log, for which another worker process is worth its start."""
+
 
 @dataclass(frozen=True)
 class ImportRequest:
@@ -157,3 +160,12 @@ def kept_mode(request: ImportRequest, table: queries.TableRow) -> tuple[str, ...
         f"the table keeps the history that it was imported with (--mode {table.mode}); "
         f"--mode {request.mode} with --rebuild gives it up",
     )
+
+
+def worthwhile_workers(log_bytes: int, cores: int) -> int:
+    """How many worker processes read so much of a log sooner than one process; 0 where none do.
+
+    Each takes about a second of a core to start, in which this process reads WORKER_BYTES.
+    """
+    most = min(cores, log_bytes // WORKER_BYTES)
+    return most if most > 1 else 0

@@ -33,7 +33,8 @@ class ImportResult:
     (catalog and log are at one version), `planned` (`dry_run`). `versions`, `adds`, `removes`
     count what this run read; `live_files` the table's files now. `swap_ms`: how long the
     transaction took that made it visible. `stage_seconds`: what most of an import's seconds went
-    into: `parse` the log, `load` the rows, `index` them.
+    into: `parse` the log, `load` the rows, `index` them. `requests`, `read_bytes`: what the log's
+    object store was asked for and gave, by this process and its workers (0 for local files).
     """
 
     table_id: str
@@ -56,6 +57,8 @@ class ImportResult:
     stage_seconds: dict[str, float] = field(default_factory=dict)
     log_bytes: int | None = None
     parts: int | None = None
+    requests: int = 0
+    read_bytes: int = 0
     warnings: tuple[str, ...] = field(default=())
 
     def to_json(self) -> dict[str, Any]:
@@ -67,6 +70,8 @@ class ImportResult:
             result["stage_seconds"] = self.stage_seconds
         if self.status == "planned":
             result |= {"log_bytes": self.log_bytes, "parts": self.parts}
+        if self.requests:
+            result |= {"requests": self.requests, "read_bytes": self.read_bytes}
         if self.warnings:
             result["warnings"] = list(self.warnings)
         return result
@@ -91,6 +96,9 @@ class ImportResult:
                 ("actions", f"{_count(self.adds, 'add')}, {_count(self.removes, 'remove')}")
             )
             rows.append(("live files", f"{self.live_files:,}"))
+        if self.requests:
+            asked = f"{_count(self.requests, 'request')}, {self.read_bytes:,} bytes read"
+            rows.append(("object store", asked))
         rows.append(("time", f"{self.seconds:.2f} s, {_count(self.workers, 'worker')}"))
         return rows
 

@@ -43,6 +43,7 @@ from deltalakedb.memory import enough_memory
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.storage.open import open_store
+from deltalakedb.storage.traffic import Traffic, counted
 
 _log = logging.getLogger(__name__)
 CONNECTIONS = 16
@@ -90,16 +91,6 @@ def import_table(
     runs), … Whatever happens, nothing half-imported is ever visible.
     """
     started = time.perf_counter()
-    request = import_request(
-        log_dir,
-        table_location=table_location,
-        mode=mode,
-        table_id=table_id,
-        table_name=table_name,
-        rebuild=rebuild,
-        storage_options=storage_options,
-        spill_root=spill_dir,
-    )
     if connections <= _OWN_CONNECTIONS:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
@@ -107,44 +98,64 @@ def import_table(
             f"{_OWN_CONNECTIONS} for itself, and those that load; got {connections}",
             connections=connections,
         )
-    store = request.store
-    listing = read_listing(open_store(store))
-    memory = enough_memory(
-        f"{redact(store.url)} was imported",
-        "give the process more, or import on a cluster's workers",
+    with counted() as traffic:
+        request = import_request(
+            log_dir,
+            table_location=table_location,
+            mode=mode,
+            table_id=table_id,
+            table_name=table_name,
+            rebuild=rebuild,
+            storage_options=storage_options,
+            spill_root=spill_dir,
+        )
+        store = request.store
+        listing = read_listing(open_store(store))
+        memory = enough_memory(
+            f"{redact(store.url)} was imported",
+            "give the process more, or import on a cluster's workers",
+        )
+        if dry_run:
+            with memory:
+                result = dry_run_of(request, listing, database)
+            return _measured(result, started, traffic)
+        secret = database_url(database).secret
+        executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
+        with memory, Catalog(database, create=True) as catalog:
+            check_writer(catalog, own_table=False)
+            lease = location_lease(catalog, request.location)
+            told = logs.timed(_log, "import", table=request.full_name, table_id=request.table_id)
+            try:
+                imported = _Import(
+                    catalog,
+                    request,
+                    listing,
+                    executor,
+                    secret,
+                    connections - _OWN_CONNECTIONS,
+                    progress,
+                    lease,
+                    started,
+                    sizes or Sizes(),
+                )
+                with told as facts:
+                    result = imported.run()
+                    facts |= _told(result)
+                    tracing.tell(table=result.table_name, version=result.to_version)
+                    measures.count(measures.IMPORT_ACTIONS, "add", result.adds)
+                    measures.count(measures.IMPORT_ACTIONS, "remove", result.removes)
+                return _measured(result, started, traffic)
+            finally:
+                lease.release()
+
+
+def _measured(result: ImportResult, started: float, traffic: Traffic) -> ImportResult:
+    return replace(
+        result,
+        seconds=time.perf_counter() - started,
+        requests=traffic.requests,
+        read_bytes=traffic.read_bytes,
     )
-    if dry_run:
-        with memory:
-            result = dry_run_of(request, listing, database)
-        return replace(result, seconds=time.perf_counter() - started)
-    secret = database_url(database).secret
-    executor = executor_of(client, (secret, *store.secrets()), again=_AGAIN)
-    with memory, Catalog(database, create=True) as catalog:
-        check_writer(catalog, own_table=False)
-        lease = location_lease(catalog, request.location)
-        told = logs.timed(_log, "import", table=request.full_name, table_id=request.table_id)
-        try:
-            imported = _Import(
-                catalog,
-                request,
-                listing,
-                executor,
-                secret,
-                connections - _OWN_CONNECTIONS,
-                progress,
-                lease,
-                started,
-                sizes or Sizes(),
-            )
-            with told as facts:
-                result = imported.run()
-                facts |= _told(result)
-                tracing.tell(table=result.table_name, version=result.to_version)
-                measures.count(measures.IMPORT_ACTIONS, "add", result.adds)
-                measures.count(measures.IMPORT_ACTIONS, "remove", result.removes)
-            return replace(result, seconds=time.perf_counter() - started)
-        finally:
-            lease.release()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Parse a range, find which event ends which life (by bucket of the file key), pre
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from deltalakedb.replay.state import RangeState
 from deltalakedb.secret import Secret
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.traffic import counted
 from deltalakedb.uri import parse_database
 
 
@@ -55,7 +56,11 @@ class ParseSpec:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the client needs of a parsed range; the rows stay where they are."""
+    """What the client needs of a parsed range; the rows stay where they are.
+
+    `requests`, `read_bytes`: of object stores, for this range and those that were read with it
+    (told by the first of them).
+    """
 
     part: int
     adds: int
@@ -63,6 +68,8 @@ class Summary:
     state: tuple[StateChange, ...]
     times: tuple[tuple[int, int | None, int | None], ...]
     digest: str
+    requests: int = 0
+    read_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,8 +139,11 @@ def parse_parts(specs: Sequence[ParseSpec]) -> list[Parsed]:
 
     Their rows are kept on this worker until they are loaded.
     """
-    found = read_ranges(open_store(specs[0].store), [spec.range for spec in specs])
-    return [_kept(spec, rows) for spec, rows in zip(specs, found, strict=True)]
+    with counted() as traffic:
+        found = read_ranges(open_store(specs[0].store), [spec.range for spec in specs])
+        parsed = [_kept(spec, rows) for spec, rows in zip(specs, found, strict=True)]
+    summary = replace(parsed[0].summary, requests=traffic.requests, read_bytes=traffic.read_bytes)
+    return [replace(parsed[0], summary=summary), *parsed[1:]]
 
 
 def _kept(spec: ParseSpec, found: ActionRows) -> Parsed:
@@ -164,6 +174,13 @@ def _root(spill_root: str | None) -> Path:
 def read_state(spec: ParseSpec) -> RangeState:
     """A range, replayed."""
     return _replayed(read_range(open_store(spec.store), spec.range), spec.range)
+
+
+def read_alone(spec: ParseSpec) -> tuple[RangeState, int, int]:
+    """A range, replayed; the requests to an object store and the bytes that it took."""
+    with counted() as traffic:
+        state = read_state(spec)
+    return state, traffic.requests, traffic.read_bytes
 
 
 def _replayed(found: ActionRows, part: RangeSpec) -> RangeState:

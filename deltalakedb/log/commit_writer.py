@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.few_files import FewFiles, Files
 from deltalakedb.log.metadata import Metadata
 
 ENCODED_ROWS = 10_000
@@ -251,9 +252,9 @@ def group_body(
 # Many actions at once: tables of files to lines
 
 
-def add_lines(files: pa.Table) -> Iterator[bytes]:
-    """The lines of `add` actions of a table in `log.rows.FILE_SCHEMA`, some rows at a time."""
-    yield from _lines("add", files, _ADD_COLUMNS)
+def add_lines(files: Files) -> Iterator[bytes]:
+    """The lines of `add` actions of rows of `log.rows.FILE_SCHEMA`, some rows at a time."""
+    return _lines("add", files, _ADD_COLUMNS, {})
 
 
 def remove_lines(
@@ -265,7 +266,7 @@ def remove_lines(
         "dataChange": data_change,
         "extendedFileMetadata": True,
     }
-    yield from _lines("remove", files, _REMOVE_COLUMNS, fixed)
+    return _lines("remove", files, _REMOVE_COLUMNS, fixed)
 
 
 _ADD_COLUMNS = {
@@ -297,36 +298,45 @@ _JSON_COLUMNS = frozenset({"partition_values", "tags", "dv"})
 
 
 def _lines(
-    kind: str,
-    files: pa.Table,
-    columns: Mapping[str, str],
-    fixed: dict[str, Any] | None = None,
+    kind: str, files: Files, columns: Mapping[str, str], fixed: Mapping[str, Any]
 ) -> Iterator[bytes]:
+    if isinstance(files, FewFiles):
+        yield _encoded(kind, files, columns, fixed)
+        return
     for start in range(0, files.num_rows, ENCODED_ROWS):
-        part = files.slice(start, ENCODED_ROWS)
-        names, values = [], []
-        for name, column in columns.items():
-            if not column:
-                continue
-            if part.column(column).null_count < part.num_rows:
-                names.append(name)
-                values.append(_values(part, column))
-        extra = kind == "add" and part.column("extra").null_count < part.num_rows
-        extras = part.column("extra").to_pylist() if extra else None
-        order = [name for name in columns if name in names or name in (fixed or {})]
-        lines = []
-        for number, row in enumerate(zip(*values, strict=True)):
-            body = dict(zip(names, row, strict=True)) | (fixed or {})
-            body = {name: body[name] for name in order if body[name] is not None}
-            if extras is not None and extras[number] is not None:
-                body |= orjson.loads(extras[number])
-            lines.append(orjson.dumps({kind: body}, option=orjson.OPT_APPEND_NEWLINE))
-        yield b"".join(lines)
+        yield _encoded(kind, files.slice(start, ENCODED_ROWS), columns, fixed)
 
 
-def _values(part: pa.Table, column: str) -> list[Any]:
-    values = part.column(column).to_pylist()
+def _encoded(kind: str, part: Files, columns: Mapping[str, str], fixed: Mapping[str, Any]) -> bytes:
+    names, values = [], []
+    for name, column in columns.items():
+        if name in fixed:
+            names.append(name)
+            values.append([fixed[name]] * part.num_rows)
+        elif (found := _values(part, column)) is not None:
+            names.append(name)
+            values.append(found)
+    extras = _values(part, "extra") if kind == "add" else None
+    lines = []
+    for number, row in enumerate(zip(*values, strict=True)):
+        body = {name: value for name, value in zip(names, row, strict=True) if value is not None}
+        if extras is not None and extras[number] is not None:
+            body |= orjson.loads(extras[number])
+        lines.append(orjson.dumps({kind: body}, option=orjson.OPT_APPEND_NEWLINE))
+    return b"".join(lines)
+
+
+def _values(part: Files, column: str) -> list[Any] | None:
+    """A column's values as JSON is made of them; None where there is none."""
+    if isinstance(part, FewFiles):
+        values = part.values(column)
+        if all(value is None for value in values):
+            return None
+    else:
+        if part.column(column).null_count == part.num_rows:
+            return None
+        values = part.column(column).to_pylist()
     if column in _JSON_COLUMNS:
         # The text is JSON already, canonical as we read it.
         return [None if v is None else orjson.Fragment(v) for v in values]
-    return values  # type: ignore[no-any-return]
+    return values

@@ -15,13 +15,7 @@ def log_store(log_dir: str, options: Mapping[str, object] | None = None) -> Stor
     if spec.url.rstrip("/").rpartition("/")[2] == "_delta_log":
         return spec
     below = spec.child("_delta_log")
-    try:
-        open_store(below).list("0")
-    except DeltaLakeError as error:
-        if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
-            raise
-        return _stray(spec)
-    return below
+    return below if open_store(below).holds_any() else _stray(spec)
 
 
 def table_of_log(spec: StoreSpec) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice, pairwise
 from typing import Any
 
@@ -34,7 +34,6 @@ from deltalakedb.log.segment import CheckpointEntry, CommitEntry, LogListing, Se
 from deltalakedb.storage.store import ObjectStore
 
 SETTLE_ADDS = 2_000
-_FETCH = 256
 _LISTINGS = 5
 _SLICE_BATCH = 16_384
 
@@ -145,9 +144,8 @@ def _read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
         number, count = spec.slice
         return next(islice(commit_slices(store, spec.commits[0], count), number, None))
     reader = ActionReader()
-    for start in range(0, len(spec.commits), _FETCH):
-        entries = spec.commits[start : start + _FETCH]
-        for entry, data in zip(entries, store.read_many([e.name for e in entries]), strict=True):
+    with closing(store.read_each([e.name for e in spec.commits])) as contents:
+        for entry, data in zip(spec.commits, contents, strict=True):
             reader.commit(
                 entry.version,
                 data,

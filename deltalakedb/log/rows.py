@@ -130,6 +130,13 @@ def file_keys(
     return both[:, 0].astype(np.int64), both[:, 1].astype(np.int64)
 
 
+def file_key(path: str) -> tuple[int, int]:
+    """`file_keys` of one file without a deletion vector."""
+    digest = _DIGEST(path.encode())
+    from_bytes = int.from_bytes
+    return from_bytes(digest[:8], "big", signed=True), from_bytes(digest[8:], "big", signed=True)
+
+
 def empty(schema: pa.Schema) -> pa.Table:
     """No rows of a schema."""
     return schema.empty_table()

@@ -74,13 +74,9 @@ def _to_enter(
 
 
 def _require(store: ObjectStore) -> None:
-    try:
-        store.list("0")
-    except DeltaLakeError as error:
-        if error.kind is DeltaLakeErrorKind.NOT_FOUND:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.NOT_FOUND,
-                f"there is no folder {store.describe()}; check the path after --discover",
-                url=store.describe(),
-            ) from None
-        raise
+    if not store.holds_any():
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.NOT_FOUND,
+            f"there is no folder {store.describe()}; check the path after --discover",
+            url=store.describe(),
+        )

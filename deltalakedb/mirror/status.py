@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.reading.queries import Readable
 from deltalakedb.catalog.records import TableRow
 
 _MILLISECOND = 1e-3
@@ -44,7 +44,7 @@ class MirrorStatus:
         return found
 
 
-def mirror_status(catalog: LightCatalog, tables: Sequence[TableRow]) -> list[MirrorStatus]:
+def mirror_status(catalog: Readable, tables: Sequence[TableRow]) -> list[MirrorStatus]:
     """In the order of the tables, in one question."""
     where = f" WHERE m.table_key = {int(tables[0].table_key)}" if len(tables) == 1 else ""
     rows = catalog.reader.rows(

@@ -9,7 +9,7 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,9 @@ class LocalStore(ObjectStore):
         found.sort(key=itemgetter(0))
         return found
 
+    def holds_any(self, prefix: str = "") -> bool:
+        return os.path.isdir(self._path(prefix))
+
     def folders(self, prefix: str = "") -> builtins.list[str]:
         try:
             with os.scandir(self._path(prefix)) as entries:
@@ -95,16 +98,17 @@ class LocalStore(ObjectStore):
         except OSError as error:
             raise self._error(error, name) from error
 
-    def read_many(
+    def read_each(
         self, names: Sequence[str], concurrency: int = DEFAULT_CONCURRENCY
-    ) -> builtins.list[bytes]:
-        """In order, one after the other: a local file is there before a thread could start."""
+    ) -> Generator[bytes]:
+        """One after the other: a local file is there before a thread could start."""
         root = self._root + "/"
-        name = ""
-        try:
-            return [_read_whole(root + (name := each)) for each in names]
-        except OSError as error:
-            raise self._error(error, name) from error
+        for name in names:
+            try:
+                data = _read_whole(root + name)
+            except OSError as error:
+                raise self._error(error, name) from error
+            yield data
 
     def open_input(self, name: str) -> pa.NativeFile:
         import pyarrow as pa
@@ -144,11 +148,16 @@ class LocalStore(ObjectStore):
         import pyarrow as pa
 
         path = self._path(name)
+
+        def opened() -> pa.NativeFile:
+            return pa.PythonFile(_WholeFile(path), mode="w") if whole else pa.OSFile(path, "wb")
+
         try:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            if whole:
-                return pa.PythonFile(_WholeFile(path), mode="w")
-            return pa.OSFile(path, "wb")
+            try:
+                return opened()
+            except FileNotFoundError:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                return opened()
         except OSError as error:
             raise self._error(error, name) from error
 

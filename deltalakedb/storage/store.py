@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 
 DEFAULT_CONCURRENCY = 32
-"""Requests that `ObjectStore.read_many` keeps under way at a time."""
+"""Requests that `ObjectStore.read_each` keeps under way at a time."""
 
 
 class ObjectInfo(NamedTuple):
@@ -61,6 +61,13 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
+    def holds_any(self, prefix: str = "") -> bool:
+        """Whether there is a folder `prefix` ("" or ending in a slash).
+
+        A store without folders says so when it has an object below it.
+        """
+
+    @abstractmethod
     def folders(self, prefix: str = "") -> builtins.list[str]:
         """Names of the folders right below `prefix` ("" or ending in a slash), each with a slash.
 
@@ -80,14 +87,20 @@ class ObjectStore(ABC):
         """`length` bytes from `offset`; fewer at the object's end, none beyond it."""
 
     @abstractmethod
+    def read_each(
+        self, names: Sequence[str], concurrency: int = DEFAULT_CONCURRENCY
+    ) -> Generator[bytes]:
+        """All bytes of each object, in the order of `names`, as they are asked for.
+
+        Where reads wait for a network at most `concurrency` are under way at a time, and no more
+        than twice as many objects are in memory.
+        """
+
     def read_many(
         self, names: Sequence[str], concurrency: int = DEFAULT_CONCURRENCY
     ) -> builtins.list[bytes]:
-        """All bytes of each object, in the order of `names`.
-
-        At most `concurrency` reads are under way at a time where reads wait for a network.
-        The results are all in memory at once: pass no more names than fit.
-        """
+        """`read_each`, all in memory at once: pass no more names than fit."""
+        return list(self.read_each(names, concurrency))
 
     @abstractmethod
     def open_input(self, name: str) -> pa.NativeFile:

@@ -6,7 +6,7 @@ that of an earlier one, plus what was added, minus what was removed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -228,7 +228,7 @@ def _ints(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
     return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-_HELD = {
+HELD = {
     "dl_metadata": ("body", "metadata_id", "schema_string", "partition_columns", "configuration"),
     "dl_protocols": ("body", "min_reader_version", "min_writer_version", "reader_features",
                      "writer_features"),
@@ -238,7 +238,7 @@ _HELD = {
 _WHOLE = {
     "dl_partitions": ("partition_id", "partition_values", "num_files", "total_bytes", "emptied_at"),
     "dl_versions": ("version", "readable", "commit_time", "log_bytes", "log_digest", "live_files",
-                    "live_bytes", "operation"),
+                    "live_bytes", "operation", "num_adds", "num_removes", "bytes_added"),
 }  # fmt: skip
 
 
@@ -254,14 +254,23 @@ def state_sums(catalog: Catalog, load_ids: Collection[int]) -> dict[int, dict[st
     """
     wanted = set(load_ids)
     found: dict[int, dict[str, Sum]] = {load: {} for load in wanted}
-    for source, columns in (*_HELD.items(), *_WHOLE.items()):
-        held = f" WHERE removed_version = {LIVE}" if source in _HELD else _ONLY.get(source, "")
+    for source, columns in (*HELD.items(), *_WHOLE.items()):
+        held = f" WHERE removed_version = {LIVE}" if source in HELD else _ONLY.get(source, "")
         asked = f"SELECT load_id, {', '.join(columns)} FROM {source}{held}"
         hashes: dict[int, list[int]] = {}
         for load, *values in catalog.reader.rows(asked):
             if load in wanted:
-                text = "\x1f".join("\x00" if v is None else str(v) for v in values)
-                hashes.setdefault(load, []).append(xxhash.xxh3_64_intdigest(text.encode()))
+                hashes.setdefault(load, []).append(_row_hash(values))
         for load in wanted:
             found[load][source] = sum_of(np.array(hashes.get(load, []), np.uint64))
     return found
+
+
+def values_sum(rows: Iterable[Sequence[object]]) -> Sum:
+    """Of rows of a table beside the files, each the columns that its digest is of."""
+    return sum_of(np.array([_row_hash(values) for values in rows], np.uint64))
+
+
+def _row_hash(values: Sequence[object]) -> int:
+    text = "\x1f".join("\x00" if v is None else str(v) for v in values)
+    return xxhash.xxh3_64_intdigest(text.encode())

@@ -18,6 +18,7 @@ KINDS = {
     "domains-changed": "domain metadata differs",
     "partitions-changed": "the catalog's partitions were changed without a commit",
     "history-changed": "the catalog's history was changed without a commit",
+    "authority-changed": "who ratifies the table's commits was changed without a cutover",
     "head-moved": "the catalog's head went back, or its load was replaced without an import",
     "commit-lost": "commits are gone from the log",
     "commit-rewritten": "commits of the log aren't what was committed",
@@ -35,18 +36,21 @@ KINDS = {
     "data-file-damaged": "data files can't be read, or have another number of rows",
     "vector-gone": "deletion vectors of the newest version aren't there",
     "vector-damaged": "deletion vectors of the newest version can't be read",
+    "outbox-stuck": "versions wait in the outbox, and nobody publishes them",
     "unpublished": "versions that are committed are not in the log yet",
     "log-ahead": "the log has versions that the catalog lacks",
 }
 """Stable names, by which alerts and tests know them."""
 
-LAG = frozenset({"unpublished", "log-ahead"})
+LAG = frozenset({"unpublished", "log-ahead", "outbox-stuck"})
 """What passes by itself: no drift, as long as it is short."""
 
 _COMMANDS = {
     "commit-lost": "dl diff {table}",
     "foreign-commit": "dl mirror resolve {table}",
     "unpublished": "dl mirror drain {table}",
+    "outbox-stuck": "dl mirror drain {table}",
+    "authority-changed": "dl authority {table}",
     "log-ahead": "dl import --table-id {table}",
     "checkpoint-damaged": "dl maintain {table}",
     "checkpoint-wrong": "dl maintain {table}",

@@ -13,6 +13,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.paths import commit_name
 from deltalakedb.log.segment import CheckpointEntry, LogListing, list_log
 from deltalakedb.mirror import fingerprints
 from deltalakedb.storage.open import open_store
@@ -92,6 +93,7 @@ def moved(catalog: Catalog, row: TableRow, log: Log, published: int) -> Iterator
         yield Finding(
             "commit-rewritten", f"commit {others[0]} is another one ({len(others)} in all)"
         )
+    yield from _gap(row, log)
     if row.authority != "log" and log.listing.head > row.head_version:
         # What is in the log by now was committed before, where it was committed here.
         now = queries.find_table(catalog, row.table_id)
@@ -101,6 +103,22 @@ def moved(catalog: Catalog, row: TableRow, log: Log, published: int) -> Iterator
                 f"the log has version {log.listing.head}, the catalog ends at {now.head_version}",
             )
     yield from _last_checkpoint(log)
+
+
+def _gap(row: TableRow, log: Log) -> Iterator[Finding]:
+    """A commit that is missing between the catalog's head and the log's."""
+    listing = log.listing
+    base = max((c.version for c in listing.checkpoints), default=-1)
+    there = {c.version for c in listing.commits}
+    first = max(base, row.head_version) + 1
+    store = open_store(log.store)
+    for version in range(first, listing.head):
+        # One that came while the log was listed may be missing in the list alone.
+        if version not in there and not store.exists(commit_name(version)):
+            yield Finding(
+                "commit-lost", f"commit {version} is missing, and the log goes on to {listing.head}"
+            )
+            return
 
 
 def _last_checkpoint(log: Log) -> Iterator[Finding]:

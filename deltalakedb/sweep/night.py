@@ -25,7 +25,7 @@ from deltalakedb.parity.log_side import Plan
 from deltalakedb.parity.report import DiffReport
 from deltalakedb.parity.run import diff_table, no_progress
 from deltalakedb.storage.open import open_store
-from deltalakedb.sweep import logs
+from deltalakedb.sweep import counts, logs
 from deltalakedb.sweep.carry import carried
 from deltalakedb.sweep.digest import FileSums, Sum
 from deltalakedb.sweep.findings import LAG, Finding
@@ -165,21 +165,28 @@ class Night:
             found.findings += _rows_changed(look, same)
         if proof is None or proof.listing != log.digest:
             found.findings += logs.moved(self.catalog, row, log, published)
-        found.findings += self._small_files(look, log)
+        checkpoint = log.checkpoint(row.head_version)
+        mark = None if checkpoint is None else counts.checkpoint_mark(log, checkpoint)
+        found.findings += self._small_files(look, log, checkpoint, mark)
+        found.findings += counts.stuck(self.catalog, row)
         full = look.turn or look.moving or proof is None or bool(found.findings)
         if not full and not same:
             full = not self._carry(look, log, found)
         if full:
             self._compare(look, found)
+            if not look.moving:
+                for finding in counts.history_wrong(self.catalog, row):
+                    _note(found, finding)
         else:
             found.how = found.how or "unchanged"
         self._lag(look, log, found)
-        self._conclude(look, log, found)
+        self._conclude(look, log, found, mark)
 
-    def _small_files(self, look: Look, log: Log) -> Iterator[Finding]:
+    def _small_files(
+        self, look: Look, log: Log, checkpoint: CheckpointEntry | None, mark: str | None
+    ) -> Iterator[Finding]:
         row, proof = look.row, look.proof
-        checkpoint = log.checkpoint(row.head_version)
-        if checkpoint is not None and logs.is_new(proof, checkpoint.fingerprint, "checkpoint"):
+        if checkpoint is not None and logs.is_new(proof, mark, "checkpoint"):
             yield from self._checkpoint(row, log, checkpoint)
         name = log.checksum(row.known_since, row.head_version)
         if name is not None and logs.is_new(proof, log.mark(name), "checksum"):
@@ -197,6 +204,7 @@ class Night:
             ranges = plan_ranges(open_store(log.store), Segment((run,), ()))
             sides = Sides(self.catalog, row, log.store, self.executor, no_progress)
             outcome = compare(sides, Plan(at, checkpoint, tuple(ranges)))
+            listed = counts.adds_listed(open_store(log.store), checkpoint)
         except DeltaLakeError as error:
             if error.kind is not DeltaLakeErrorKind.CORRUPT_CHECKPOINT:
                 raise
@@ -208,6 +216,12 @@ class Night:
             yield Finding(
                 "checkpoint-wrong", f"the checkpoint of version {at} differs in {', '.join(what)}"
             )
+        elif listed is not None and listed > outcome.num_files:
+            yield Finding(
+                "checkpoint-wrong",
+                f"the checkpoint of version {at} lists {listed} files, some of which twice: there "
+                f"are {outcome.num_files}",
+            )
 
     def _carry(self, look: Look, log: Log, found: TableNight) -> bool:
         """Whether the proof could be carried on to the head; small tables are compared whole."""
@@ -215,10 +229,19 @@ class Night:
         assert proof is not None
         if (row.live_load, row.epoch) != (proof.load, proof.epoch) or log.bytes <= SMALL_LOG:
             return False
-        held = ("dl_metadata", "dl_protocols", "dl_txns", "dl_domains")
+        held = ("dl_metadata", "dl_protocols")
         if any(look.state[name] != proof.state[name] for name in held):
             return False
-        done = carried(self.catalog, row, proof, look.sums, log.listing, log.store, self.executor)
+        done = carried(
+            self.catalog,
+            row,
+            proof,
+            look.sums,
+            look.state,
+            log.listing,
+            log.store,
+            self.executor,
+        )
         if not done:
             return False
         found.how = "carried"
@@ -255,7 +278,14 @@ class Night:
             return
         state = catalog_state(self.catalog, row, row.head_version)
         metadata = {} if state is None else state.metadata
-        lag = measure_lag(self.catalog, row, metadata, log.listing, open_store(log.store))
+        try:
+            lag = measure_lag(self.catalog, row, metadata, log.listing, open_store(log.store))
+        except DeltaLakeError as error:
+            kind = _UNREADABLE.get(error.kind)
+            if error.retryable or kind is None:
+                raise
+            _note(found, Finding(kind, error.message))
+            return
         found.lag_seconds = lag.seconds
         if lag.seconds > self.lag_threshold:
             behind = abs(log.listing.head - row.head_version)
@@ -266,7 +296,7 @@ class Night:
                 )
             )
 
-    def _conclude(self, look: Look, log: Log, found: TableNight) -> None:
+    def _conclude(self, look: Look, log: Log, found: TableNight, mark: str | None) -> None:
         kinds = {f.kind for f in found.findings}
         found.status = "drift" if kinds - LAG else "lag" if kinds else "verified"
         now = time.time_ns() // 1_000_000
@@ -282,7 +312,6 @@ class Night:
             if before is not None:
                 found.proof = replace(before, full_at=full_at, seen_at=now)
             return
-        checkpoint = log.checkpoint(look.row.head_version)
         name = log.checksum(look.row.known_since, look.row.head_version)
         found.proof = Proof(
             version=look.row.head_version,
@@ -293,10 +322,12 @@ class Night:
             rows=look.sums.rows,
             state=look.state,
             listing=log.digest,
-            checkpoint=None if checkpoint is None else checkpoint.fingerprint,
+            checkpoint=mark,
             checksum=log.mark(name),
             full_at=full_at,
             seen_at=now,
+            authority=look.row.authority,
+            skipping=look.row.skipping,
         )
 
 
@@ -322,7 +353,16 @@ def _rows_changed(look: Look, same: bool) -> Iterator[Finding]:
             "head-moved",
             f"the head is version {row.head_version}, and was {proof.version} when it was proven",
         )
-    if proof is None or not same:
+    if proof is None:
+        return
+    if row.epoch == proof.epoch and row.authority != proof.authority:
+        yield Finding(
+            "authority-changed",
+            f"{row.authority} ratifies, and {proof.authority} did when it was proven",
+        )
+    if row.live_load == proof.load and row.skipping != proof.skipping:
+        yield Finding("pruning-changed", "the columns that have keys aren't those that had them")
+    if not same:
         return
     if sums.files != proof.files:
         more = sums.files.count - proof.files.count

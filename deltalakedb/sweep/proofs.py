@@ -14,6 +14,8 @@ from deltalakedb.sweep.digest import Sum
 
 _NAME = "sweep.proof"
 _CHUNK = 500
+_FORM = 2
+"""Raised whenever sums are made of other columns: then all is proven anew."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Proof:
     `checksum` the newest ones that were read; `full_at`: when the whole was last compared, and
     `seen_at` when it was last proven, in ms since 1970. `suspects`: data files that
     weren't as they should be, which are looked at until they are; `drifted`: the last look found
-    drift, so that the whole is compared until it doesn't.
+    drift, so that the whole is compared until it doesn't. `authority`: who ratified
+    then; `skipping`: for which columns the load has keys.
     """
 
     version: int
@@ -43,10 +46,13 @@ class Proof:
     seen_at: int
     suspects: tuple[DataFile, ...] = ()
     drifted: bool = False
+    authority: str = ""
+    skipping: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept; `of_json` gives it back."""
         return {
+            "form": _FORM,
             **{n: getattr(self, n) for n in _PLAIN},
             "files": str(self.files),
             "rows": str(self.rows),
@@ -56,7 +62,9 @@ class Proof:
 
     @classmethod
     def of_json(cls, found: Mapping[str, Any]) -> Proof:
-        """A proof as it was kept."""
+        """A proof as it was kept. ValueError for one whose sums are of other columns."""
+        if found.get("form") != _FORM:
+            raise ValueError("a proof of another form")
         return cls(
             **{n: found[n] for n in _PLAIN},
             files=Sum.parse(found["files"]),
@@ -69,6 +77,7 @@ class Proof:
 _PLAIN = (
     *("version", "since", "load", "epoch"),
     *("listing", "checkpoint", "checksum", "full_at", "seen_at", "drifted"),
+    *("authority", "skipping"),
 )
 
 

@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.commit_writer import add_body
+from deltalakedb.log.few_files import MOST_FILES, FewFiles, Files
 from deltalakedb.log.paths import encode_path
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.input import batches_of, slices
 from deltalakedb.write.layout import Values, file_name
-from deltalakedb.write.properties import WriterProperties, leaf_paths
+from deltalakedb.write.properties import DEFAULT_PROPERTIES, WriterProperties, leaf_paths
 from deltalakedb.write.spill import Spill
 from deltalakedb.write.target import FileTarget
 
@@ -54,8 +55,10 @@ class WrittenFiles:
     num_rows: int = 0
     num_bytes: int = 0
 
-    def rows(self, version: int = 0) -> pa.Table:
+    def rows(self, version: int = 0) -> Files:
         """The adds as rows of `log.rows.FILE_SCHEMA`, live since `version`."""
+        if len(self.adds) <= MOST_FILES:
+            return FewFiles.of(self.adds, version)
         return file_rows(self.adds, version)
 
 
@@ -118,10 +121,11 @@ class _File:
         found: int = self._sink.tell()
         return found
 
-    def write(self, rows: pa.Table) -> None:
+    def write(self, rows: pa.Table | pa.RecordBatch) -> None:
         """Add a row group."""
         self._statistics.add(rows)
-        batches = [self._target.in_file(batch) for batch in rows.to_batches()]
+        found = [rows] if isinstance(rows, pa.RecordBatch) else rows.to_batches()
+        batches = [self._target.in_file(batch) for batch in found]
         group = pa.Table.from_batches(batches, self._target.file_schema)
         with self._told():
             self._writer.write_table(group, row_group_size=rows.num_rows)
@@ -190,8 +194,8 @@ class FileWriter:
         self._write_id = write_id
         self._task = task
         self._size = target_file_size or target.target_file_size
-        self._properties = properties or WriterProperties()
-        self._arguments = self._properties.arguments(target.file_schema, target.physical_names)
+        self._properties = properties or DEFAULT_PROPERTIES
+        self._arguments = target.arguments(self._properties)
         self._sampled = "use_dictionary" in self._arguments
         self._data_change = data_change
         self._tags = tags
@@ -248,7 +252,7 @@ class FileWriter:
             self._put(values, gathered.take())
 
     def _put(self, values: Values, batches: list[pa.RecordBatch]) -> None:
-        rows = pa.Table.from_batches(batches)
+        rows = batches[0] if len(batches) == 1 else pa.Table.from_batches(batches)
         if not self._sampled and rows.num_rows >= _SAMPLED_ROWS:
             self._sampled = True
             self._arguments["use_dictionary"] = self._with_dictionary(rows.slice(0, _SAMPLED_ROWS))
@@ -259,7 +263,7 @@ class FileWriter:
         step = max(math.ceil(rows.num_rows / max(pieces, 1)), 1)
         for start in range(0, rows.num_rows, step):
             file = self._file(values)
-            file.write(rows.slice(start, step))
+            file.write(rows if step >= rows.num_rows else rows.slice(start, step))
             if file.size >= self._size:
                 self._close(values)
 

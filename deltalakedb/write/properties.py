@@ -70,7 +70,7 @@ class WriterProperties:
     def of(cls, given: Any) -> WriterProperties:
         """From properties of this class or delta-rs's, or None for the defaults."""
         if given is None:
-            return cls()
+            return DEFAULT_PROPERTIES
         if isinstance(given, cls):
             return given
         names = [f for f in cls.__dataclass_fields__ if f != "compression_level"]
@@ -163,6 +163,8 @@ class WriterProperties:
         return default
 
 
+DEFAULT_PROPERTIES = WriterProperties()
+"""Those of a write that says nothing of them."""
 _KNOWN = inspect.signature(pq.ParquetWriter.__init__).parameters
 
 

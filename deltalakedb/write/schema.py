@@ -50,6 +50,7 @@ class RowConverter:
         )
         self._target = target
         self.schema = pa.schema([(f.name, stored_type(f.type, f.name)) for f in target.fields])
+        self._kinds = [field.type for field in self.schema]
         wrong = [
             why
             for field, place in zip(target.fields, self._places, strict=True)
@@ -65,14 +66,15 @@ class RowConverter:
 
     def convert(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows of a batch. Raises SCHEMA_MISMATCH where a value doesn't fit its column."""
-        columns = [
-            pa.nulls(batch.num_rows, kind.type)
-            if place is None
-            else converted(batch.column(place), field.type, (field.name,))
-            for field, place, kind in zip(
-                self._target.fields, self._places, self.schema, strict=True
-            )
-        ]
+        columns = []
+        for field, place, kind in zip(self._target.fields, self._places, self._kinds, strict=True):
+            if place is None:
+                column = pa.nulls(batch.num_rows, kind)
+            else:
+                column = batch.column(place)
+                if column.type != kind:
+                    column = converted(column, field.type, (field.name,))
+            columns.append(column)
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,7 +19,6 @@ from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import (
     ArrayType,
     DataType,
-    Leaf,
     MapType,
     PrimitiveType,
     StructField,
@@ -28,11 +28,13 @@ from deltalakedb.log.schema import (
     iter_leaves,
 )
 from deltalakedb.log.statistics.collect import (
+    ColumnPlan,
     StatisticsCollector,
     statistics_leaves,
     string_prefix_length,
 )
 from deltalakedb.write.layout import Partitioning
+from deltalakedb.write.properties import DEFAULT_PROPERTIES, WriterProperties
 from deltalakedb.write.schema import RowConverter, is_void
 
 TARGET_FILE_SIZE = "delta.targetFileSize"
@@ -132,10 +134,12 @@ class FileTarget:
         }
 
     @cached_property
-    def _leaves(self) -> list[Leaf]:
-        return statistics_leaves(
+    def _plans(self) -> list[ColumnPlan]:
+        leaves = statistics_leaves(
             self.schema, self.partition_columns, self.configuration, mapped=self.mapped
         )
+        prefix = string_prefix_length(self.configuration)
+        return [ColumnPlan.of(self.schema, leaf, prefix) for leaf in leaves]
 
     def converter(self, source: pa.Schema) -> RowConverter:
         """What makes rows of a source those of the table; kept for the next source like it."""
@@ -146,9 +150,7 @@ class FileTarget:
 
     def collector(self) -> StatisticsCollector:
         """A collector of one file's statistics."""
-        return StatisticsCollector(
-            self.schema, self._leaves, string_prefix_length(self.configuration)
-        )
+        return StatisticsCollector(self._plans)
 
     def in_file(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Rows by logical names as those of a file; nothing is copied."""
@@ -160,7 +162,17 @@ class FileTarget:
             ]
         return pa.RecordBatch.from_arrays(columns, schema=self.file_schema)
 
-    @property
+    def arguments(self, properties: WriterProperties) -> dict[str, Any]:
+        """What Parquet's writer is called with; the caller's own to change."""
+        if properties is not DEFAULT_PROPERTIES:
+            return properties.arguments(self.file_schema, self.physical_names)
+        return dict(self._default_arguments)
+
+    @cached_property
+    def _default_arguments(self) -> dict[str, Any]:
+        return DEFAULT_PROPERTIES.arguments(self.file_schema, self.physical_names)
+
+    @cached_property
     def target_file_size(self) -> int:
         """Bytes, by the table's property (`100mb`, `1g`, plain bytes), else 100 MiB."""
         return parse_size(self.configuration.get(TARGET_FILE_SIZE)) or DEFAULT_TARGET_FILE_SIZE

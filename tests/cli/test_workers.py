@@ -186,3 +186,11 @@ def test_gc_after_a_killed_import(database: Path, table: Path, tmp_path: Path) -
     dl("import", *where)
     assert list(spill.iterdir()) == []
     assert dl_json("show", "disturbed", "--database", database)["num_files"] == COMMITS * ADDS
+
+
+def test_automatic_workers_read_a_small_log_here(table: Path, database: Path) -> None:
+    arguments = ("import", "--database", database, "--log-dir", table)
+    result = json.loads(dl(*arguments, "--workers", "auto", "--json-output", "-").stdout)
+    assert (result["workers"], result["adds"]) == (0, COMMITS * ADDS)
+    refused = dl(*arguments, "--workers", "some", code=1)
+    assert "'some' is neither a number of at least 1 nor 'auto'" in refused.stderr

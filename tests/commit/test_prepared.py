@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from deltalakedb.commit import prepared
 from deltalakedb.commit.staged import no_files
 from deltalakedb.log.action_tables import file_rows
-from deltalakedb.log.commit_writer import add_body
+from deltalakedb.log.commit_writer import add_body, add_lines
+from deltalakedb.log.few_files import FewFiles
 from tests.log.test_stats_keys import COLUMNS, batch
 
 
@@ -30,7 +31,12 @@ def adds_of(stats: list[str | None]) -> pa.Table:
         )
         for number, text in enumerate(stats)
     ]
-    return file_rows(bodies)
+    few = FewFiles.of(bodies)
+    rows = file_rows(bodies)
+    assert few.table.equals(rows)
+    assert few.num_rows == rows.num_rows
+    assert b"".join(add_lines(few)) == b"".join(add_lines(rows))
+    return rows
 
 
 @given(st.integers(0, 2**32), st.integers(0, 16), st.floats(0, 0.5), st.floats(0, 0.3))
@@ -42,6 +48,8 @@ def test_rows_without_arrow(
     adds = adds_of(batch(seed, 2, rows, oddity, damage))
     skipping = json.dumps([column.to_json() for column in COLUMNS[: seed % 9]])
     few = prepared.prepare(adds, no_files(), True, skipping)
+    lists = FewFiles({name: adds.column(name).to_pylist() for name in adds.column_names})
+    assert few == prepared.prepare(lists, no_files(), True, skipping)
     with monkeypatch.context() as patched:
-        patched.setattr(prepared, "_FEW_ROWS", -1)
+        patched.setattr(prepared, "MOST_FILES", -1)
         assert few == prepared.prepare(adds, no_files(), True, skipping)

@@ -1,4 +1,4 @@
-"""An HTTP proxy before an object store: what it is asked it does, and may lose the answer."""
+"""An HTTP proxy before an object store: it loses questions and answers, and refuses some."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 Loses = Callable[[str, str], str]
+_REFUSALS = {"throttled": (503, "SlowDown"), "expired": (400, "ExpiredToken")}
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
 
 
 class LossyProxy:
     """`loses(method, path)` says what becomes of a request: `""` (it is answered), `"answer"` (it
-    is done, the connection breaks) or `"request"` (it breaks before anything is done)."""
+    is done, the connection breaks), `"half"` (it breaks in the middle of the answer), `"request"`
+    (it breaks before anything is done) or `"throttled"` (S3's 503 SlowDown).
+
+    `expired`: session tokens that are refused; `lost`: what became of requests, but for those that
+    were answered.
+    """
 
     def __init__(self, endpoint_url: str, loses: Loses) -> None:
+        expired = self.expired = set[str]()
         target = urlsplit(endpoint_url).netloc
         lost = self.lost = []  # type: list[tuple[str, str, str]]
 
@@ -29,10 +36,15 @@ class LossyProxy:
             def _pass_on(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 fate = loses(self.command, self.path)
+                if self.headers.get("x-amz-security-token") in expired:
+                    fate = "expired"
                 if fate:
                     lost.append((fate, self.command, self.path))
                 if fate == "request":
                     self._hang_up()
+                    return
+                if fate in _REFUSALS:
+                    self._refuse(*_REFUSALS[fate])
                     return
                 connection = http.client.HTTPConnection(target, timeout=60)
                 try:
@@ -51,7 +63,18 @@ class LossyProxy:
                 length = answer.getheader("Content-Length") if self.command == "HEAD" else None
                 self.send_header("Content-Length", length or str(len(data)))
                 self.end_headers()
+                if fate == "half":
+                    self.wfile.write(data[: len(data) // 2])
+                    self._hang_up()
+                    return
                 self.wfile.write(data)
+
+            def _refuse(self, status: int, code: str) -> None:
+                body = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
 
             def _hang_up(self) -> None:
                 self.close_connection = True

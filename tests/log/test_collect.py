@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from deltalakedb.log.schema import arrow_schema, parse_schema
 from deltalakedb.log.statistics.collect import (
+    ColumnPlan,
     StatisticsCollector,
     loosened,
     statistics_leaves,
@@ -42,7 +43,9 @@ def collected(
 ) -> dict[str, Any]:
     schema = parse_schema(schema_of(**types))
     leaves = statistics_leaves(schema, partitions or [], configuration or {}, mapped=False)
-    collector = StatisticsCollector(schema, leaves, string_prefix_length(configuration or {}))
+    collector = StatisticsCollector(
+        [ColumnPlan.of(schema, leaf, string_prefix_length(configuration or {})) for leaf in leaves]
+    )
     for batch in batches:
         rows = pa.Table.from_pydict(batch, arrow_schema(schema))
         collector.add(rows.combine_chunks().to_batches()[0])
@@ -200,7 +203,9 @@ def test_statistics_have_physical_names() -> None:
             }
         )
     )
-    collector = StatisticsCollector(schema, statistics_leaves(schema, [], {}, mapped=True))
+    collector = StatisticsCollector(
+        [ColumnPlan.of(schema, leaf) for leaf in statistics_leaves(schema, [], {}, mapped=True)]
+    )
     collector.add(pa.table({"a": [1]}).to_batches()[0])
     assert json.loads(collector.text())["minValues"] == {"col-1": 1}
 

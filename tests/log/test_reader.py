@@ -127,7 +127,6 @@ def test_ranges_are_bounded_in_commits_too(log: Path, monkeypatch: pytest.Monkey
 
 
 def test_many_commits_are_fetched_in_order(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "_FETCH", 3)
     monkeypatch.setattr(reader, "SETTLE_ADDS", 2)
     for version in range(10):
         write_commit(log, version, table_commit() if not version else [add(f"f{version}")])

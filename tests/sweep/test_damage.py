@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pytest
 from deltalake import DeltaTable
 
 import deltalakedb as dl
+from deltalakedb.log.rows import LIVE
 from deltalakedb.migrate.fleet import migrate_fleet
 from deltalakedb.migrate.sources import Sources
 from deltalakedb.sweep.run import SweepOptions, sweep
@@ -117,6 +119,18 @@ def _foreign(at: Damage) -> None:
     write_data(at.table, 1, first=COMMITS)
 
 
+def _gap(at: Damage) -> None:
+    write_log(at.table, 2, first=COMMITS)
+    write_data(at.table, 2, first=COMMITS)
+    at.commit(COMMITS).unlink()
+
+
+def _twice_in_checkpoint(at: Damage) -> None:
+    table = pq.read_table(at.checkpoint)
+    one = table.filter(pc.is_valid(table["add"])).slice(0, 1)
+    pq.write_table(pa.concat_tables([table, one]), at.checkpoint)
+
+
 def _data(at: Damage) -> Path:
     return at.table / "d=2024-01-02" / "part-1.parquet"
 
@@ -189,7 +203,26 @@ DAMAGE: dict[str, tuple[str, Callable[[Damage], None]]] = {
         "head-moved",
         sql("UPDATE dl_heads SET head_version = head_version - 1 WHERE table_key = {key}"),
     ),
+    "head-on": (
+        "head-moved",
+        sql("UPDATE dl_heads SET head_version = head_version + 1 WHERE table_key = {key}"),
+    ),
+    "authority": (
+        "authority-changed",
+        sql("UPDATE dl_heads SET authority = 'sql' WHERE table_key = {key}"),
+    ),
+    "keys-forgotten": (
+        "pruning-changed",
+        sql("UPDATE dl_tables SET skipping = '[]' WHERE table_key = {key}"),
+    ),
+    "adds-changed": (
+        "history-changed",
+        sql("UPDATE dl_versions SET num_adds = 9 WHERE load_id = {load} AND version = 1"),
+    ),
     # In the log.
+    "gap": ("commit-lost", _gap),
+    "next-garbage": ("commit-damaged", lambda at: at.commit(COMMITS).write_text("{garbage")),
+    "checkpoint-doubled": ("checkpoint-wrong", _twice_in_checkpoint),
     "commit-deleted": ("commit-lost", lambda at: at.commit(1).unlink()),
     "newest-deleted": ("commit-lost", lambda at: at.commit(HEAD).unlink()),
     "commit-rewritten": ("commit-rewritten", _rewrite),
@@ -206,7 +239,13 @@ DAMAGE: dict[str, tuple[str, Callable[[Damage], None]]] = {
     "data-deleted": ("data-file-gone", lambda at: _data(at).unlink()),
     "data-cut": ("data-file-size", lambda at: _data(at).write_bytes(b"x")),
 }  # fmt: skip
-_CHECKPOINTED = ("checkpoint-wrong", "checkpoint-cut", "last-checkpoint", "sound-checkpoint")
+_CHECKPOINTED = (
+    "checkpoint-wrong",
+    "checkpoint-doubled",
+    "checkpoint-cut",
+    "last-checkpoint",
+    "sound-checkpoint",
+)
 _SOUND = ("sound", "sound-checkpoint")
 
 
@@ -269,12 +308,35 @@ def _parquet(at: Path) -> Path:
     return min(at.glob("*.parquet"))
 
 
+def _no_sidecars(at: Path) -> None:
+    for path in (at / "_delta_log" / "_sidecars").iterdir():
+        path.unlink()
+
+
+def _ask(at: Path, statement: str) -> None:
+    with closing(sqlite3.connect(at.parent / "m.sqlite")) as connection, connection:
+        done = connection.execute(
+            statement.format(
+                load=f"(SELECT h.live_load FROM dl_heads h WHERE h.table_key = {_key(at)})",
+                key=_key(at),
+            )
+        )
+        assert done.rowcount >= 1, statement
+
+
+def _key(at: Path) -> str:
+    return f"(SELECT t.table_key FROM dl_tables t WHERE t.name = '{at.name}')"
+
+
+_DEAD = f"dl_files_heap WHERE load_id = {{load}} AND removed_version < {LIVE}"
 REAL: dict[str, tuple[str, Callable[[Path], None]]] = {
     "vector-deleted": ("vector-gone", lambda at: _vector(at).unlink()),
     "vector-changed": ("vector-damaged", lambda at: _overwrite(_vector(at), 8, 6)),
     "vector-cut": ("vector-damaged", lambda at: _vector(at).write_bytes(b"\x01\x00")),
     "footer-zeroed": ("data-file-damaged", lambda at: _overwrite(_parquet(at), -60, 40)),
     "data-zeroed": ("data-file-damaged", lambda at: _overwrite(_parquet(at), 0, 1 << 20)),
+    "sidecars-deleted": ("checkpoint-damaged", _no_sidecars),
+    "past-deleted": ("history-changed", lambda at: _ask(at, f"DELETE FROM {_DEAD}")),
 }
 
 
@@ -286,11 +348,15 @@ def test_files_are_what_they_were_added_as(tmp_path: Path) -> None:
             f"deltasql://sqlite:///{database}?table={name}",
             pa.schema([("x", pa.int64())]),
             location=str(tmp_path / name),
-            properties={"delta.enableDeletionVectors": "true"},
+            properties={
+                "delta.enableDeletionVectors": "true",
+                "delta.checkpointPolicy": "v2",
+            },
         )
         for first in (0, 20_000):
             table.append(pa.table({"x": range(first, first + 20_000)}))
         table.delete("x % 3 = 0")
+        table.create_checkpoint()
         table.close()
     assert sweep(database, SweepOptions(night=0)).exit_code == 0
     for name, (_, damage) in REAL.items():
@@ -300,4 +366,21 @@ def test_files_are_what_they_were_added_as(tmp_path: Path) -> None:
         report = sweep(database, SweepOptions(night=night))
         for each in report.tables:
             found.setdefault(each.row.name, set()).update(f.kind for f in each.findings)
+        if all(found.get(name) for name in REAL):
+            break
     assert found == {"sound": set(), **{name: {kind} for name, (kind, _) in REAL.items()}}
+
+
+def test_a_version_that_nobody_publishes_is_told(tmp_path: Path) -> None:
+    table, database = write_log(tmp_path / "t", 2), tmp_path / "m.sqlite"
+    dl.import_table(str(table), database=str(database))
+    _ask(table, "UPDATE dl_heads SET authority = 'sql' WHERE table_key = {key}")
+    _ask(
+        table,
+        "INSERT INTO dl_outbox (table_key, version, epoch, size, digest, created_at) "
+        "VALUES ({key}, 1, 1, 1, '', 1)",
+    )
+    report = sweep(str(database), SweepOptions(data_files=False))
+    [found] = report.tables[0].findings
+    assert (found.kind, report.exit_code) == ("outbox-stuck", 3)
+    assert found.command("t") == "dl mirror drain t"

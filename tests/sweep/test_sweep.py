@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,43 @@ def test_what_was_not_seen_is_told(any_catalog_url: str, tmp_path: Path) -> None
     assert first["how"] == "unchanged"
     assert "3 of 3 data files" in first["not_seen"]
     assert "the content of commits that were read before" in first["not_seen"]
+
+
+def test_streams_are_carried_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their commits say application transactions and domains besides files."""
+    monkeypatch.setattr("deltalakedb.sweep.night.SMALL_LOG", 0)
+    database = str(tmp_path / "m.sqlite")
+    tables = fleet_of(tmp_path / "lake", 3, commits=2)
+    for table in tables:
+        said(table, 1, 7)
+    imported(tmp_path / "lake", database)
+    sweep(database, NO_FILES)
+    for table in tables:
+        write_log(table, 2, first=2)
+        said(table, 2, 8)
+        said(table, 3, 9)
+        import_table(str(table), database=database)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for name, change in (("dl_txns", "version = 8"), ("dl_domains", "configuration = '{}'")):
+            place = "t001" if name == "dl_txns" else "t002"
+            done = connection.execute(
+                f"UPDATE {name} SET {change} WHERE removed_version > 100 AND load_id = (SELECT "
+                "live_load FROM dl_heads h JOIN dl_tables t ON t.table_key = h.table_key "
+                "WHERE t.name = ?)",
+                (place,),
+            )
+            assert done.rowcount == 1
+    night = sweep(database, NO_FILES)
+    assert hows(night) == {"t000": "carried", "t001": "full", "t002": "full"}
+    kinds = [{f.kind for f in t.findings} for t in night.tables]
+    assert kinds == [set(), {"txns-changed"}, {"domains-changed"}]
+
+
+def said(table: Path, version: int, number: int) -> None:
+    """A stream's batch, and a domain, in a commit that is there."""
+    add_actions(
+        table,
+        version,
+        {"txn": {"appId": "stream", "version": number, "lastUpdated": number}},
+        {"domainMetadata": {"domain": "d", "configuration": f'{{"n":{number}}}', "removed": False}},
+    )

@@ -118,7 +118,7 @@ def test_rows_that_were_brought_back_stay(sqlite_url: str, tmp_path: Path) -> No
         table=old.row,
         read_version=1,
         info=commit_info("RESTORE", {}, {}, options, blind=False),
-        adds=whole,
+        added=whole,
         removes=old.live_files(table._catalog),
     )
     ratify(table._catalog, [staged], options, None)

@@ -61,7 +61,7 @@ def main(database: str, place: str, count: str) -> None:
         table=table._head.row,
         read_version=0,
         info=commit_info("WRITE", {"mode": "Append"}, {}, options, blind=True),
-        adds=files,
+        added=files,
     )
     del files
     began = time.monotonic()

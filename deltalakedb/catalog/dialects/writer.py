@@ -269,9 +269,9 @@ class Writer(ABC):
 
 def insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Statement:
     """One INSERT of some rows."""
+    text = _insert_text(table, tuple(columns), len(rows))
     return Statement(
-        _insert_text(table, tuple(columns), len(rows)),
-        tuple(value for row in rows for value in row),
+        text, tuple(rows[0]) if len(rows) == 1 else tuple(value for row in rows for value in row)
     )
 
 

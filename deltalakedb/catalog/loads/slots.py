@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -84,15 +85,26 @@ def join_slots(slots: Sequence[SlotRange]) -> SlotRange:
     )
 
 
-def wider_slots(described: Sequence[Mapping[str, Any]], added: Sequence[SlotRange]) -> str | None:
+@lru_cache(1_000)
+def _planned(described: str) -> tuple[tuple[int, int], ...]:
+    """Width and missing of each slot."""
+    return tuple((slot["width"], slot["missing"]) for slot in json.loads(described))
+
+
+def wider_slots(described: str, added: Sequence[SlotRange]) -> str | None:
     """`dl_tables.skipping` for a load that gets more rows; None if it holds.
 
     It holds where plans would be the same: `least` and `greatest`, which move with every append of
     growing keys, are brought up to date with the others. Of `missing` it is enough whether there
     are any; a count would change with every commit.
     """
+    if all(
+        more.width <= width and (missing or not more.missing)
+        for (width, missing), more in zip(_planned(described), added, strict=True)
+    ):
+        return None
     slots = []
-    for slot, more in zip(described, added, strict=True):
+    for slot, more in zip(json.loads(described), added, strict=True):
         had = SlotRange(slot["least"], slot["greatest"], slot["width"], 0)
         both = join_slots([had, more])
         missing = max(slot["missing"], 1 if more.missing else 0)
@@ -105,9 +117,7 @@ def wider_slots(described: Sequence[Mapping[str, Any]], added: Sequence[SlotRang
                 "missing": missing,
             }
         )
-    planned = ("width", "missing")
-    holds = all(a[n] == b[n] for a, b in zip(slots, described, strict=True) for n in planned)
-    return None if holds else json.dumps(slots)
+    return json.dumps(slots)
 
 
 def clustered(slots: Sequence[SlotRange], adds: int) -> tuple[int, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     help="Uuid to import under; or uuid or name of a table that is there, to catch up.",
 )
 @click.option("--table-name", metavar="NAME", help="[namespace.]name; by default the folder's.")
-@options.places
+@options.places_or_auto
 @click.option(
     "--connections",
     type=click.IntRange(min=5),
@@ -55,7 +56,7 @@ def command(
     mode: str | None,
     table_id: str | None,
     table_name: str | None,
-    workers: int | None,
+    workers: int | Literal["auto"] | None,
     scheduler: str | None,
     local_directory: str | None,
     connections: int | None,
@@ -69,10 +70,11 @@ def command(
     Running it again changes nothing; a log that has moved on is caught up at the cost of its
     new commits. Readers see the old state until the new one is complete.
     """
-    place = Place(workers, scheduler, local_directory)
+    automatic = workers == "auto"
+    place = Place(1 if workers == "auto" else workers, scheduler, local_directory)
     output.check_target(json_output)
     started = time.monotonic()
-    known: dict[str, Any] = {"mode": mode, "workers": workers or 0}
+    known: dict[str, Any] = {"mode": mode, "workers": 0 if automatic else workers or 0}
 
     def cut_off() -> None:
         if json_output is not None:
@@ -97,6 +99,7 @@ def command(
                     "storage_options": storage_options,
                     **({} if connections is None else {"connections": connections}),
                 },
+                automatic=automatic,
             )
     except BaseException as error:
         if json_output is not None:
@@ -105,7 +108,9 @@ def command(
     _show(result, json_output)
 
 
-def _import(log_dir: str, place: Place, arguments: dict[str, Any]) -> ImportResult:
+def _import(
+    log_dir: str, place: Place, arguments: dict[str, Any], *, automatic: bool
+) -> ImportResult:
     from deltalakedb.cli.progress import display_progress
 
     with display_progress() as progress:
@@ -115,7 +120,9 @@ def _import(log_dir: str, place: Place, arguments: dict[str, Any]) -> ImportResu
 
         if arguments["dry_run"]:
             return import_table(log_dir, **arguments)
-        if place.needs_client:
+        if automatic:
+            place = replace(place, workers=_worthwhile(log_dir, arguments))
+        elif place.needs_client:
             # A wrong path is told before seconds go into starting workers.
             log_store(log_dir, arguments["storage_options"])
         with place.client(progress) as (client, folder):
@@ -123,6 +130,16 @@ def _import(log_dir: str, place: Place, arguments: dict[str, Any]) -> ImportResu
             return import_table(
                 log_dir, client=client, spill_dir=folder, progress=progress, **arguments
             )
+
+
+def _worthwhile(log_dir: str, arguments: dict[str, Any]) -> int | None:
+    """Workers for what a dry run says would be read; None: this process reads it sooner."""
+    from deltalakedb.executor.cores import free_cores
+    from deltalakedb.importing.request import worthwhile_workers
+    from deltalakedb.importing.run import import_table
+
+    planned = import_table(log_dir, **{**arguments, "dry_run": True})
+    return worthwhile_workers(planned.log_bytes or 0, free_cores()) or None
 
 
 def _places(

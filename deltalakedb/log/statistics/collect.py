@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
@@ -31,11 +32,13 @@ from deltalakedb.log.statistics.skipping import indexed_leaves
 STRING_PREFIX_LENGTH = "delta.dataSkippingStringPrefixLength"
 _DEFAULT_PREFIX = 32
 _WHOLE = frozenset({"byte", "short", "integer", "long"})
+_FRACTIONS = frozenset({"float", "double"})
 _TIMES = frozenset({"timestamp", "timestamp_ntz"})
 _EPOCH = datetime(1970, 1, 1)
 _FIRST_DAY = (date(1, 1, 1) - date(1970, 1, 1)).days
 _LAST_DAY = (date(9999, 12, 31) - date(1970, 1, 1)).days
 _DAY_MICROS = 86_400_000_000
+_FEW_ROWS = 64
 _ASCII_TIE, _LAST_CHARACTER = "\x7f", "\U0010ffff"
 
 
@@ -66,6 +69,39 @@ def string_prefix_length(configuration: Mapping[str, str | None]) -> int:
     return found if found > 0 else _DEFAULT_PREFIX
 
 
+@dataclass(frozen=True)
+class ColumnPlan:
+    """A column whose statistics are gathered, the same for all files of a table.
+
+    `top` is its top-level column, `inside` the places within that; `type` is the name of its
+    primitive type, "" for others. Texts are cut to `prefix` characters. `bounded`: it has bounds;
+    `direct`: few of its values are compared in Python, as Arrow would do it.
+    """
+
+    top: str
+    inside: tuple[int, ...]
+    physical: tuple[str, ...]
+    type: str
+    prefix: int
+    bounded: bool
+    direct: bool
+
+    @classmethod
+    def of(cls, schema: StructType, leaf: Leaf, prefix: int = _DEFAULT_PREFIX) -> ColumnPlan:
+        """The plan of a leaf of `statistics_leaves`."""
+        type = leaf.type.name if isinstance(leaf.type, PrimitiveType) else ""
+        direct = type in _WHOLE or is_string(type)
+        bounded = (
+            direct
+            or type in _TIMES
+            or type in _FRACTIONS
+            or type == "date"
+            or decimal_parameters(type) is not None
+        )
+        inside = tuple(_indices(schema, leaf.path))
+        return cls(leaf.path[0], inside, leaf.physical, type, prefix, bounded, direct)
+
+
 class StatisticsCollector:
     """Collects the statistics of one file from its batches.
 
@@ -73,18 +109,17 @@ class StatisticsCollector:
     `log.schema.arrow_schema`; partition columns may be missing.
     """
 
-    def __init__(
-        self, schema: StructType, leaves: Sequence[Leaf], prefix: int = _DEFAULT_PREFIX
-    ) -> None:
+    def __init__(self, plans: Sequence[ColumnPlan]) -> None:
         self.num_records = 0
-        self._columns = [_Column(leaf, _indices(schema, leaf.path), prefix) for leaf in leaves]
+        self._columns = [_Column(plan) for plan in plans]
 
     def add(self, batch: pa.RecordBatch | pa.Table) -> None:
         self.num_records += batch.num_rows
         for column in self._columns:
-            array = batch.column(column.top)
-            if column.inside:
-                array = pc.struct_field(array, indices=column.inside)
+            plan = column.plan
+            array = batch.column(plan.top)
+            if plan.inside:
+                array = pc.struct_field(array, indices=plan.inside)
             column.add(array)
 
     def text(self, *, tight_bounds: bool | None = None) -> str:
@@ -96,11 +131,12 @@ class StatisticsCollector:
         high: dict[str, Any] = {}
         nulls: dict[str, Any] = {}
         for column in self._columns:
-            _put(nulls, column.physical, column.nulls)
+            physical = column.plan.physical
+            _put(nulls, physical, column.nulls)
             if (least := column.least()) is not None:
-                _put(low, column.physical, least)
+                _put(low, physical, least)
             if (greatest := column.greatest()) is not None:
-                _put(high, column.physical, greatest)
+                _put(high, physical, greatest)
         found: dict[str, Any] = {
             "numRecords": self.num_records,
             "minValues": low,
@@ -150,31 +186,19 @@ def _put(into: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 class _Column:
-    def __init__(self, leaf: Leaf, inside: list[int], prefix: int) -> None:
-        self.top = leaf.path[0]
-        self.inside = inside
-        self.physical = leaf.physical
+    def __init__(self, plan: ColumnPlan) -> None:
+        self.plan = plan
         self.nulls = 0
-        self._prefix = prefix
-        self._type = leaf.type.name if isinstance(leaf.type, PrimitiveType) else ""
-        self._bounded = (
-            self._type in _WHOLE | _TIMES | {"float", "double", "date"}
-            or is_string(self._type)
-            or decimal_parameters(self._type) is not None
-        )
         self._least: Any = None
         self._greatest: Any = None
         self._nan = False
 
     def add(self, array: pa.Array | pa.ChunkedArray) -> None:
-        self.nulls += array.null_count
-        if not self._bounded or array.null_count == len(array):
+        nulls = array.null_count
+        self.nulls += nulls
+        if not self.plan.bounded or nulls == len(array):
             return
-        if self._type in ("float", "double") and pc.any(pc.is_nan(array)).as_py():
-            self._nan = True
-            array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
-        found = pc.min_max(array)
-        low, high = _plain(found["min"]), _plain(found["max"])
+        low, high = self._bounds(array)
         if low is None:
             return
         if self._least is None or low < self._least:
@@ -182,15 +206,34 @@ class _Column:
         if self._greatest is None or high > self._greatest:
             self._greatest = high
 
+    def _bounds(self, array: pa.Array | pa.ChunkedArray) -> tuple[Any, Any]:
+        """Least and greatest value, NaN left out and noted; None where there is no other."""
+        few = len(array) <= _FEW_ROWS
+        if few and self.plan.direct:
+            # A call of Arrow's costs more than some comparisons; texts have the same order.
+            values = [value for value in array.to_pylist() if value is not None]
+            return min(values), max(values)
+        if self.plan.type in _FRACTIONS:
+            if few:
+                numbers = [value for value in array.to_pylist() if value is not None]
+                known = [value for value in numbers if value == value]
+                self._nan = self._nan or len(known) < len(numbers)
+                return (min(known), max(known)) if known else (None, None)
+            if pc.any(pc.is_nan(array)).as_py():
+                self._nan = True
+                array = pc.if_else(pc.is_nan(array), pa.scalar(None, array.type), array)
+        found = pc.min_max(array)
+        return _plain(found["min"]), _plain(found["max"])
+
     def least(self) -> Any:
         """The lower bound as JSON has it; None when there is none."""
         value = self._least
         if value is None:
             return None
-        if self._type in ("float", "double"):
+        if self.plan.type in _FRACTIONS:
             return (-0.0 if value == 0 else value) if math.isfinite(value) else None
-        if is_string(self._type):
-            return value[: self._prefix]
+        if is_string(self.plan.type):
+            return value[: self.plan.prefix]
         return self._shown(value)
 
     def greatest(self) -> Any:
@@ -198,16 +241,16 @@ class _Column:
         value = self._greatest
         if value is None or self._nan:
             return None
-        if self._type in ("float", "double"):
+        if self.plan.type in _FRACTIONS:
             return (0.0 if value == 0 else value) if math.isfinite(value) else None
-        if is_string(self._type):
-            return _upper_text(value, self._prefix)
+        if is_string(self.plan.type):
+            return _upper_text(value, self.plan.prefix)
         return self._shown(value)
 
     def _shown(self, value: Any) -> Any:
-        if self._type in _TIMES:
-            return _time_text(value, "Z" if self._type == "timestamp" else "")
-        if self._type == "date":
+        if self.plan.type in _TIMES:
+            return _time_text(value, "Z" if self.plan.type == "timestamp" else "")
+        if self.plan.type == "date":
             if not _FIRST_DAY <= value <= _LAST_DAY:
                 return None
             return (date(1970, 1, 1) + timedelta(days=value)).isoformat()

@@ -58,14 +58,35 @@ def connect(spec: StoreSpec, bucket: str) -> S3Store:
     settings. A forked process can't use its parent's client, nor obstore at all after the parent
     did: start processes by spawn or forkserver.
     """
-    options = _with_environment(spec.options, os.environ)
-    surroundings = tuple(sorted(i for i in os.environ.items() if i[0].startswith("AWS_")))
-    settings: _Settings = (os.getpid(), bucket, tuple(sorted(options.items())), surroundings)
+    options, settings = _settings(spec, bucket)
     with _lock:
         store = _connected.get(settings)
         if store is None:
             store = _connected[settings] = _build(bucket, options)
         return store
+
+
+def renewed(spec: StoreSpec, bucket: str, expired: S3Store) -> S3Store:
+    """The client in place of one whose credentials S3 has refused as expired.
+
+    They are asked for anew, once for all who share the client, before the time that they were
+    said to last; `expired` itself where they are a spec's own, which nobody can renew.
+    """
+    options, settings = _settings(spec, bucket)
+    if "key" in options or "secret" in options:
+        return expired
+    with _lock:
+        store = _connected.get(settings)
+        if store is None or store is expired:
+            store = _connected[settings] = _build(bucket, options)
+        return store
+
+
+def _settings(spec: StoreSpec, bucket: str) -> tuple[dict[str, str], _Settings]:
+    """Options with those of the environment, and what tells one client from another."""
+    options = _with_environment(spec.options, os.environ)
+    surroundings = tuple(sorted(i for i in os.environ.items() if i[0].startswith("AWS_")))
+    return options, (os.getpid(), bucket, tuple(sorted(options.items())), surroundings)
 
 
 def _with_environment(

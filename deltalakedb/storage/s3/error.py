@@ -13,21 +13,18 @@ _NOT_FOUND = frozenset({"NoSuchKey", "404", "NotFound"})
 _DENIED = frozenset(
     {"AccessDenied", "403", "401", "Forbidden", "AllAccessDisabled", "AccountProblem"}
 )
-_BAD_CREDENTIALS = frozenset(
-    {
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSecurity",
-        "InvalidToken",
-        "NotSignedUp",
-        "RequestTimeTooSkewed",
-        "SignatureDoesNotMatch",
-        "TokenRefreshRequired",
-        "UnrecognizedClientException",
-    }
+_EXPIRED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
 )
+_BAD_CREDENTIALS = _EXPIRED | {
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "NotSignedUp",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
 _WRONG_REGION = frozenset(
     {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
     | {"PermanentRedirect"}
@@ -54,6 +51,11 @@ def error_code(error: BaseException) -> str:
 def is_absent(error: BaseException) -> bool:
     """Whether an object is not there (a missing bucket is an error, where S3 says so)."""
     return error_code(error) in _NOT_FOUND
+
+
+def has_expired(error: BaseException) -> bool:
+    """Whether S3 refused credentials that were good once."""
+    return error_code(error) in _EXPIRED
 
 
 def no_credentials(place: str, reason: str) -> DeltaLakeError:

@@ -127,7 +127,7 @@ def _with_rows_numbered(catalog: LightCatalog, base: Base, staged: StagedTable) 
     same = pa.array([False] * files.num_rows, pa.bool_())
     return replace(
         staged,
-        adds=files.set_column(place, files.schema.field(place), same),
+        added=files.set_column(place, files.schema.field(place), same),
         removes=files,
         removes_change_data=False,
         adds_again=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -91,9 +91,9 @@ class Base:
 
     def after(self, version: int) -> Base:
         """The table at a version that was committed on this one, for appending to it."""
-        found = replace(self, row=replace(self.row, head_version=version), is_remembered=True)
-        if "data" in self.__dict__:
-            found.__dict__["data"] = self.data
+        # Copied as it is, with what was made of it: nothing is to be checked again.
+        found = object.__new__(Base)
+        found.__dict__.update(self.__dict__, row=self.row.at(version), is_remembered=True)
         return found
 
     @classmethod

@@ -49,7 +49,7 @@ def composed(first: StagedTable, then: StagedTable) -> StagedTable:
         then,
         reads=reads,
         info=_info(first.info, then.info, blind=not reads and not removes.num_rows),
-        adds=pa.concat_tables([without(first.adds, then.removes), then.adds]),
+        added=pa.concat_tables([without(first.adds, then.removes), then.adds]),
         removes=removes,
         removes_change_data=all(each.removes_change_data for each in removing),
         protocol=then.protocol or first.protocol,

@@ -19,6 +19,7 @@ from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import add_body
 from deltalakedb.log.features import CONSTRAINT_PREFIX
+from deltalakedb.log.few_files import table_of
 from deltalakedb.log.paths import encode_path
 from deltalakedb.log.schema import PrimitiveType, StructField, StructType
 from deltalakedb.log.schema_writer import struct_of_arrow
@@ -87,7 +88,7 @@ class _Found:
             add_body(encode_path(each.name), values, each.size, each.modified_ms)
             for each, values in zip(self._files, self._values, strict=True)
         ]
-        rows = WrittenFiles(adds=adds).rows()
+        rows = table_of(WrittenFiles(adds=adds).rows())
         spec = scan_spec(base, rows)
         for text in set(rows.column("partition_values").to_pylist()):
             for value in partition_scalars(text, spec.schema).values():

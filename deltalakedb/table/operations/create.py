@@ -292,7 +292,7 @@ def creation(base: Base, options: WriteOptions, written: Any = None) -> StagedTa
         table=base.row,
         read_version=-1,
         info=commit_info(operation, parameters, metrics, options.commit, blind=True),
-        adds=no_files() if written is None else written.rows(),
+        added=no_files() if written is None else written.rows(),
         metadata=metadata_body(metadata),
         protocol=base.protocol.action(),
         txns=options.commit.txns,

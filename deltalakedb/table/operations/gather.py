@@ -175,7 +175,7 @@ def _joined(first: _Append, some: Sequence[_Append], options: CommitOptions) -> 
     return replace(
         first.staged,
         info=replace(first.staged.info, metrics=metrics, txn_id=options.token),
-        adds=pa.concat_tables([each.staged.adds for each in some]),
+        added=pa.concat_tables([each.staged.adds for each in some]),
         txns=tuple(txn for each in some for txn in each.staged.txns),
         began=earliest([each.staged for each in some]),
     )

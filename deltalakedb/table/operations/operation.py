@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
@@ -81,7 +81,7 @@ def _run(
         while True:
             _sync(base, staged, options)
             try:
-                result = _ratified(catalog, base, replace(staged.table, began=began), options)
+                result = _ratified(catalog, base, staged.table.but(began=began), options)
                 break
             except DeltaLakeError as error:
                 newer = _newer(catalog, base, error, options) if left > 0 else None
@@ -121,7 +121,7 @@ def _enlisted(
 ) -> WriteResult:
     try:
         _sync(base, staged, options)
-        enlist(replace(staged.table, began=began), staged.written)
+        enlist(staged.table.but(began=began), staged.written)
     except BaseException:
         base.data.delete(staged.written)
         raise

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.few_files import table_of
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.layouts import Bin, Layout, OptimizeOptions
 from deltalakedb.table.operations.operation import Staged, run
@@ -172,7 +173,7 @@ class _Job:
                 written = self._written(base, files, each) if files.num_rows else WrittenFiles()
                 kept = self._kept[number] = (files, written)
             removes.append(kept[0])
-            adds.append(kept[1].rows())
+            adds.append(table_of(kept[1].rows()))
             self.added += kept[1].adds
             names += kept[1].names
         self.removed = pa.concat_tables(removes)
@@ -225,7 +226,7 @@ class _Job:
                 self._options.commit,
                 blind=False,
             ),
-            adds=adds,
+            added=adds,
             removes=removed,
             removes_change_data=False,
             in_commit_timestamps=base.in_commit_timestamps,

@@ -133,7 +133,7 @@ def _restored(
         read_version=row.head_version,
         info=commit_info("RESTORE", parameters, metrics, options, blind=False),
         reads=Reads(whole_table=True),
-        adds=adds,
+        added=adds,
         removes=removes,
         metadata=None if metadata == base.metadata else metadata_body(metadata),
         protocol=None if protocol == base.protocol else protocol.action(),

@@ -25,6 +25,7 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.deletion_vector import cardinality
 from deltalakedb.log.features import enabled
+from deltalakedb.log.few_files import table_of
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.rows import FILE_SCHEMA
@@ -252,7 +253,7 @@ class Rewrite:
         self._count_whole()
         mine = pa.Table.from_pylist(adds, schema=FILE_SCHEMA)
         if self.written.adds:
-            mine = pa.concat_tables([mine, self.written.rows(self.base.row.head_version)])
+            mine = pa.concat_tables([mine, table_of(self.written.rows(self.base.row.head_version))])
         chosen = pa.array([path in removed for path in self._paths], pa.bool_())
         return mine, self.files.filter(chosen) if removed else no_files()
 
@@ -328,7 +329,7 @@ class Rewrite:
             read_version=base.row.head_version,
             info=commit_info(operation, parameters, said, commit, blind=False),
             reads=reads,
-            adds=adds,
+            added=adds,
             removes=removes,
             metadata=None if metadata is None else metadata_body(metadata),
             protocol=None if protocol is None else protocol.action(),

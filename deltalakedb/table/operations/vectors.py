@@ -141,7 +141,7 @@ class Vectors:
                     metrics[known] = value
         return replace(
             staged,
-            adds=adds,
+            added=adds,
             removes=removes,
             info=replace(staged.info, metrics=metrics),
             rebase=None,

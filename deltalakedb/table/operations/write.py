@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.refusal import table_exists
-from deltalakedb.commit.staged import Reads, StagedTable, no_files
+from deltalakedb.commit.staged import NO_READS, Reads, StagedTable, no_files
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.features import protocol_for
+from deltalakedb.log.few_files import Files, values_of
 from deltalakedb.log.metadata import Metadata, TableSchema
 from deltalakedb.log.partition import parse_partition_value
 from deltalakedb.log.protocol import Protocol
@@ -177,7 +178,9 @@ class _Write:
             self._base = base
             staged = self._staged(adds, written, metadata if changed else None, protocol)
             if registration is not None:
-                staged = replace(staged, guards=registration.guards(), claims=registration.claims())
+                guards = registration.guards()
+                if guards:
+                    staged = staged.but(guards=guards, claims=registration.claims())
             again = None if changed else on
             return Staged(staged, tuple(written.names), again, registration)
 
@@ -192,7 +195,7 @@ class _Write:
 
     def _staged(
         self,
-        adds: pa.Table,
+        adds: Files,
         written: WrittenFiles,
         metadata: Metadata | None,
         protocol: Protocol,
@@ -220,7 +223,7 @@ class _Write:
             read_version=base.row.head_version,
             info=commit_info("WRITE", parameters, metrics, options.commit, blind=not overwrite),
             reads=reads,
-            adds=adds,
+            added=adds,
             removes=removes,
             metadata=metadata_body(metadata) if metadata is not None else None,
             protocol=protocol.action() if changed_protocol else None,
@@ -233,19 +236,19 @@ class _Write:
             deletion_time=now_ms() if overwrite else 0,
         )
 
-    def _replaced(self, adds: pa.Table) -> tuple[pa.Table, Reads]:
+    def _replaced(self, adds: Files) -> tuple[pa.Table, Reads]:
         base, options = self._base, self._options
         if options.mode != "overwrite":
-            return no_files(), Reads()
+            return no_files(), NO_READS
         if options.partition_overwrite == "dynamic":
             if not base.metadata.partition_columns:
                 raise _invalid(
                     f"{base.row.full_name} has no partitions, so none can be overwritten; leave "
                     "partition_overwrite out"
                 )
-            ids = pc.unique(adds.column("partition_id")).to_pylist()
+            ids = list(set(values_of(adds, "partition_id")))
             found = base.live_files(self._catalog, partitions=ids)
-            texts = pc.unique(adds.column("partition_values")).to_pylist()
+            texts = sorted(set(values_of(adds, "partition_values")))
             return found, Reads(
                 predicates=tuple(of_partition(base.metadata, text) for text in texts),
                 paths=frozenset(found.column("path").to_pylist()),

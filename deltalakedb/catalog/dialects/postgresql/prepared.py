@@ -35,19 +35,24 @@ class Prepared:
         self._uses: dict[str, int] = {}
         self._is_direct: bool | None = None if allowed else False
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether the session is known to stay this connection's."""
+        return self._is_direct is True
+
     def call(self, sql: str, parameters: int) -> str:
-        """What to send instead of a statement, `?` for each parameter; the statement or EXECUTE."""
+        """What to send for a statement: itself or an EXECUTE, `%s` for each of its parameters."""
         name = self._names.get(sql)
         if name is not None:
             return _execution(name, parameters)
         if self._is_direct is False or parameters > _MOST_PARAMETERS or sql.startswith("BEGIN"):
-            return sql
+            return _marked(sql, parameters)
         uses = self._uses[sql] = self._uses.get(sql, 0) + 1
         if uses == _USUAL and len(self._names) + len(self.wanted) < _MOST_PREPARED:
             self.wanted.append(sql)
         elif len(self._uses) > _MOST_COUNTED:
             self._uses.clear()
-        return sql
+        return _marked(sql, parameters)
 
     def make(self, connection: Any) -> None:
         """Outside a transaction: prepare what is wanted, where the session stays the same."""
@@ -72,8 +77,12 @@ class Prepared:
 
 @lru_cache(1_000)
 def _execution(name: str, parameters: int) -> str:
-    marks = f" ({', '.join('?' * parameters)})" if parameters else ""
+    marks = f" ({', '.join(['%s'] * parameters)})" if parameters else ""
     return f"EXECUTE {name}{marks}"
+
+
+def _marked(sql: str, parameters: int) -> str:
+    return sql.replace("?", "%s") if parameters else sql
 
 
 def _name(sql: str) -> str:

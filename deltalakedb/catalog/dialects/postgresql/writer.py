@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg2
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from deltalakedb.database_url import DatabaseUrl
 
 T = TypeVar("T")
+_BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _MESSAGE_BYTES = 32 << 20
 _COPY_BYTES = 1 << 20
 _TYPES = {int: "bigint", str: "text"}
@@ -56,22 +58,18 @@ class PostgresWriter(Writer):
         # Transactions begin where we say so, with the isolation that we name.
         connection.autocommit = True
         self._prepared = Prepared(allowed=self._prepared.allowed)
+        self._wait_ms: int | None = None
         return connection
 
     def _begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
         self._ready()
-        head = (
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
-            f"SET LOCAL lock_timeout = {max(1, int(wait * 1000))}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}; "
-            "SELECT set_config('synchronous_commit', 'on', true) "
-            "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
-        )
+        wait_ms = max(1, int(wait * 1000))
 
         def send() -> list[tuple[Any, ...]]:
             with self._connection.cursor() as cursor:
+                head = self._beginning(cursor, wait_ms)
                 parts = [self._text(cursor, lock), self._text(cursor, question)]
-                cursor.execute(b"; ".join([head.encode(), *parts]))
+                cursor.execute(b"; ".join([head, *parts]))
                 return list(cursor.fetchall())
 
         return self._sent(send)
@@ -86,6 +84,29 @@ class PostgresWriter(Writer):
             self._rollback()
             return send()
 
+    def _beginning(self, cursor: Any, wait_ms: int) -> bytes:
+        """What a commit's transaction begins with; a session of our own keeps its settings."""
+        if not self._prepared.is_direct:
+            return (
+                _BEGIN
+                + (
+                    f"; SET LOCAL lock_timeout = {wait_ms}; "
+                    f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MS}; "
+                    "SELECT set_config('synchronous_commit', 'on', true) "
+                    "WHERE current_setting('synchronous_commit') <> 'remote_apply'"
+                ).encode()
+            )
+        if self._wait_ms != wait_ms:
+            cursor.execute(
+                f"SET lock_timeout = {wait_ms}; "
+                f"SET idle_in_transaction_session_timeout = {_IDLE_MS}; "
+                "SELECT set_config('synchronous_commit', CASE current_setting("
+                "'synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, "
+                "false)"
+            )
+            self._wait_ms = wait_ms
+        return _BEGIN
+
     def _ready(self) -> None:
         """Before a transaction: a connection, and on it what has become usual."""
         self._open()
@@ -96,14 +117,11 @@ class PostgresWriter(Writer):
         sql = statement.sql
         if statement.rows is not None:
             # A wrong count divides by zero, which voids the transaction before its COMMIT.
-            sql = (
-                f"WITH touched AS ({sql} RETURNING 1) SELECT 1 / "
-                f"(CASE WHEN count(*) = {statement.rows} THEN 1 ELSE 0 END) FROM touched"
-            )
+            sql = _counted(sql, statement.rows)
         sql = self._prepared.call(sql, len(statement.params))
         if not statement.params:
             return sql.encode()
-        text: bytes = cursor.mogrify(sql.replace("?", "%s"), statement.params)
+        text: bytes = cursor.mogrify(sql, statement.params)
         return text
 
     def _select(self, question: Statement) -> list[tuple[Any, ...]]:
@@ -227,3 +245,12 @@ class PostgresWriter(Writer):
 
     def _is_lock_timeout(self, error: Exception) -> bool:
         return isinstance(error, errors.LockNotAvailable)
+
+
+@lru_cache(1_000)
+def _counted(sql: str, rows: int) -> str:
+    """A statement that has to touch so many rows."""
+    return (
+        f"WITH touched AS ({sql} RETURNING 1) SELECT 1 / "
+        f"(CASE WHEN count(*) = {rows} THEN 1 ELSE 0 END) FROM touched"
+    )
