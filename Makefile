@@ -12,6 +12,8 @@ PYTHONS := python3 python3.13 python3.12 python3.11 python3.14 python
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Files in the order that tests/conftest.py gives them.
+TWO_PROCESSES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 REQUIREMENTS := --constraint constraints.txt --editable '.[dev]'
 
@@ -72,10 +74,10 @@ check: venv ## lint, format, types, import contracts, what tests/house.py says
 	@$(BIN)/python -m tests.house
 
 test: check servers ## all checks and all tests, on real servers
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(TWO_PROCESSES) $(PYTEST_ARGS)
 
 test-system: venv servers spark duckdb places ## what takes longer: an installation of its own, Spark as the judge
-	@$(BIN)/python -m pytest -m system --numprocesses 2 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m system $(TWO_PROCESSES) $(PYTEST_ARGS)
 
 fuzz: venv ## damaged logs for as long as FUZZ_ARGS="--seconds 600 --seed 7" says
 	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)

@@ -12,7 +12,6 @@ from cluster.spec import JOBQUEUE, ClusterSpec
 from deltalakedb.catalog.reach import reach_database, reach_store
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.preflight import Probe, check_workers
-from deltalakedb.executor.secrets import deliver
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
 
@@ -33,6 +32,8 @@ def connect(
     `address` goes on running afterwards. Raises CLUSTER_ERROR (worth another try unless it names a
     version, an import, the database or a store) and CONFIGURATION_ERROR.
     """
+    from deltalakedb.executor.secrets import deliver  # imports distributed, half a second
+
     with ExitStack() as stack:
         client = _client(spec, stack, imports, local_directory)
         _wait(client, spec)

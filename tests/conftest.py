@@ -17,6 +17,7 @@ from tests.servers.dask import DaskServer
 from tests.servers.duckdb import ADVICE as DUCKDB_ADVICE
 from tests.servers.duckdb import DuckDbServer, duckdb_installation
 from tests.servers.fetch import MARIADB, MYSQL, PGBOUNCER
+from tests.servers.fresh import repeated_creation
 from tests.servers.mariadb import MariaDbInstallation, MariaDbServer, mariadb_installation
 from tests.servers.mysql import MySqlServer, mysql_installation
 from tests.servers.pgbouncer import PgBouncerInstallation, pgbouncer_installation
@@ -41,6 +42,24 @@ IN_CI = os.environ.get("CI", "") not in ("", "0", "false")
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if IN_CI else "here")
+
+
+# Of two processes each takes the next file when it has done its own: what takes seconds a test
+# comes first, so that neither has to wait for the other at the end.
+_QUICK = ("log", "snapshot", "replay", "config", "engine", "storage")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    quick = {tests / name for name in _QUICK}
+    items.sort(key=lambda item: item.path.parent in quick)
+
+
+@pytest.fixture(autouse=True)
+def catalogs_made_by_repetition() -> Iterator[None]:
+    """Where how a catalog comes to be isn't what is tested (see tests/catalog/conftest.py)."""
+    with repeated_creation():
+        yield
 
 
 def may_start(server: str, installation: object, advice: str) -> None:

@@ -89,6 +89,17 @@ outbox = sa.Table(
 )
 """Commits until their files are durable in the log: `body`, or the name of a staged file."""
 
+waiting = sa.Table(
+    "dl_waiting",
+    metadata,
+    sa.Column("table_key", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("waiting_name", sa.String(36), primary_key=True),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("body", _BYTES, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+)
+"""Blind appends until whoever commits next to the table takes them along (group commit)."""
+
 staged_files = sa.Table(
     "dl_staged_files",
     metadata,

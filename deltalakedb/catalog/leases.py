@@ -20,6 +20,8 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 _RENEWALS = 3
 """How often a lease is renewed within the time that it holds."""
+_given_up: set[str] = set()
+"""Tokens of leases that this process has ended while their database was away."""
 
 
 class Lease:
@@ -59,9 +61,11 @@ class Lease:
         self._ended.set()
         if os.getpid() != self._process:
             return
-        # What can't be told now is told by its time, or by this process's end.
+        # What can't be told now is told by its time, by this process's end, or to this process.
+        _given_up.add(self.token)
         with contextlib.suppress(DeltaLakeError), self._catalog.write() as connection:
             connection.execute(leases.delete().where(self._mine))
+            _given_up.discard(self.token)
 
     @property
     def _mine(self) -> sa.ColumnElement[bool]:
@@ -85,7 +89,8 @@ class Lease:
                 insert = self._catalog.dialect.insert_ignoring(leases)
                 connection.execute(insert.values(name=self.name, **empty))
                 found = self._row(connection)
-            if found is None or not (found.expired or is_dead(found.holder)):
+            is_free = found is not None and (found.expired or is_dead(found.holder))
+            if found is None or not (is_free or found.token in _given_up):
                 return False
             connection.execute(
                 leases.update()
@@ -99,9 +104,11 @@ class Lease:
             )
         return True
 
-    def _row(self, connection: sa.Connection) -> sa.Row[tuple[str, bool]] | None:
+    def _row(self, connection: sa.Connection) -> sa.Row[tuple[str, str, bool]] | None:
         expired = leases.c.expires_at <= sa.literal_column(self._catalog.dialect.clock_ms)
-        query = sa.select(leases.c.holder, sa.case((expired, 1), else_=0).label("expired"))
+        query = sa.select(
+            leases.c.holder, leases.c.token, sa.case((expired, 1), else_=0).label("expired")
+        )
         locking = self._catalog.dialect.for_update(query.where(leases.c.name == self.name))
         return connection.execute(locking).first()
 

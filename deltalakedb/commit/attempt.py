@@ -108,7 +108,7 @@ class Attempt:
             if not table.is_empty:
                 version = Version(self._writer, self._staged, table, locked, versions)
                 done.append(version.committed(self._ratifier))
-                statements += [*version.statements, *table.guards]
+                statements += [*version.statements, *table.guards, *table.takes]
         if self._staged.group_id is not None:
             statements.append(group_row(self._staged, versions, locked.now))
         for each in done:

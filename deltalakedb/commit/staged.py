@@ -83,7 +83,8 @@ class StagedTable:
     with this commit; `ratified` has the log ratify it in any case. `guards` run in the commit's
     transaction: where one touches another number of rows than it says, WrongCountError tells that
     nothing was committed. `claims` are the same for the transaction that reserves a version where
-    the log ratifies; they may run again. `began`: by this machine's monotonic clock, when the first
+    the log ratifies; they may run again. `takes` are guards too, of rows that go with the commit,
+    and protect no files. `began`: by this machine's monotonic clock, when the first
     of its files was not yet begun, where no guard protects them from a vacuum. `is_remembered`: the
     table was not read for this commit, so that it has to be the one of this process's last commit.
     `starts_in_commit_timestamps`: `metadata` switches them on. `tracks_rows`: files without row ids
@@ -117,6 +118,7 @@ class StagedTable:
     deletion_time: int = 0
     guards: tuple[Statement, ...] = ()
     claims: tuple[Statement, ...] = ()
+    takes: tuple[Statement, ...] = ()
     began: float | None = field(default=None, compare=False)
     rebase: Callable[[Sequence[VectorClash]], StagedTable] | None = field(
         default=None, compare=False

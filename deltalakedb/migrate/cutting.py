@@ -73,9 +73,11 @@ def cut(move: Move) -> None:
     body = log.read(commit_name(mine)) if found is None else found.body
     fence = {"version": mine, "body": body.decode(), "renewals": 0, "probation": seconds}
     known = move.now.details.get("foreign_commits", 0)
+    # Counted with it: until SQL could commit, nothing was written that could wait.
+    tried = {} if found is None else _tried(move, "fenced")
     move.to(
         "probation",
-        {"fence": {**fence, "foreign": known}},
+        {"fence": {**fence, "foreign": known}, **tried},
         fence_version=mine,
         probation_until=until,
     )
@@ -112,7 +114,6 @@ def _fenced(
             continue
         move.freeze_ms = (time.perf_counter() - started) * 1000
         measures.observe(measures.FREEZE_SECONDS, move.freeze_ms / 1000)
-        move.record(_tried(move, "fenced"))
         return found
     raise AssertionError("unreachable")
 
@@ -200,4 +201,4 @@ def _renew(move: Move, light: LightCatalog, row: TableRow, log: ObjectStore) -> 
         "renewals": renewals,
         "foreign": move.now.details["foreign_commits"],
     }
-    move.record({"fence": fence}, probation_until=until)
+    move.record({"fence": fence, **_tried(move, "fenced")}, probation_until=until)

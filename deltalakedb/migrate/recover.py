@@ -150,6 +150,9 @@ def take_over(
                     "DELETE FROM dl_commits WHERE table_key = ? AND version >= ?", (key, since)
                 ),
                 Statement(
+                    "DELETE FROM dl_changes WHERE table_key = ? AND version >= ?", (key, since)
+                ),
+                Statement(
                     "UPDATE dl_mirror SET foreign_version = NULL, foreign_size = NULL, "
                     "foreign_digest = NULL, foreign_found_at = NULL, published_version = "
                     "CASE WHEN published_version >= ? THEN ? ELSE published_version END, "

@@ -24,12 +24,13 @@ class Lease:
 
     name: str
     token: str
+    seconds: float = LEASE_SECONDS
 
     def held(self) -> Statement:
         """A statement that touches one row while the lease is ours, and extends it."""
         return Statement(
             "UPDATE dl_leases SET expires_at = {now} + ? WHERE name = ? AND token = ?",
-            (LEASE_SECONDS * 1000, self.name, self.token),
+            (round(self.seconds * 1000), self.name, self.token),
             rows=1,
         )
 
@@ -39,9 +40,9 @@ def lease_name(table: TableRow) -> str:
     return f"mirror/{table.table_id}"
 
 
-def acquire(writer: Writer, name: str) -> Lease | None:
+def acquire(writer: Writer, name: str, seconds: float = LEASE_SECONDS) -> Lease | None:
     """The lease, unless another holds it and hasn't let it expire."""
-    lease = Lease(name, secrets.token_hex(16))
+    lease = Lease(name, secrets.token_hex(16), seconds)
     held = writer.select(
         Statement(
             f"SELECT holder, token, expires_at < {writer.now} FROM dl_leases WHERE name = ?",
@@ -55,7 +56,7 @@ def acquire(writer: Writer, name: str) -> Lease | None:
         taken = Statement(
             f"UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {writer.now}, "
             f"expires_at = {writer.now} + ? WHERE name = ? AND token = ?",
-            (holder(), lease.token, LEASE_SECONDS * 1000, name, token),
+            (holder(), lease.token, round(seconds * 1000), name, token),
             rows=1,
         )
         try:
@@ -75,6 +76,22 @@ def acquire(writer: Writer, name: str) -> Lease | None:
             raise
         # Another was faster, and its row is there; any other failure will show again.
         return None
+    return lease
+
+
+def acquire_free(writer: Writer, name: str, seconds: float) -> Lease | None:
+    """The lease in one message where it is free, else as `acquire`: that asks first."""
+    lease = Lease(name, secrets.token_hex(16), seconds)
+    taken = Statement(
+        f"UPDATE dl_leases SET holder = ?, token = ?, acquired_at = {writer.now}, "
+        f"expires_at = {writer.now} + ? WHERE name = ? AND expires_at < {writer.now}",
+        (holder(), lease.token, round(seconds * 1000), name),
+        rows=1,
+    )
+    try:
+        writer.transact([taken], relaxed=True)
+    except WrongCountError:
+        return acquire(writer, name, seconds)
     return lease
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
@@ -33,10 +34,14 @@ RETURNED = "deltalakedb.returned"
 of the fence that it takes down."""
 _PATIENCE_SECONDS = 0.03
 """How long the one before may take before we look into the outbox for it."""
+_OTHERS_SECONDS = 0.5
+"""How long who has committed a version may take to put it before others do."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0003, 0.01
 _BATCH = 200
 
 _stores: dict[tuple[int, str, Any], ObjectStore] = {}
+_puts: dict[tuple[int, str], deque[float]] = {}
+"""The seconds of this process's last puts, by process and log."""
 _lock = fork.Lock()
 
 
@@ -88,8 +93,10 @@ def publish(
 def published(
     database: DatabaseUrl, table: TableRow, log: ObjectStore, version: int, *, wait: float
 ) -> bool:
-    """Wait until a version is in the log, and help; for one that an earlier call committed."""
+    """Wait until a version is in the log, and help; for one that another call committed."""
     deadline = time.monotonic() + wait
+    if _wait_for(log, version, min(wait, _OTHERS_SECONDS)):
+        return True
     while not log.exists(commit_name(version)):
         drain(database, table, log, after=-1, until=version)
         if time.monotonic() > deadline:
@@ -200,7 +207,10 @@ def put(
     """Put a version into its slot; MIRROR_CONFLICT, and the table marked, where it is foreign."""
     name = commit_name(row.version)
     data = whole(log, row, body)
-    if log.put_if_absent(name, data):
+    began = time.perf_counter()
+    is_new = log.put_if_absent(name, data)
+    _note_put(log, time.perf_counter() - began)
+    if is_new:
         return
     there = log.read(name)
     if there == data:
@@ -211,6 +221,16 @@ def put(
         return
     mark_foreign(database, table, row.version, there)
     raise foreign(table, log, row.version)
+
+
+def put_seconds(log: ObjectStore) -> float | None:
+    """What a put into a log has taken at best, of this process's last ones; None for none yet."""
+    found = _puts.get((os.getpid(), log.spec.url))
+    return min(found) if found else None
+
+
+def _note_put(log: ObjectStore, seconds: float) -> None:
+    _puts.setdefault((os.getpid(), log.spec.url), deque(maxlen=8)).append(seconds)
 
 
 def is_torn(there: bytes, ours: bytes) -> bool:

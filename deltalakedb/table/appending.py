@@ -63,5 +63,8 @@ def _is_plain(options: WriteOptions) -> bool:
 
 
 def _is_kept(data: Any) -> bool:
-    """Whether the rows can be had a second time."""
-    return isinstance(data, pa.Table | pa.RecordBatch)
+    """Whether there are rows, and they can be had a second time.
+
+    Without rows nothing is committed, so nothing would tell that the table has gone on.
+    """
+    return isinstance(data, pa.Table | pa.RecordBatch) and data.num_rows > 0

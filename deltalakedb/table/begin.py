@@ -16,6 +16,7 @@ from deltalakedb.catalog.table_name import full_name, parse_table_name
 from deltalakedb.commit.refusal import location_taken, table_exists
 from deltalakedb.commit.staged import Isolation, StagedTable
 from deltalakedb.config import SqlConfig
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table.connect import open_catalog
@@ -34,6 +35,11 @@ from deltalakedb.uri import parse_database, parse_table_uri
 
 if TYPE_CHECKING:
     from deltalakedb.table.operations.create import NewTable
+
+
+_used: dict[DatabaseUrl, tuple[str, ...]] = {}
+"""The tables of this process's last transaction on a database, by their ids."""
+_MOST_AHEAD = 32
 
 
 def begin(
@@ -73,7 +79,9 @@ class Transaction:
         self._options = options
         self._storage_options = storage_options
         self._heads = opening.heads(catalog)
+        self._ahead = self._opened_ahead()
         self._members: dict[str, Member] = {}
+        self._named_before: dict[tuple[str | None, str], Member] = {}
         self._state: Literal["open", "committed", "rolled back", "unknown"] = "open"
         self.result: TransactionResult | None = None
 
@@ -204,6 +212,7 @@ class Transaction:
             raise
         self._state = "committed"
         self.result = result
+        _used[self._catalog.reader.url] = tuple(self._members)[:_MOST_AHEAD]
         for member in self._members.values():
             member.discard(all_of_it=result.repeated)
         return result
@@ -223,10 +232,14 @@ class Transaction:
 
     def _member(self, table: str | Table) -> Member:
         self._check_open()
-        made = self._made(table)
-        if made is not None:
-            return made
-        row, state = self._open(table)
+        named = self._named(table)
+        member = self._named_before.get(named) or self._made(table)
+        if member is None:
+            member = self._named_before[named] = self._opened(*named)
+        return member
+
+    def _opened(self, namespace: str | None, name: str) -> Member:
+        row, state = self._open(namespace, name)
         member = self._members.get(row.table_id)
         if member is None:
             base = self._at_beginning(row, state)
@@ -270,8 +283,20 @@ class Transaction:
         namespace, name = self._named(table)
         return namespace or "", name
 
-    def _open(self, table: str | Table) -> tuple[TableRow, TableState]:
-        namespace, name = self._named(table)
+    def _opened_ahead(self) -> list[tuple[TableRow, TableState]]:
+        """By one question, the tables of this process's last transaction: who goes on to use them
+        needs none for each."""
+        usual = [each for each in _used.get(self._catalog.reader.url, ()) if each in self._heads]
+        if len(usual) < 2:
+            return []
+        found = opening.open_heads(self._catalog, [(None, table_id) for table_id in usual])
+        return [each for each in found if each is not None]
+
+    def _open(self, namespace: str | None, name: str) -> tuple[TableRow, TableState]:
+        for row, state in self._ahead:
+            full = row.full_name if namespace is None else row.name
+            if row.table_id == name or (namespace in (None, row.namespace) and full == name):
+                return row, state
         found = opening.open_head(self._catalog, namespace, name)
         if found is None and namespace is None and "." in name:
             row = queries.find_table(self._catalog, name)
@@ -282,7 +307,8 @@ class Transaction:
 
     def _named(self, table: str | Table) -> tuple[str | None, str]:
         if isinstance(table, Table):
-            self._check_catalog(table.catalog, table.name)
+            if table.catalog is not self._catalog:
+                self._check_catalog(table.catalog, table.name)
             return None, table.table_id
         if "://" not in table:
             return None, table

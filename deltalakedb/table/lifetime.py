@@ -23,6 +23,7 @@ from deltalakedb.catalog.commit_tables import (
     properties,
     rollback_points,
     staged_files,
+    waiting,
 )
 from deltalakedb.catalog.grants import check_owner
 from deltalakedb.catalog.loads.ledger import remove_unless_read
@@ -260,7 +261,7 @@ def _forget(connection: sa.Connection, table_key: int) -> None:
     connection.execute(
         staged_files.update().where(staged_files.c.table_key == table_key).values(table_key=None)
     )
-    for table in (properties, mirror, commits, changes, rollback_points, heads, tables):
+    for table in (properties, mirror, commits, changes, waiting, rollback_points, heads, tables):
         connection.execute(table.delete().where(table.c.table_key == table_key))
 
 

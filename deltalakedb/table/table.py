@@ -116,6 +116,9 @@ class Table(RowChanges, Upkeep):
 
     @property
     def table_id(self) -> str:
+        if self._opened is not None and self._catalog.reader.is_current():
+            # Whatever becomes of it, it keeps that.
+            return self._opened.table_id
         return self._head.row.table_id
 
     @property

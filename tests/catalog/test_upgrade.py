@@ -103,6 +103,24 @@ def test_a_filled_catalog_of_0001_becomes_what_a_fresh_one_is(
     _goes_on(any_catalog_url)
 
 
+def test_a_catalog_of_0002_gets_what_it_lacks(
+    any_catalog_url: str, new_catalog_url: Callable[[], str]
+) -> None:
+    """One that this program has made and filled, but for what came after."""
+    other = new_catalog_url()
+    name, mode = next(iter(filled.TABLES.items()))
+    for database in (any_catalog_url, other):
+        import_table(str(samples.path(name)), database=database, mode=mode)
+    with engine(any_catalog_url).begin() as connection:
+        connection.exec_driver_sql("DROP TABLE dl_waiting")
+        connection.exec_driver_sql("UPDATE dl_schema_version SET version_num = '0002'")
+    assert "CREATE TABLE dl_waiting" in upgrade_statements(any_catalog_url)
+    assert upgrade_catalog(any_catalog_url).before == "0002"
+    assert not pending_upgrade(any_catalog_url).pending
+    assert schema(any_catalog_url) == schema(other)
+    _goes_on(any_catalog_url)
+
+
 def test_a_writer_that_is_open_across_an_upgrade_is_told(any_catalog_url: str) -> None:
     with Catalog(any_catalog_url, create=True) as catalog:
         with engine(any_catalog_url).begin() as connection:

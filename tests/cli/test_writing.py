@@ -4,66 +4,60 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.cli.commands import DL, dl, error_of
 
-def dl(database: str, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [str(Path(sys.executable).parent / "dl"), *arguments, "--database", database],
-        input=stdin,
-        capture_output=True,
-        timeout=60,
+
+def process(database: str, *arguments: str, stdin: bytes = b"") -> str:
+    """What the installed script writes to standard output."""
+    found = subprocess.run(
+        [DL, *arguments, "--database", database], input=stdin, capture_output=True, timeout=120
     )
-
-
-def done(found: subprocess.CompletedProcess[bytes]) -> str:
     assert found.returncode == 0, found.stderr
     return found.stdout.decode()
 
 
 def test_a_table_from_nothing(tmp_path: Path) -> None:
     database = str(tmp_path / "catalog.sqlite")
-    done(dl(database, "init", "--warehouse", str(tmp_path / "house")))
-    done(dl(database, "create", "ns.t", "--schema", "id bigint NOT NULL, p string, d decimal(5,2)",
-            "--partition-by", "p"))  # fmt: skip
+    at = ("--database", database)
+    dl("init", "--warehouse", tmp_path / "house", *at)
+    schema = "id bigint NOT NULL, p string, d decimal(5,2)"
+    dl("create", "ns.t", "--schema", schema, "--partition-by", "p", *at)
     place = tmp_path / "house" / "ns" / "t"
     source = tmp_path / "rows.csv"
     source.write_text("id,p\n1,a\n2,b\n")
-    said = done(dl(database, "write", "ns.t", str(source), "--txn", "job:1"))
+    said = process(database, "write", "ns.t", str(source), "--txn", "job:1")
     assert "Version 1 of ns.t: 2 rows in 2 files" in said
-    assert "written before" in done(dl(database, "write", "ns.t", str(source), "--txn", "job:1"))
+    assert "written before" in dl("write", "ns.t", source, "--txn", "job:1", *at).stdout
     rows = pa.table({"id": [3], "p": ["a"]})
     pq.write_table(rows, tmp_path / "more.parquet")
-    report = dl(database, "write", "ns.t", str(tmp_path / "more.parquet"), "--mode", "overwrite",
-                "--dynamic", "--json-output", "-")  # fmt: skip
-    assert json.loads(done(report))["version"] == 2
+    overwrite = ("--mode", "overwrite", "--dynamic", "--json-output", "-")
+    report = dl("write", "ns.t", tmp_path / "more.parquet", *overwrite, *at)
+    assert json.loads(report.stdout)["version"] == 2
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as stream:
         stream.write_table(rows)
-    done(dl(database, "write", "ns.t", "-", stdin=sink.getvalue().to_pybytes()))
+    process(database, "write", "ns.t", "-", stdin=sink.getvalue().to_pybytes())
     seen = sorted(deltalake.DeltaTable(str(place)).to_pyarrow_table()["id"].to_pylist())
     assert seen == [2, 3, 3]
-    refused = dl(database, "delete", "ns.t")
-    assert refused.returncode == 1
-    assert b"--where SQL, or --all" in refused.stderr
-    changed = dl(database, "update", "ns.t", "--set", "id=id + 1", "--where", "id = 2")
-    assert "Version 4 of ns.t: 1 rows updated" in done(changed)
-    deleted = dl(database, "delete", "ns.t", "--where", "p = 'b'", "--json-output", "-")
-    assert json.loads(done(deleted))["num_deleted_rows"] == 1
-    refused = dl(database, "write", "ns.t", str(source), "--if-version", "1")
-    assert refused.returncode == 1
-    assert b"not at 1" in refused.stderr
-    status = json.loads(done(dl(database, "mirror", "status", "--format", "json")))
+    assert "--where SQL, or --all" in error_of("delete", "ns.t", *at)
+    changed = dl("update", "ns.t", "--set", "id=id + 1", "--where", "id = 2", *at)
+    assert "Version 4 of ns.t: 1 rows updated" in changed.stdout
+    # What a process has changed is durable when it has ended.
+    deleted = process(database, "delete", "ns.t", "--where", "p = 'b'", "--json-output", "-")
+    assert json.loads(deleted)["num_deleted_rows"] == 1
+    assert "not at 1" in error_of("write", "ns.t", source, "--if-version", "1", *at)
+    status = json.loads(dl("mirror", "status", "--format", "json", *at).stdout)
     assert (status["version"], status["durable_version"], status["waiting"]) == (5, 5, 0)
-    assert "version 5 is durable" in done(dl(database, "mirror", "drain", "ns.t"))
-    assert "checkpoint" in done(dl(database, "mirror", "checkpoint", "ns.t"))
-    assert "Nothing foreign" in done(dl(database, "mirror", "resolve", "ns.t"))
-    assert "sql since epoch 1" in done(dl(database, "authority", "ns.t"))
-    assert "behind a fence" in done(dl(database, "authority", "ns.t", "--set", "fence"))
-    assert dl(database, "locks", "ns.t").returncode == 0
-    assert done(dl(database, "diff", "--table-id", "ns.t"))
+    assert "version 5 is durable" in dl("mirror", "drain", "ns.t", *at).stdout
+    assert "checkpoint" in dl("mirror", "checkpoint", "ns.t", *at).stdout
+    assert "Nothing foreign" in dl("mirror", "resolve", "ns.t", *at).stdout
+    assert "sql since epoch 1" in dl("authority", "ns.t", *at).stdout
+    assert "behind a fence" in dl("authority", "ns.t", "--set", "fence", *at).stdout
+    dl("locks", "ns.t", *at)
+    assert dl("diff", "--table-id", "ns.t", *at).stdout

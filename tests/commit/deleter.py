@@ -1,4 +1,7 @@
-"""A process that deletes rows of its own, one by one; a line of standard output a call."""
+"""A process that deletes rows of its own, one by one, until it is told to stop (a file `stop`).
+
+A line of standard output a call.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,13 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.table.operations import delete as delete  # what the first call would wait for
 
 
-def main(uri: str, folder: str, name: str, seconds: str, first: str, step: str) -> None:
+def main(uri: str, folder: str, name: str, first: str, step: str) -> None:
     table = dl.connect_to_table(uri, cache=False)
     (Path(folder) / f"{name}.ready").touch()
     while not (Path(folder) / "go").exists():
         time.sleep(0.005)
-    end = time.monotonic() + float(seconds)
     number = int(first)
-    while time.monotonic() < end:
+    while not (Path(folder) / "stop").exists():
         try:
             done = table.delete(f"id = {number}")
         except DeltaLakeError as error:

@@ -16,7 +16,7 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.table.operations import gather
+from deltalakedb.table.operations import gather, joint
 
 SCHEMA = pa.schema([("n", pa.int64())])
 
@@ -40,7 +40,7 @@ def together(
 ) -> list[Any]:
     """What calls give that all wait while a first append is being committed."""
     entered, go = threading.Event(), threading.Event()
-    alone = gather._alone
+    alone = joint._alone
 
     def held(each: Any) -> None:
         if not entered.is_set():
@@ -48,7 +48,7 @@ def together(
             assert go.wait(30)
         alone(each)
 
-    monkeypatch.setattr(gather, "_alone", held)
+    monkeypatch.setattr(joint, "_alone", held)
 
     def outcome(call: Callable[[dl.Table], Any]) -> Any:
         try:

@@ -16,6 +16,7 @@ import pytest
 import deltalakedb as dl
 from deltalakedb.commit.staged import Isolation
 from deltalakedb.error import DeltaLakeError
+from tests import lengths
 
 TABLES = [f"t{number}" for number in range(10)]
 SCHEMA = pa.schema([("n", pa.int64())])
@@ -133,7 +134,7 @@ def test_histories(catalog_url: str, isolation: Isolation, tmp_path: Path) -> No
 @pytest.mark.system
 @pytest.mark.parametrize("isolation", ["WriteSerializable", "Serializable", "SnapshotIsolation"])
 def test_long_histories(any_catalog_url: str, isolation: Isolation, tmp_path: Path) -> None:
-    history, rules = overlapping(any_catalog_url, tmp_path, isolation, 15.0)
+    history, rules = overlapping(any_catalog_url, tmp_path, isolation, lengths.seconds(5.0))
     assert len(history) > 4
     assert rules <= ({"concurrent_append"} if isolation != "SnapshotIsolation" else set())
     if isolation == "Serializable":

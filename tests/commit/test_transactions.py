@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import deltalakedb as dl
+from tests import lengths
 from tests.cli.commands import dl as cli
 from tests.commit.transfers import ACCOUNTS, amount, balance
 
@@ -81,7 +82,7 @@ def money_is_kept(
     assert all(each.returncode == 0 for each in running)
     assert all(int(committed) > 0 for committed, _ in told)
     tables = [dl.connect_to_table(uri, cache=False) for uri in uris]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not all(
         deltalake.DeltaTable(table.location).version() == table.version for table in tables
     ):
@@ -129,10 +130,10 @@ def test_killed_between_any_two_steps(sqlite_url: str, tmp_path: Path) -> None:
 
 @pytest.mark.system
 def test_killed_again_and_again(any_catalog_url: str, tmp_path: Path) -> None:
-    killed_between_any_two_steps(any_catalog_url, tmp_path, 5)
+    killed_between_any_two_steps(any_catalog_url, tmp_path, lengths.rounds(2))
 
 
 @pytest.mark.system
 @pytest.mark.parametrize("isolation", ["WriteSerializable", "Serializable", "SnapshotIsolation"])
 def test_many_transfers(any_catalog_url: str, isolation: str, tmp_path: Path) -> None:
-    assert money_is_kept(any_catalog_url, tmp_path, 8, 8.0, isolation) > 8
+    assert money_is_kept(any_catalog_url, tmp_path, 8, lengths.seconds(3.0), isolation) > 8

@@ -14,6 +14,7 @@ import pytest
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.mirror import publish, tend
+from tests import lengths
 
 ROWS = 60
 Work = Callable[[dl.Table, random.Random], None]
@@ -95,4 +96,4 @@ def test_restore_and_purge_beside_deletes(sqlite_url: str, tmp_path: Path) -> No
 
 @pytest.mark.system
 def test_many_of_them(any_catalog_url: str, tmp_path: Path) -> None:
-    race(any_catalog_url, tmp_path / "t", 25)
+    race(any_catalog_url, tmp_path / "t", lengths.rounds(10))

@@ -11,7 +11,7 @@ import pytest
 import deltalakedb as dl
 from tests.faults.killed import Pair
 
-POINTS = int(os.environ.get("DL_KILL_POINTS", "30"))
+POINTS = int(os.environ.get("DL_KILL_POINTS", "15"))
 SEED = os.environ.get("DL_KILL_SEED", "")
 
 

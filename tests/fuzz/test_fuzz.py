@@ -12,7 +12,7 @@ from tests.fuzz.run import Fuzz
 
 
 def test_damaged_logs_end_in_a_result_or_one_clear_error() -> None:
-    fuzz = Fuzz(TABLES, seed=7, seconds=8, count=60)
+    fuzz = Fuzz(TABLES, seed=7, seconds=4, count=60)
     fuzz.work()
     # On a busy machine the seconds are few.
     assert fuzz.tried >= 1

@@ -196,7 +196,7 @@ def test_the_scheduler_is_killed(
         client.close(timeout=1)
     assert caught.value.kind is DeltaLakeErrorKind.CLUSTER_ERROR
     assert "scheduler" in caught.value.message
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 150, "or it waits for ever"
     assert_nothing_visible(pg_database)
     import_big(big, pg_database, client=cluster)
     assert_exact(pg_database, "big", expected)

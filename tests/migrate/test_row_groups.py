@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dask.config
 import pytest
 
 from deltalakedb.importing.run import import_table
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 VERSION = 7
-FILES = 3000
+FILES = 1000
 
 
 @pytest.fixture
@@ -97,7 +98,9 @@ def test_a_worker_is_killed_between_its_parts(
     import_table(str(table), database=whole)
     monkeypatch.setattr(reader, "RANGE_BYTES", 4000)
     small_parts(monkeypatch, 4000)
-    client = private_dask()
+    # Who still asks the dead one for its parts goes on asking for so long.
+    with dask.config.set({"distributed.comm.timeouts.connect": "5s"}):
+        client = private_dask()
     [victim, *_] = worker_processes(client)
     import_big(
         table,

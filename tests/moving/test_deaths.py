@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import deltalake
@@ -18,6 +18,7 @@ from deltalakedb.migrate.move import move_table
 from deltalakedb.migrate.options import MoveOptions
 from deltalakedb.migrate.rollback import rollback_table
 from deltalakedb.migrate.steps import MOVE_POINTS, ROLLBACK_POINTS
+from tests import lengths
 from tests.moving.test_move import append, rows, seen, state
 from tests.moving.test_rollback import in_sql
 
@@ -117,14 +118,24 @@ def test_a_process_that_is_killed_between_the_fence_and_the_catalog(
     died_while_moving(tmp_path / "t", sqlite_url, "fence-put", kill=True)
 
 
+def everywhere(points: Sequence[str]) -> pytest.MarkDecorator:
+    """On each database; on MySQL, which is spoken to as MariaDB is, at a third of the points."""
+    found = [
+        (kind, at)
+        for kind in ("sqlite", "postgresql", "mariadb", "mysql")
+        for at in points[:: 1 if lengths.FULL or kind != "mysql" else 3]
+    ]
+    return pytest.mark.parametrize(("any_catalog_url", "at"), found, indirect=["any_catalog_url"])
+
+
 @pytest.mark.system
-@pytest.mark.parametrize("at", MOVE_POINTS)
+@everywhere(MOVE_POINTS)
 def test_killed_at_every_point_of_a_move(at: str, any_catalog_url: str, tmp_path: Path) -> None:
     died_while_moving(tmp_path / "t", any_catalog_url, at, kill=True)
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("at", ROLLBACK_POINTS)
+@everywhere(ROLLBACK_POINTS)
 def test_killed_at_every_point_of_a_rollback(at: str, any_catalog_url: str, tmp_path: Path) -> None:
     died_while_rolling_back(tmp_path / "t", any_catalog_url, at, kill=True)
 

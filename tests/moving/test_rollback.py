@@ -9,6 +9,8 @@ import deltalake
 import pytest
 
 import deltalakedb as dl
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.move import move_table
 from deltalakedb.migrate.points import (
@@ -19,6 +21,7 @@ from deltalakedb.migrate.points import (
 from deltalakedb.migrate.recommit import recommit_stranded
 from deltalakedb.migrate.rollback import rollback_table, rollback_without_catalog
 from deltalakedb.migrate.steps import ROLLBACK_POINTS
+from deltalakedb.uri import parse_database
 from tests.moving.test_move import append, rows, seen, state
 
 
@@ -130,3 +133,39 @@ def test_points_pin_files_and_log_entries(place: Path, sqlite_url: str) -> None:
     assert [p.reason for p in gone] == ["cutover"]
     assert [p.reason for p in rollback_points("t", database=sqlite_url)] == ["manual"]
     assert len(rollback_points("t", database=sqlite_url, retired=True)) == 2
+
+
+def nobody_publishes(database: str, table_id: str) -> None:
+    """As if another process tended the log, and were silent."""
+    with writing(parse_database(database)) as writer:
+        name = f"mirror/{table_id}"
+        writer.transact(
+            [
+                Statement("DELETE FROM dl_leases WHERE name = ?", (name,)),
+                Statement(
+                    "INSERT INTO dl_leases (name, holder, token, acquired_at, expires_at) "
+                    f"VALUES (?, 'elsewhere 1', 'x', 0, {writer.now} + 3600000)",
+                    (name,),
+                ),
+            ]
+        )
+
+
+def test_only_what_stays_the_same_is_committed_again(place: Path, sqlite_url: str) -> None:
+    """A delete may mean something else by now, and so may rows of another schema."""
+    move_table(str(place), database=sqlite_url)
+    table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    nobody_publishes(sqlite_url, table.table_id)
+    assert not table.append(rows(2), mirror="async").published
+    table.delete("x = 1", mirror="async")
+    table.append(rows(3), mirror="async")
+    assert rollback_without_catalog(str(place)).version == 2
+    append(place, 4)
+    done = rollback_table("t", database=sqlite_url)
+    assert [each.operation for each in done.stranded] == ["WRITE", "DELETE", "WRITE"]
+    assert [each.is_blind_append for each in done.stranded] == [True, False, True]
+    again = recommit_stranded("t", database=sqlite_url)
+    assert [version for version, _ in again.done] == [2, 4]
+    assert again.left == (done.stranded[1].copy,)
+    assert seen(place) == in_sql(sqlite_url) == [1, 2, 3, 4]
+    assert dl.diff_table("t", database=sqlite_url).parity

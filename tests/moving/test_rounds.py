@@ -18,6 +18,7 @@ from deltalakedb.migrate.move import move_table
 from deltalakedb.migrate.options import MoveOptions
 from deltalakedb.migrate.rollback import rollback_table
 from deltalakedb.migrate.steps import Pace
+from tests import lengths
 from tests.moving.test_move import append
 from tests.moving.test_rollback import in_sql, seen
 
@@ -112,8 +113,9 @@ def test_over_and_back_under_writers_that_follow(sqlite_url: str, tmp_path: Path
 
 
 @pytest.mark.system
-def test_eight_rounds_under_eight_writers(any_catalog_url: str, tmp_path: Path) -> None:
-    over_and_back(tmp_path / "t", any_catalog_url, tmp_path / "writers", rounds=8, writers=4)
+def test_many_rounds_under_eight_writers(any_catalog_url: str, tmp_path: Path) -> None:
+    rounds = lengths.rounds(3)
+    over_and_back(tmp_path / "t", any_catalog_url, tmp_path / "writers", rounds=rounds, writers=4)
 
 
 @pytest.mark.system

@@ -8,10 +8,11 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
+import deltalake
 import pytest
 
 import deltalakedb as dl
@@ -149,3 +150,58 @@ def test_a_failover_that_loses_commits(
     done = repair_table("t", database=database)
     assert done.adopted == (3, 4)
     all_is_well(place, database, [1, 2, 3, 4])
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("at", ["before-freeze", "fence-put", "recorded"])
+def test_a_database_that_goes_away_during_a_cutover(
+    at: str, tmp_path: Path, private_postgres: Callable[..., PostgresServer]
+) -> None:
+    """Files' writers go on until the fence; behind it SQL's do, as soon as it is back."""
+    place = tmp_path / "t"
+    server = private_postgres()
+    database = server.url(server.create_database())
+    append(place, 1)
+
+    def on(point: str, facts: Mapping[str, object]) -> None:
+        if point == at:
+            server.stop(immediate=True)
+
+    with pytest.raises(DeltaLakeError) as caught:
+        move_table(str(place), database=database, on=on)
+    assert caught.value.kind in (
+        DeltaLakeErrorKind.DATABASE_ERROR,
+        DeltaLakeErrorKind.TIMEOUT_ERROR,
+    )
+    fenced = at != "before-freeze"
+    if fenced:
+        with pytest.raises(deltalake.exceptions.DeltaError, match="sqlAuthority"):
+            append(place, 2)
+    else:
+        append(place, 2)
+    server.start()
+    if fenced:
+        dl.write_deltalake(f"deltasql://{database}?table=t", rows(2), mode="append")
+    assert move_table(str(place), database=database).migration.state == "sql"
+    all_is_well(place, database, [1, 2])
+    log = "".join(p.read_text() for p in (place / "_delta_log").glob("*.json"))
+    assert log.count('"txnId":"cutover-') == 1
+
+
+def test_a_log_that_was_set_back(tmp_path: Path, sqlite_url: str) -> None:
+    """What the catalog remembers of versions that are gone is in nobody's way."""
+    place, uri = tmp_path / "t", f"deltasql://{sqlite_url}?table=t"
+    append(place, 1)
+    dl.import_table(str(place), database=sqlite_url)
+    for value in (2, 3):
+        dl.write_deltalake(uri, rows(value), mode="append")
+    with Catalog(sqlite_url) as catalog:
+        row = queries.find_table(catalog, "t")
+    tend.tend_now(parse_database(sqlite_url), row, publish.log_of(row, None))
+    for file in (place / "_delta_log").iterdir():
+        if not file.name.startswith("0" * 20):
+            file.unlink()
+    dl.import_table(str(place), database=sqlite_url, rebuild=True)
+    dl.write_deltalake(uri, rows(4), mode="append")
+    assert seen(place) == in_sql(sqlite_url) == [1, 4]
+    all_is_well(place, sqlite_url, [1, 4])

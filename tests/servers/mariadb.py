@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,13 +87,12 @@ class MariaDbServer:
         self._installation = installation
         self._folder = ServerFolder(self.name)
         self._data = self._folder.path / "data"
-        self._data.mkdir()
         self._temporary = self._folder.path / "tmp"
         self._temporary.mkdir()
         self._settings = {**self.settings, **({} if durable else _NOT_DURABLE), **(settings or {})}
         self.port = free_port()
         self._process = ServerProcess(self._folder, self.name, last_signal=signal.SIGKILL)
-        self._make_system_tables()
+        shutil.copytree(_empty_data(self.name, self.make_system_tables, installation), self._data)
         self.start()
 
     @property
@@ -108,7 +108,7 @@ class MariaDbServer:
         )
         self._process.start(
             [
-                *self._command(),
+                *self.command(self._installation, self._data),
                 *(f"--port={self.port}", f"--socket={self._folder.path}/socket"),
                 *("--skip-name-resolve", "--skip-log-bin", f"--init-file={accounts}"),
                 # Not the one of all: a server that starts removes there what looks like its own.
@@ -158,10 +158,11 @@ class MariaDbServer:
     def drop_database(self, name: str) -> None:
         self.sql(f"DROP DATABASE IF EXISTS `{name}`")
 
-    def _command(self) -> list[str | Path]:
-        installation = self._installation
+    @staticmethod
+    def command(installation: MariaDbInstallation, data: Path) -> list[str | Path]:
+        """The server with its data, as it always starts."""
         return [
-            *(installation.server, "--no-defaults", f"--datadir={self._data}"),
+            *(installation.server, "--no-defaults", f"--datadir={data}"),
             *(
                 f"--lc-messages-dir={installation.share}",
                 f"--basedir={installation.share.parents[1]}",
@@ -170,19 +171,40 @@ class MariaDbServer:
             *(["--user=root"] if os.geteuid() == 0 else []),
         ]
 
-    def _make_system_tables(self) -> None:
+    @classmethod
+    def make_system_tables(cls, installation: MariaDbInstallation, data: Path) -> None:
+        """Fill an empty folder."""
         # What mariadb-install-db does, which itself asks for programs of the client's package.
         scripts = [
-            next(self._installation.share.glob(f"*_{name}.sql")).read_text()
+            next(installation.share.glob(f"*_{name}.sql")).read_text()
             for name in ("system_tables", "performance_tables", "system_tables_data")
         ]
         script = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n"
         made = subprocess.run(
-            [*self._command(), "--bootstrap", "--innodb-log-file-size=64M"],
+            [*cls.command(installation, data), "--bootstrap", "--innodb-log-file-size=64M"],
             input=script + "".join(scripts),
             capture_output=True,
             text=True,
-            env={**os.environ, **self._installation.env},
+            env={**os.environ, **installation.env},
         )
         if made.returncode:
             raise ServerError(f"MariaDB's system tables: {made.stderr[-2000:]}")
+
+
+@functools.cache
+def _empty_data(
+    name: str,
+    make_system_tables: Callable[[MariaDbInstallation, Path], None],
+    installation: MariaDbInstallation,
+) -> Path:
+    """A folder with system tables, made once in this process; servers start from copies of it."""
+    folder = ServerFolder(f"{name}-template")
+    _TEMPLATES.append(folder)
+    data = folder.path / "data"
+    data.mkdir()
+    make_system_tables(installation, data)
+    return data
+
+
+_TEMPLATES: list[ServerFolder] = []
+"""Their guards live as long as the process."""

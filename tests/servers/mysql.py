@@ -52,19 +52,19 @@ class MySqlServer(MariaDbServer):
         "secure-file-priv": "",
     }
 
-    def _command(self) -> list[str | Path]:
-        installation = self._installation
+    @staticmethod
+    def command(installation: MariaDbInstallation, data: Path) -> list[str | Path]:
         share = installation.share
         return [
             *(*installation.loader, installation.server),
-            *("--no-defaults", f"--datadir={self._data}"),
+            *("--no-defaults", f"--datadir={data}"),
             *(f"--lc-messages-dir={share}", f"--character-sets-dir={share / 'charsets'}"),
             *(["--user=root"] if os.geteuid() == 0 else []),
         ]
 
-    def _make_system_tables(self) -> None:
-        made = subprocess.run(
-            [*self._command(), "--initialize-insecure"], capture_output=True, text=True, check=False
-        )
+    @classmethod
+    def make_system_tables(cls, installation: MariaDbInstallation, data: Path) -> None:
+        command = [*cls.command(installation, data), "--initialize-insecure"]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             raise ServerError(f"MySQL's system tables: {made.stderr[-2000:]}")

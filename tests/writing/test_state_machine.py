@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests import lengths
 from tests.servers.duckdb import DuckDbServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerError
@@ -48,16 +49,16 @@ def sqlite(folder: Path) -> str:
 
 
 def test_what_others_read_equals_the_model(tmp_path: Path) -> None:
-    run_machines(Run(tmp_path, sqlite), examples=8, steps=8)
+    run_machines(Run(tmp_path, sqlite), examples=5, steps=8)
 
 
 def test_changes_equal_the_model(tmp_path: Path) -> None:
-    run_machines(Run(tmp_path, sqlite), 5, 8, ChangingMachine, repeatable=True)
+    run_machines(Run(tmp_path, sqlite), 3, 8, ChangingMachine, repeatable=True)
 
 
 @pytest.mark.system
 def test_many_changes(tmp_path: Path) -> None:
-    run_machines(Run(tmp_path, sqlite), 100, 20, ChangingMachine)
+    run_machines(Run(tmp_path, sqlite), lengths.rounds(30), 20, ChangingMachine)
 
 
 @pytest.mark.system
@@ -65,7 +66,7 @@ def test_many_steps_on_postgresql(postgres_server: PostgresServer, tmp_path: Pat
     def database(folder: Path) -> str:
         return postgres_server.url(postgres_server.create_database())
 
-    run_machines(Run(tmp_path, database), examples=60, steps=30)
+    run_machines(Run(tmp_path, database), lengths.rounds(20), 30)
 
 
 @pytest.mark.system
@@ -74,9 +75,9 @@ def test_spark_and_duckdb_read_the_tables_of_the_machines(
 ) -> None:
     """One pass of each over all tables that the machines have made."""
     run = Run(tmp_path, sqlite, keep=True)
-    run_machines(run, examples=40, steps=12)
-    run_machines(run, 30, 12, ChangingMachine)
-    assert len(run.kept) > 30
+    run_machines(run, lengths.rounds(20), 12)
+    run_machines(run, lengths.rounds(15), 12, ChangingMachine)
+    assert len(run.kept) > 30 * lengths.LENGTH
     read_by_duckdb = 0
     for number, kept in enumerate(run.kept):
         found = spark_server.rows(f"SELECT * FROM delta.`{kept.place}`")

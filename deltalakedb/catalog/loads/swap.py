@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.commit_tables import mirror, outbox
+from deltalakedb.catalog.commit_tables import changes, commits, mirror, outbox
 from deltalakedb.catalog.leases import Lease, acquire
 from deltalakedb.catalog.loads.ledger import Run, finish_run, now_ms, unloaded_parts
 from deltalakedb.catalog.records import TableRow, in_heap
@@ -224,6 +224,9 @@ def _update(
             )
         # The log was set back. Its versions will be others than those that were known before.
         head["epoch"] = current.epoch + 1
+        for named in (commits, changes):
+            after = named.c.version > facts.head_version
+            connection.execute(named.delete().where(named.c.table_key == table_key, after))
     if facts.head_version != current.head_version:
         values["changes_since"] = facts.head_version
     if current.authority == "log":
