@@ -32,17 +32,19 @@ class Imported:
 
 
 def import_table(
-    table: Path, database: str, *, name: str, mode: str = "full-history", workers: int = 2
+    table: Path | str, database: str, *, name: str, mode: str = "full-history", workers: int = 2
 ) -> Imported:
-    """`dl import`; no `workers`: in one process. The database goes by the environment, as
-    passwords should."""
+    """`dl import` of a folder or a URL; no `workers`: in one process.
+
+    The database goes by the environment, as passwords should.
+    """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "import.json"
         run = run_process(
             [
                 *_DL,
                 "import",
-                *("--log-dir", str(table / "_delta_log")),
+                *("--log-dir", f"{table}/_delta_log"),
                 *("--table-name", name),
                 *("--mode", mode),
                 *(("--workers", str(workers)) if workers else ()),

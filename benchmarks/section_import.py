@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import patch
 
-from benchmarks import floor, measure
+from benchmarks import buckets, delta_rs, floor, measure
 from benchmarks.generate import append, read_facts
-from benchmarks.ours_import import diff_table, import_table
+from benchmarks.measure import Probe, Timing, joined
+from benchmarks.ours_import import Imported, diff_table, import_table
 from benchmarks.report import Breakdown, Entry, Figure, Kind
 from benchmarks.workbench import TABLE_NAME, Catalogued, Workbench, files_table
 
 SECTION = "Import"
 CORES = 2
 """The floor of an import is the work of decode, load and index, spread over this many cores."""
+S3_RUNS = 3
+"""By turns; the median counts."""
 
 
 def full_history(bench: Workbench) -> Iterator[Entry]:
@@ -114,6 +119,36 @@ def tiny_commits(bench: Workbench) -> Iterator[Entry]:
         "delta-rs open",
         note=f"delta-rs peaks at {theirs.peak_mb:,.0f} MB, ours at "
         f"{ours.imported.run.peak_mb:,.0f} MB in one process",
+    )
+
+
+def from_s3(bench: Workbench) -> Iterator[Entry]:
+    """10,000 one-action commits in S3, in one process, against delta-rs opening the log there."""
+    table = bench.tiny(10_000)
+    with buckets.bucket() as bucket, patch.dict(os.environ, bucket.environment):
+        url = bucket.upload(table)
+        ours: list[Imported] = []
+        theirs: list[Probe] = []
+        for _ in range(S3_RUNS):
+            database = bench.postgresql.new_database()
+            ours.append(import_table(url, database, name=TABLE_NAME, workers=0))
+            bench.postgresql.drop(database)
+            theirs.append(delta_rs.run("open_table", url))
+    live = read_facts(table)["live"]
+    answer = ours[0].answer
+    if ours[0].live_files != live:
+        raise RuntimeError(f"{ours[0].live_files} live files, not {live}")
+    yield Figure(
+        SECTION,
+        f"{live:,} one-action commits in S3, in one process",
+        Kind.COST,
+        1.5,
+        Timing(tuple(run.seconds for run in ours)).median,
+        joined(theirs).timing.median,
+        "delta-rs open",
+        note=f"{answer['requests']:,} requests, {answer['read_bytes']:,} bytes; a server without "
+        "latency, on the same machine; of ours the import itself "
+        f"{answer['seconds']:.2f} s",
     )
 
 
@@ -263,6 +298,7 @@ FIRST: dict[str, Callable[[Workbench], Iterator[Entry]]] = {"import": full_histo
 PARTS: dict[str, Callable[[Workbench], Iterator[Entry]]] = {
     "diff": diff,
     "tiny": tiny_commits,
+    "s3": from_s3,
     "fast": fast_import,
     "catch-up": catch_up,
     "large-catch-up": large_catch_up,

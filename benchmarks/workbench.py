@@ -101,9 +101,9 @@ class Workbench:
         shape = Shape(count, count // 10, max(1, round(days * min(1.0, self.scale * 4))))
         return self._table(f"full-{count}", shape, Variant(500, checkpoint=True))
 
-    def tiny(self) -> Path:
-        """100,000 commits of one add and nothing else."""
-        count = self.count(100_000)
+    def tiny(self, adds: int = 100_000) -> Path:
+        """So many commits of one add and nothing else."""
+        count = self.count(adds)
         return self._table(f"tiny-{count}", Shape(count, 0, 365), Variant(1, commit_info=False))
 
     def fresh(self, live: int = 1_000_000) -> Path:

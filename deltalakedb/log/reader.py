@@ -6,9 +6,8 @@ goes through `plan_ranges` and `read_range`.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from itertools import islice, pairwise
 from typing import Any
 
@@ -31,6 +30,7 @@ from deltalakedb.log.ranges import (
     weight,
 )
 from deltalakedb.log.segment import CheckpointEntry, CommitEntry, LogListing, Segment, list_log
+from deltalakedb.memory import without_collector
 from deltalakedb.storage.store import ObjectStore
 
 SETTLE_ADDS = 2_000
@@ -108,7 +108,7 @@ def read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
 
     Raises CORRUPT_COMMIT, CORRUPT_CHECKPOINT, NOT_FOUND (a file has gone since the listing).
     """
-    with _without_collector():
+    with without_collector():
         return _read_range(store, spec)
 
 
@@ -125,7 +125,7 @@ def read_ranges(store: ObjectStore, specs: Sequence[RangeSpec]) -> Iterator[Acti
     assert len(slices) == len(specs)
     with (
         _checkpoint_errors(first.first, first.checkpoint, first.units[0].name),
-        _without_collector(),
+        without_collector(),
     ):
         yield from _read_slices(store, first.units[0], slices, first.first)
 
@@ -133,7 +133,7 @@ def read_ranges(store: ObjectStore, specs: Sequence[RangeSpec]) -> Iterator[Acti
 def commit_slices(store: ObjectStore, entry: CommitEntry, count: int) -> Iterator[ActionRows]:
     """The rows of a large commit slice by slice, in a bounded memory. Raises as `read_range`."""
     home, inner = store.resolve(entry.name)
-    with _without_collector(), home.open_input(inner) as source:
+    with without_collector(), home.open_input(inner) as source:
         commit = OpenCommit(entry.version, entry.name, entry.modified_ms)
         yield from slice_rows(source, entry.size, count, commit)
 
@@ -160,21 +160,6 @@ def _read_range(store: ObjectStore, spec: RangeSpec) -> ActionRows:
         with _checkpoint_errors(spec.first, spec.checkpoint, unit.name):
             pieces.append(_read_unit(store, unit, spec.first))
     return _joined(pieces)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Without the cyclic collector: it would walk the decoded actions, which hold no cycles,
-
-    again and again (half of the time of a large range). Their number is bounded by SETTLE_ADDS.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _joined(pieces: list[ActionRows]) -> ActionRows:

@@ -37,11 +37,13 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
+        client: Any = None,
     ) -> dict[str, Any]:
         """Delete the rows for which `predicate` is TRUE; all without one. Returns metrics.
 
         `num_deleted_rows` is None where whole files went whose statistics tell no number.
-        Nothing is committed where no row matches.
+        Nothing is committed where no row matches. `client`: a `distributed.Client` whose workers
+        read and write; one commit is made of what they did.
         """
         from deltalakedb.table.operations.delete import delete
 
@@ -53,6 +55,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
+            client=client,
         )
         return self._changed(lambda catalog, base: delete(catalog, base, predicate, options))
 
@@ -76,6 +79,7 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
+        client: Any = None,
     ) -> dict[str, Any]: ...
 
     def update(
@@ -91,6 +95,7 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
+        client: Any = None,
     ) -> dict[str, Any] | Self:
         """Set columns where `predicate` is TRUE, everywhere without one. Returns metrics.
 
@@ -98,6 +103,7 @@ class RowChanges:
 
         `updates` are Spark SQL expressions by column, over the old values; `new_values` Python
         values. New rows meet the table's constraints, else CONSTRAINT_VIOLATION and no commit.
+        `client` as for `delete`.
         """
         from deltalakedb.table.operations.update import update
 
@@ -111,6 +117,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
+            client=client,
         )
         return self._changed(
             lambda catalog, base: update(catalog, base, updates, new_values, predicate, options)
@@ -133,13 +140,15 @@ class RowChanges:
         if_version: int | None = None,
         mirror: str | None = None,
         token: str | None = None,
+        client: Any = None,
     ) -> TableMerger:
         """A MERGE of `source` (whatever `append` takes) by a condition over both: see `execute`.
 
         Aliases are `source` and `target` unless given. The source is read once, and kept on disk;
         its keys choose the files that are opened. `merge_schema` adds its columns to the table.
         `max_spill_size`: bytes of memory that the join takes before it goes to disk (default 256
-        MiB), `max_temp_directory_size` the most that it takes there.
+        MiB), `max_temp_directory_size` the most that it takes there. `client` as for `delete`; the
+        source lies beside the data meanwhile.
         """
         from deltalakedb.table.merging import TableMerger
         from deltalakedb.table.operations.merge import MergeOptions, merge
@@ -152,6 +161,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
+            client=client,
         )
         options = MergeOptions(
             rewrite=rewrite,
@@ -172,7 +182,11 @@ class RowChanges:
 
 
 def _options(
-    writer_properties: Any, commit_properties: Any, token: str | None, **commit: Any
+    writer_properties: Any,
+    commit_properties: Any,
+    token: str | None,
+    client: Any = None,
+    **commit: Any,
 ) -> RewriteOptions:
     from deltalakedb.table.operations.properties import CommitOptions
     from deltalakedb.table.operations.rewrite import RewriteOptions
@@ -180,4 +194,5 @@ def _options(
     return RewriteOptions(
         writer_properties=writer_properties,
         commit=CommitOptions.of(commit_properties, token, **commit),
+        client=client,
     )

@@ -45,13 +45,15 @@ class TableOptimizer:
         *,
         commit_properties: Any = None,
         post_commithook_properties: Any = None,
+        client: Any = None,
     ) -> dict[str, Any]:
         """Put small files together, and write those anew of which many rows are deleted.
 
         `partition_filters`: a condition on partition columns. `target_size`: bytes of a file, else
         `delta.targetFileSize`. `max_concurrent_tasks`: files that are read at a time.
         `max_spill_size`: bytes of rows that wait in memory. `min_commit_interval`: seconds; bins
-        that are done sooner share a commit.
+        that are done sooner share a commit. `client`: a `distributed.Client` whose workers write
+        the bins; each is committed here once it is written.
         """
         predicate, options = self._options(
             partition_filters,
@@ -62,6 +64,7 @@ class TableOptimizer:
             writer_properties,
             commit_properties,
             post_commithook_properties,
+            client,
         )
         return self._run(Compaction(predicate), options)
 
@@ -76,6 +79,7 @@ class TableOptimizer:
         *,
         commit_properties: Any = None,
         post_commithook_properties: Any = None,
+        client: Any = None,
     ) -> dict[str, Any]:
         """Write each file anew that has a deletion vector: Spark's REORG TABLE … APPLY (PURGE).
 
@@ -91,6 +95,7 @@ class TableOptimizer:
             writer_properties,
             commit_properties,
             post_commithook_properties,
+            client,
         )
         return self._run(Purge(predicate), options)
 
@@ -106,6 +111,7 @@ class TableOptimizer:
         *,
         commit_properties: Any = None,
         post_commithook_properties: Any = None,
+        client: Any = None,
     ) -> dict[str, Any]:
         """Order the rows of each partition by several columns at once; the rest as `compact`."""
         predicate, options = self._options(
@@ -117,6 +123,7 @@ class TableOptimizer:
             writer_properties,
             commit_properties,
             post_commithook_properties,
+            client,
         )
         listed = [columns] if isinstance(columns, str) else list(columns)
         return self._changed(
@@ -138,6 +145,7 @@ class TableOptimizer:
         writer_properties: Any,
         commit_properties: Any,
         hooks: Any,
+        client: Any,
     ) -> tuple[list[str], OptimizeOptions]:
         if target_size is not None and target_size <= 0:
             raise DeltaLakeError(
@@ -155,4 +163,5 @@ class TableOptimizer:
             commit_interval=float(seconds or 0),
             writer_properties=writer_properties,
             commit=CommitOptions.of(commit_properties, hooks=hooks),
+            client=client,
         )

@@ -76,10 +76,7 @@ class DaskParts:
             if isinstance(each, BaseException):
                 errors.append(each)
                 continue
-            whole.adds += each.adds
-            whole.names += each.names
-            whole.num_rows += each.num_rows
-            whole.num_bytes += each.num_bytes
+            whole.extend(each)
         if errors:
             store.delete(whole.names)
             raise errors[0]

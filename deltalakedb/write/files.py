@@ -61,6 +61,13 @@ class WrittenFiles:
             return FewFiles.of(self.adds, version)
         return file_rows(self.adds, version)
 
+    def extend(self, other: WrittenFiles) -> None:
+        """Those of another writer as well."""
+        self.adds += other.adds
+        self.names += other.names
+        self.num_rows += other.num_rows
+        self.num_bytes += other.num_bytes
+
 
 class _File:
     """A data file that is open."""

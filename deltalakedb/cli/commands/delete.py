@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.cli.place import Place
 
 
 @click.command()
@@ -16,6 +17,7 @@ from deltalakedb.cli import options, output
 @click.option("--token", metavar="TEXT", help="Names this call: run again, it deletes no more.")
 @options.json_output
 @options.storage_option
+@options.places
 @options.debug
 def command(
     table: str,
@@ -26,16 +28,22 @@ def command(
     token: str | None,
     json_output: str | None,
     storage_options: dict[str, str],
+    workers: int | None,
+    scheduler: str | None,
+    local_directory: str | None,
 ) -> None:
     """Delete rows, by deletion vectors where the table has them."""
+    place = Place(workers, scheduler, local_directory)
     output.check_target(json_output)
     if (predicate is None) != every:
         raise click.UsageError("say which rows to delete: --where SQL, or --all")
+    from deltalakedb.cli.progress import display_progress
     from deltalakedb.table.connect import connect_to_table
     from deltalakedb.uri import table_uri
 
     opened = connect_to_table(table_uri(database, table), storage_options=storage_options)
-    found = opened.delete(predicate, if_version=if_version, token=token)
+    with display_progress() as progress, place.client(progress) as (client, _):
+        found = opened.delete(predicate, if_version=if_version, token=token, client=client)
     if json_output is not None:
         output.write_to(json_output, output.json_text(found, indent=True) + b"\n")
     if json_output != "-":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.cli.place import Place
 
 
 @click.command()
@@ -15,6 +16,7 @@ from deltalakedb.cli import options, output
 @click.option("--target-size", type=click.IntRange(1), metavar="BYTES", help="Of a file.")
 @options.output_format
 @options.storage_option
+@options.places
 @options.debug
 def command(
     table: str,
@@ -24,22 +26,28 @@ def command(
     target_size: int | None,
     output_format: str,
     storage_options: dict[str, str],
+    workers: int | None,
+    scheduler: str | None,
+    local_directory: str | None,
 ) -> None:
     """Write small files, and those with many deleted rows, anew.
 
     A bin of files is a commit. Writers go on meanwhile: a bin whose files they change is done
     again. What is finished isn't read again.
     """
+    place = Place(workers, scheduler, local_directory)
+    from deltalakedb.cli.progress import display_progress
     from deltalakedb.display.text import size_text
     from deltalakedb.table.connect import connect_to_table
     from deltalakedb.uri import table_uri
 
     opened = connect_to_table(table_uri(database, table), storage_options=storage_options)
-    if z_order is None:
-        found = opened.optimize.compact(where, target_size)
-    else:
-        columns = [name.strip() for name in z_order.split(",")]
-        found = opened.optimize.z_order(columns, where, target_size)
+    with display_progress() as progress, place.client(progress) as (client, _):
+        if z_order is None:
+            found = opened.optimize.compact(where, target_size, client=client)
+        else:
+            columns = [name.strip() for name in z_order.split(",")]
+            found = opened.optimize.z_order(columns, where, target_size, client=client)
     if output_format == "json":
         output.write_json(found)
         return

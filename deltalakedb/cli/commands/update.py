@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.cli.place import Place
 
 
 @click.command()
@@ -24,6 +25,7 @@ from deltalakedb.cli import options, output
 @click.option("--token", metavar="TEXT", help="Names this call: run again, it changes no more.")
 @options.json_output
 @options.storage_option
+@options.places
 @options.debug
 def command(
     table: str,
@@ -35,8 +37,12 @@ def command(
     token: str | None,
     json_output: str | None,
     storage_options: dict[str, str],
+    workers: int | None,
+    scheduler: str | None,
+    local_directory: str | None,
 ) -> None:
     """Set columns of rows to the values of expressions."""
+    place = Place(workers, scheduler, local_directory)
     output.check_target(json_output)
     if (predicate is None) != every:
         raise click.UsageError("say which rows to update: --where SQL, or --all")
@@ -46,11 +52,15 @@ def command(
         if not equals or not column.strip() or not sql.strip():
             raise click.UsageError(f"--set takes COLUMN=SQL, not {setting}")
         updates[column.strip()] = sql
+    from deltalakedb.cli.progress import display_progress
     from deltalakedb.table.connect import connect_to_table
     from deltalakedb.uri import table_uri
 
     opened = connect_to_table(table_uri(database, table), storage_options=storage_options)
-    found = opened.update(updates, predicate=predicate, if_version=if_version, token=token)
+    with display_progress() as progress, place.client(progress) as (client, _):
+        found = opened.update(
+            updates, predicate=predicate, if_version=if_version, token=token, client=client
+        )
     if json_output is not None:
         output.write_to(json_output, output.json_text(found, indent=True) + b"\n")
     if json_output != "-":

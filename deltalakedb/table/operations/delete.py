@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from deltalakedb.scan.scan import indexed_rows, partition_scalars
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
 from deltalakedb.table.operations.settle import settle
+from deltalakedb.table.operations.spread import spread
 
 
 def delete(
@@ -67,8 +69,16 @@ def select(rewrite: Rewrite, predicate: Expr | None) -> None:
     rest = rewrite.files.filter(pa.array([not each for each in whole], pa.bool_()))
     if predicate is None or not rest.num_rows:
         return
+    if rewrite.client is not None:
+        spread(rewrite, rest, rewrite.client, partial(remove_matching, predicate))
+    else:
+        remove_matching(predicate, rewrite, rest)
+
+
+def remove_matching(predicate: Expr, rewrite: Rewrite, files: pa.Table | None = None) -> None:
+    """Rows of the files (None: all of the rewrite's) go where the predicate is TRUE."""
     names = sorted({column.path[0] for column in columns_of(predicate)})
-    spec = rewrite.spec(row_filter(predicate), rest)
+    spec = rewrite.spec(row_filter(predicate), files)
     for path, batch in indexed_rows(spec, None if rewrite.tells_changes else names or None):
         last = batch.num_columns - 1
         rewrite.removes_rows(path, batch.column(last).to_numpy())

@@ -38,7 +38,8 @@ class OptimizeOptions:
 
     `target_size`: bytes of a file, else the table's. `paths`: raw paths of the files to look at,
     None for all. `workers`: files read at a time. `memory`: bytes of rows that may wait in
-    memory. `commit_interval`: seconds between commits at least, so that bins share one.
+    memory. `commit_interval`: seconds between commits at least, so that bins share one. `client`:
+    a `distributed.Client` whose workers write bins, None for this process.
     """
 
     target_size: int | None = None
@@ -48,6 +49,7 @@ class OptimizeOptions:
     commit_interval: float = 0.0
     writer_properties: Any = None
     commit: CommitOptions = field(default_factory=CommitOptions)
+    client: Any = None
 
 
 class Layout(Protocol):

@@ -30,10 +30,19 @@ from deltalakedb.table.operations.merge_clauses import (
     Clause,
     Compiled,
     compiled,
+    first_applying,
     predicates_told,
     struct_of,
+    taken,
+)
+from deltalakedb.table.operations.merge_elsewhere import (
+    Flags,
+    MergeCounts,
+    Unmatched,
+    merged_elsewhere,
 )
 from deltalakedb.table.operations.merge_source import Matches, Source, joined, sharpened
+from deltalakedb.table.operations.parts import portable
 from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
 from deltalakedb.table.operations.settle import settle
 from deltalakedb.table.operations.vectors import MERGE_NAMES
@@ -59,17 +68,6 @@ class MergeOptions:
     merge_schema: bool = False
     max_spill_size: int | None = None
     max_temp_directory_size: int | None = None
-
-
-@dataclass
-class _Counts:
-    inserted: int = 0
-    updated: int = 0
-    deleted: int = 0
-    updated_unmatched: int = 0
-    deleted_unmatched: int = 0
-    scanned_files: int = 0
-    skipped_files: int = 0
 
 
 def merge(
@@ -155,7 +153,7 @@ class _Merge:
                 refuse_setting_identity(self._base.struct, each.assignments.names)
         self._unmatched = [c for c in found if c.kind in ("source_update", "source_delete")]
         self._target = target
-        self.counts = _Counts()
+        self.counts = MergeCounts()
 
     def _evolved(self, base: Base) -> Base:
         """With the columns of the source that the table lacks, where that was asked for."""
@@ -180,18 +178,13 @@ class _Merge:
         self.counts.skipped_files = max(base.row.num_files - files.num_rows, 0)
         numbers = IdentityNumbers(self._catalog.reader.url, base.row, base.marks)
         with Rewrite(base, files, self._options.rewrite, numbers) as rewrite:
-            with joined(
-                self._condition,
-                self._target,
-                self._source,
-                self._options.source_alias,
-                directory,
-                memory_limit=self._options.max_spill_size or DEFAULT_MEMORY,
-                disk_limit=self._options.max_temp_directory_size,
-            ) as join:
-                self._match(rewrite, join)
-                self._change(rewrite, join)
-                self._insert(rewrite, join)
+            if rewrite.client is not None and files.num_rows:
+                self._insert(rewrite, merged_elsewhere(self, rewrite, self._source))
+            else:
+                with self._joined(directory) as join:
+                    self._match(rewrite, join)
+                    self._change(rewrite, join)
+                    self._insert(rewrite, join)
             rewrite.counts.scan_ms = since(began)
             staged = rewrite.staged(
                 "MERGE",
@@ -207,6 +200,34 @@ class _Merge:
                 protocol=base.protocol if self._protocol_changed else None,
             )
         return rewrite, staged
+
+    def __getstate__(self) -> dict[str, Any]:
+        """As workers get it: with what was compiled, without the catalog and the source."""
+        options = replace(self._options, rewrite=RewriteOptions())
+        own = {"_catalog": None, "_source": None, "_options": options, "counts": MergeCounts()}
+        return self.__dict__ | own | {"_base": portable(self._base)}
+
+    def changed(self, rewrite: Rewrite, source: Source, directory: str) -> Flags:
+        """Match and change the rewrite's files; which rows of the source match none of them."""
+        self._source = source
+        alone = np.zeros(source.num_rows, dtype=bool)
+        with self._joined(directory) as join:
+            self._match(rewrite, join)
+            self._change(rewrite, join)
+            for numbers in join.unmatched(ROWS_AT_A_TIME) if self._inserts else ():
+                alone[numbers] = True
+        return alone
+
+    def _joined(self, directory: str) -> Matches:
+        return joined(
+            self._condition,
+            self._target,
+            self._source,
+            self._options.source_alias,
+            directory,
+            memory_limit=self._options.max_spill_size or DEFAULT_MEMORY,
+            disk_limit=self._options.max_temp_directory_size,
+        )
 
     def _unmatched_rows(self) -> list[Expr]:
         """What target rows are like that change though no source row matches them."""
@@ -263,7 +284,7 @@ class _Merge:
         at = np.searchsorted(index, places)
         for start in range(0, len(at), ROWS_AT_A_TIME):
             part = slice(start, start + ROWS_AT_A_TIME)
-            left = _taken(rows, at[part])
+            left = taken(rows, at[part])
             self._change_matched(rewrite, path, left, places[part], numbers[part])
         if self._unmatched:
             alone = np.ones(len(index), dtype=bool)
@@ -292,7 +313,7 @@ class _Merge:
             which = np.flatnonzero(chosen == number)
             if not len(which):
                 continue
-            old, seen = _taken(left, which), _taken(both, which)
+            old, seen = taken(left, which), taken(both, which)
             if clause.assignments is not None:
                 self.counts.updated += len(which)
                 self._update(rewrite, clause, old, seen)
@@ -332,7 +353,7 @@ class _Merge:
         new = rewrite.inserts(clause.assignments.applied(old, seen), names, updated=True)
         rewrite.tells(new, "update_postimage")
 
-    def _insert(self, rewrite: Rewrite, join: Matches) -> None:
+    def _insert(self, rewrite: Rewrite, join: Matches | Unmatched) -> None:
         """Source rows that match none."""
         if not self._inserts:
             return
@@ -396,25 +417,3 @@ class _Merge:
             }
 
         return metrics
-
-
-def _taken(rows: pa.RecordBatch, places: Numbers) -> pa.RecordBatch:
-    """The rows at these places; not copied where the places follow one another."""
-    first, last, count = int(places[0]), int(places[-1]), len(places)
-    if last - first == count - 1 and (count < 2 or bool((np.diff(places) == 1).all())):
-        return rows.slice(first, count)
-    return rows.take(pa.array(places))
-
-
-def first_applying(clauses: Sequence[Compiled], rows: pa.RecordBatch) -> Numbers:
-    """Of each row the first clause whose condition is TRUE; -1 for none.
-
-    A clause is asked of the rows alone that those before it have left.
-    """
-    chosen = np.full(rows.num_rows, -1, dtype=np.int64)
-    for number, clause in enumerate(clauses):
-        left = np.flatnonzero(chosen < 0)
-        if not len(left):
-            break
-        chosen[left[clause.applies(_taken(rows, left))]] = number
-    return chosen

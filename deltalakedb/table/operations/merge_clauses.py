@@ -138,3 +138,25 @@ def predicates_told(clauses: Sequence[Clause]) -> dict[str, Any]:
         name: [clause.told() for clause in clauses if clause.kind in kinds]
         for name, kinds in groups.items()
     }
+
+
+def taken(rows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch:
+    """The rows at these places; not copied where the places follow one another."""
+    first, last, count = int(places[0]), int(places[-1]), len(places)
+    if last - first == count - 1 and (count < 2 or bool((np.diff(places) == 1).all())):
+        return rows.slice(first, count)
+    return rows.take(pa.array(places))
+
+
+def first_applying(clauses: Sequence[Compiled], rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
+    """Of each row the first clause whose condition is TRUE; -1 for none.
+
+    A clause is asked of the rows alone that those before it have left.
+    """
+    chosen = np.full(rows.num_rows, -1, dtype=np.int64)
+    for number, clause in enumerate(clauses):
+        left = np.flatnonzero(chosen < 0)
+        if not len(left):
+            break
+        chosen[left[clause.applies(taken(rows, left))]] = number
+    return chosen

@@ -37,16 +37,30 @@ class Source:
 
     def __init__(self, data: Any, directory: str) -> None:
         reader = batches_of(data)
-        self.schema = pa.schema([(f.name, plain_type(f.type)) for f in reader.schema])
-        self.struct: StructType = schema_of(self.schema)
+        schema = pa.schema([(f.name, plain_type(f.type)) for f in reader.schema])
         place = str(Path(directory) / "source.arrow")
-        with pa.ipc.new_file(place, self.schema) as sink:
+        # A type that no table has is refused before a row is read.
+        schema_of(schema)
+        with pa.ipc.new_file(place, schema) as sink:
             for batch in reader:
                 for piece in slices(batch):
                     if piece.num_rows:
-                        sink.write_batch(piece.cast(self.schema))
+                        sink.write_batch(piece.cast(schema))
+        self._open(place)
+
+    @classmethod
+    def at(cls, place: str) -> Source:
+        """The source whose file another one has made."""
+        found = cls.__new__(cls)
+        found._open(place)
+        return found
+
+    def _open(self, place: str) -> None:
+        self.place = place
         with pa.memory_map(place) as mapped:
             opened = pa.ipc.open_file(mapped)
+            self.schema: pa.Schema = opened.schema
+            self.struct: StructType = schema_of(self.schema)
             self._batches = [opened.get_batch(n) for n in range(opened.num_record_batches)]
         self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
 

@@ -44,17 +44,23 @@ Operation = Callable[[LightCatalog, Base], Staged]
 
 
 def run(
-    catalog: LightCatalog, base: Base, operation: Operation, options: CommitOptions
+    catalog: LightCatalog,
+    base: Base,
+    operation: Operation,
+    options: CommitOptions,
+    *,
+    began: float | None = None,
 ) -> WriteResult:
     """Stage an operation and commit it alone; staged again where others were in its way.
 
-    Nothing is committed where it does nothing. On a transaction's base it is enlisted, and the
-    version of the result is the one it was based on. Raises what the operation and `commit.commit`
-    do.
+    `began`: by `time.monotonic()`, when the first of its files was not yet begun, where that was
+    before the call. Nothing is committed where it does nothing. On a transaction's base it is
+    enlisted, and the version of the result is the one it was based on. Raises what the operation
+    and `commit.commit` do.
     """
     retries = options.properties.max_commit_retries
     left = _RETRIES if retries is None else retries
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     staged = operation(catalog, base)
     try:
         return _run(catalog, base, staged, options, left, began)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -20,10 +20,12 @@ import pyarrow.compute as pc
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.log.few_files import table_of
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.layouts import Bin, Layout, OptimizeOptions
 from deltalakedb.table.operations.operation import Staged, run
+from deltalakedb.table.operations.parts import AGAIN, Failed, gathered, portable
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.operations.row_columns import KeptIds
@@ -88,16 +90,115 @@ def optimize(
     if options.paths is not None:
         files = _of_paths(files, options.paths)
     done = _Done(considered=files.num_rows, planned_at=base.row.head_version)
-    waiting: list[Bin] = []
-    last = time.monotonic()
-    for each in layout.bins(base, files, size):
-        waiting.append(each)
-        if time.monotonic() - last >= options.commit_interval:
-            _commit(catalog, base, layout, waiting, options, done)
-            waiting, last = [], time.monotonic()
+    writing = _Writing(base, layout, options)
+    waiting: list[tuple[Bin, WrittenFiles | None]] = []
+    began = last = time.monotonic()
+    try:
+        for each in writing.bins(layout.bins(base, files, size)):
+            waiting.append(each)
+            if time.monotonic() - last >= options.commit_interval:
+                now, waiting = waiting, []
+                _commit(catalog, base, writing, now, began, done)
+                last = time.monotonic()
+    except BaseException:
+        base.data.delete(_names(waiting))
+        raise
     if waiting:
-        _commit(catalog, base, layout, waiting, options, done)
+        _commit(catalog, base, writing, waiting, began, done)
     return done.metrics()
+
+
+class _Writing:
+    """How bins are written: in this process when they are committed, or on workers before that."""
+
+    def __init__(self, base: Base, layout: Layout, options: OptimizeOptions) -> None:
+        self.layout, self.options = layout, options
+        self._base = base
+        self._executor: Executor | None = None
+        if options.client is not None:
+            secrets = base.data.spec.secrets()
+            self._executor = executor_of(options.client, secrets, again=AGAIN)
+
+    def bins(self, bins: Sequence[Bin]) -> Iterator[tuple[Bin, WrittenFiles | None]]:
+        """Each bin, and its files once workers have written them."""
+        if self._executor is None:
+            yield from ((each, None) for each in bins)
+            return
+        handles = [self._submitted(self._executor, self._base, each.files, each) for each in bins]
+        for number, written in gathered(self._executor, handles):
+            yield bins[number], written
+
+    def write(self, base: Base, files: pa.Table, each: Bin) -> WrittenFiles:
+        """Write a bin whose files are now these."""
+        if self._executor is None:
+            return write_bin(base, files, each.tags, self.layout, self.options)
+        handle = self._submitted(self._executor, base, files, each)
+        [(_, written)] = gathered(self._executor, [handle])
+        found: WrittenFiles = written
+        return found
+
+    def _submitted(self, executor: Executor, base: Base, files: pa.Table, each: Bin) -> Any:
+        options = replace(
+            self.options,
+            paths=None,
+            client=None,
+            commit=CommitOptions(),
+            writer_properties=WriterProperties.of(self.options.writer_properties),
+        )
+        return executor.submit(
+            _in_worker,
+            portable(base),
+            files,
+            dict(each.tags),
+            self.layout,
+            options,
+            str(uuid.uuid4()),
+        )
+
+
+def write_bin(
+    base: Base,
+    files: pa.Table,
+    tags: Mapping[str, str],
+    layout: Layout,
+    options: OptimizeOptions,
+    write_id: str | None = None,
+) -> WrittenFiles:
+    """The rows of files (FILE_SCHEMA) as a layout has them, in new files with these tags."""
+    kept = KeptIds.of(base)
+    target = FileTarget.of(base.metadata, base.protocol)
+    writer = FileWriter(
+        base.data,
+        target if kept is None else kept.target(target),
+        write_id or str(uuid.uuid4()),
+        target_file_size=options.target_size,
+        properties=WriterProperties.of(options.writer_properties),
+        data_change=False,
+        tags=tags or None,
+        buffered_bytes=options.memory or BUFFERED_BYTES,
+    )
+    with writer:
+        layout.write(base, files, writer, options)
+        return writer.finish()
+
+
+def _in_worker(*what: Any) -> WrittenFiles | Failed:
+    """`write_bin`, in a worker."""
+    try:
+        return write_bin(*what)
+    except (DeltaLakeError, OSError, pa.ArrowException) as error:
+        return Failed(error)
+
+
+def _same(some: pa.Table, others: pa.Table) -> bool:
+    """Whether both have the same lives of files, in whatever order."""
+
+    return bool(some.sort_by("path").equals(others.sort_by("path")))
+
+
+def _names(bins: Sequence[tuple[Bin, WrittenFiles | None]]) -> list[str]:
+    """The objects that were written for bins."""
+    return [name for _, files in bins if files is not None for name in files.names]
 
 
 def _of_paths(files: pa.Table, paths: Collection[str]) -> pa.Table:
@@ -107,17 +208,19 @@ def _of_paths(files: pa.Table, paths: Collection[str]) -> pa.Table:
 def _commit(
     catalog: LightCatalog,
     base: Base,
-    layout: Layout,
-    bins: Sequence[Bin],
-    options: OptimizeOptions,
+    writing: _Writing,
+    bins: Sequence[tuple[Bin, WrittenFiles | None]],
+    began: float,
     done: _Done,
 ) -> None:
+    options = writing.options
     newest = Base.read(catalog, None, base.row.table_id, base.storage_options)
     if newest is None or newest.metadata != base.metadata:
         # Another schema or other properties: what was planned may be wrong by now.
         done.lost += len(bins)
+        base.data.delete(_names(bins))
         return
-    job = _Job(layout, bins, options, done.planned_at)
+    job = _Job(writing, bins, done.planned_at)
     # Each commit has a token of its own: one given twice would find the first.
     commit = CommitOptions(
         properties=options.commit.properties,
@@ -127,8 +230,10 @@ def _commit(
         hooks=options.commit.hooks,
     )
     try:
-        result = run(catalog, newest, job.stage, commit)
+        result = run(catalog, newest, job.stage, commit, began=began)
     except DeltaLakeError as error:
+        if error.outcome == "failed":
+            job.discard(base)
         if error.facts.get("rule") is None:
             raise
         done.lost += len(bins)
@@ -147,13 +252,20 @@ class _Job:
     """Bins that are committed together, and again on a newer version where others won."""
 
     def __init__(
-        self, layout: Layout, bins: Sequence[Bin], options: OptimizeOptions, planned_at: int
+        self,
+        writing: _Writing,
+        bins: Sequence[tuple[Bin, WrittenFiles | None]],
+        planned_at: int,
     ) -> None:
-        self._layout = layout
-        self._bins = bins
-        self._options = options
+        self._writing = writing
+        self._layout, self._options = writing.layout, writing.options
+        self._bins = [each for each, _ in bins]
         self._planned_at = planned_at
-        self._kept: dict[int, tuple[pa.Table, WrittenFiles]] = {}
+        self._kept: dict[int, tuple[pa.Table, WrittenFiles]] = {
+            number: (each.files, files)
+            for number, (each, files) in enumerate(bins)
+            if files is not None
+        }
         self.added: list[dict[str, Any]] = []
         self.removed = pa.table({})
 
@@ -169,10 +281,12 @@ class _Job:
             if live is not None:
                 files = _of_paths(live, files.column("path").to_pylist())
             kept = self._kept.get(number)
-            if kept is None or not kept[0].equals(files):
+            if kept is None or not _same(kept[0], files):
+                if kept is not None:
+                    base.data.delete(kept[1].names)
                 written = self._written(base, files, each) if files.num_rows else WrittenFiles()
                 kept = self._kept[number] = (files, written)
-            removes.append(kept[0])
+            removes.append(files)
             adds.append(table_of(kept[1].rows()))
             self.added += kept[1].adds
             names += kept[1].names
@@ -184,22 +298,11 @@ class _Job:
         )
 
     def _written(self, base: Base, files: pa.Table, each: Bin) -> WrittenFiles:
-        options = self._options
-        kept = KeptIds.of(base)
-        target = FileTarget.of(base.metadata, base.protocol)
-        writer = FileWriter(
-            base.data,
-            target if kept is None else kept.target(target),
-            str(uuid.uuid4()),
-            target_file_size=options.target_size,
-            properties=WriterProperties.of(options.writer_properties),
-            data_change=False,
-            tags=each.tags or None,
-            buffered_bytes=options.memory or BUFFERED_BYTES,
-        )
-        with writer:
-            self._layout.write(base, files, writer, options)
-            return writer.finish()
+        return self._writing.write(base, files, each)
+
+    def discard(self, base: Base) -> None:
+        """Remove what was written; nothing of it is committed."""
+        base.data.delete([name for _, files in self._kept.values() for name in files.names])
 
     def _staged(self, base: Base, adds: pa.Table) -> StagedTable:
         removed = self.removed

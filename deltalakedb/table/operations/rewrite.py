@@ -34,6 +34,7 @@ from deltalakedb.predicate.row_filter import ALL_ROWS, RowFilter
 from deltalakedb.scan.scan import ScanSpec, data_files, indexed_rows
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.identity_numbers import IdentityNumbers
+from deltalakedb.table.operations.parts import Counts, Part
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.operations.row_columns import KeptIds
@@ -56,21 +57,12 @@ from deltalakedb.write.target import FileTarget
 
 @dataclass(frozen=True, kw_only=True)
 class RewriteOptions:
-    """How files are written, and the commit."""
+    """How files are written, the commit, and the Dask client whose workers do it, if any."""
 
     target_file_size: int | None = None
     writer_properties: Any = None
     commit: CommitOptions = field(default_factory=CommitOptions)
-
-
-@dataclass
-class Counts:
-    """What became of rows; `deleted` None where files were removed that tell no number."""
-
-    deleted: int | None = 0
-    copied: int = 0
-    scan_ms: int = 0
-    rewrite_ms: int = 0
+    client: Any = None
 
 
 class Rewrite:
@@ -86,8 +78,10 @@ class Rewrite:
         files: pa.Table,
         options: RewriteOptions,
         numbers: IdentityNumbers | None = None,
+        *,
+        write_id: str | None = None,
     ) -> None:
-        """`numbers`: for identity columns of rows that come."""
+        """`numbers`: for identity columns of rows that come; `write_id`: names what is written."""
         self.base = base
         self.files = files
         self.counts = Counts()
@@ -104,7 +98,7 @@ class Rewrite:
         self._numbers = numbers
         self._checks = RowChecks(struct, base.metadata.configuration, numbers)
         self._generated = frozenset(f.name for f in struct.fields if GENERATION in f.metadata)
-        self._id = str(uuid.uuid4())
+        self._id = write_id or str(uuid.uuid4())
         self._rows: FileWriter | None = None
         self._changes: ChangeWriter | None = None
         self._converters: dict[pa.Schema, RowConverter] = {}
@@ -112,6 +106,7 @@ class Rewrite:
         self._read: dict[str, list[Places]] = {}
         self._whole: set[str] = set()
         self._names: list[str] = []
+        self._parts: list[Part] = []
         self.vectors = Vectors(base.data, base.row.full_name)
         self.written = WrittenFiles()
         self.cdc = WrittenFiles()
@@ -226,10 +221,44 @@ class Rewrite:
             )
         return self._rows
 
+    @property
+    def client(self) -> Any:
+        """The Dask client whose workers read and write; None for this process."""
+        return self._options.client
+
+    @property
+    def portable_options(self) -> RewriteOptions:
+        """What a part of it that is done elsewhere has to know."""
+        size = self._options.target_file_size
+        return RewriteOptions(target_file_size=size, writer_properties=self._properties)
+
+    def takes(self, part: Part) -> None:
+        """What was done elsewhere, of some of the files, is part of this commit."""
+        self._parts.append(part)
+        self._names += part.names
+        mine, its = self.counts, part.counts
+        mine.deleted = (
+            None if mine.deleted is None or its.deleted is None else mine.deleted + its.deleted
+        )
+        mine.copied += its.copied
+        for path, places in part.read.items():
+            self.reads_rows(path, places)
+
     def finish(self) -> tuple[pa.Table, pa.Table]:
         """(adds, removes), FILE_SCHEMA tables; every object is there when this returns."""
+        own = self.part()
+        removed = set(own.removed)
+        for part in self._parts:
+            removed.update(part.removed)
+            for all, its in ((self.written, part.written), (self.cdc, part.changes)):
+                all.extend(its)
+        adds = pa.concat_tables([own.adds, *(part.adds for part in self._parts)])
+        chosen = pa.array([path in removed for path in self._paths], pa.bool_())
+        return adds, self.files.filter(chosen) if removed else no_files()
+
+    def part(self) -> Part:
+        """What was told to this rewrite itself; every object is there when this returns."""
         lives = self._lives()
-        removed = {*self._whole, *lives}
         adds: list[Life] = []
         copied: list[tuple[Life, Places]] = []
         for path, life in lives.items():
@@ -254,8 +283,13 @@ class Rewrite:
         mine = pa.Table.from_pylist(adds, schema=FILE_SCHEMA)
         if self.written.adds:
             mine = pa.concat_tables([mine, table_of(self.written.rows(self.base.row.head_version))])
-        chosen = pa.array([path in removed for path in self._paths], pa.bool_())
-        return mine, self.files.filter(chosen) if removed else no_files()
+        ended = [*{*self._whole, *lives}]
+        return Part(
+            mine, ended, self.counts, self.written, self.cdc, self.names, self._read_places()
+        )
+
+    def _read_places(self) -> dict[str, Places]:
+        return {path: np.concatenate(rows) for path, rows in self._read.items()}
 
     @property
     def _paths(self) -> list[str]:
@@ -341,9 +375,7 @@ class Rewrite:
             identity_marks=tuple(self._numbers.marks) if self._numbers else (),
             deletion_time=now_ms(),
         )
-        return self.vectors.attached(
-            staged, {path: np.concatenate(rows) for path, rows in self._read.items()}
-        )
+        return self.vectors.attached(staged, self._read_places())
 
     def file_metrics(self, adds: pa.Table, removes: pa.Table) -> dict[str, int]:
         """Spark's numbers of files, bytes and vectors."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.predicate.row_filter import row_filter
+from deltalakedb.predicate.tree import Expr
 from deltalakedb.table.operations.assign import Assignments
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.delete import reads, since, told
 from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
 from deltalakedb.table.operations.settle import settle
+from deltalakedb.table.operations.spread import spread
 from deltalakedb.write.constraints import refuse_setting_identity
 from deltalakedb.write.input import slices
 
@@ -42,21 +45,16 @@ def update(
 
     def make(catalog: LightCatalog, base: Base) -> tuple[Rewrite, StagedTable]:
         base.check_may_write(removes=True)
-        if updates is not None:
-            assignments = Assignments.of_sql(updates, base.struct)
-        else:
-            assignments = Assignments.of_values(new_values or {}, base.struct)
+        assignments = _assignments(updates, new_values, base)
         refuse_setting_identity(base.struct, assignments.names)
         parsed = base.parsed(predicate)
         began = time.monotonic()
         with Rewrite(base, base.planned(catalog, parsed), options) as rewrite:
-            for path, batch in rewrite.indexed_rows(rewrite.spec(row_filter(parsed))):
-                last = batch.num_columns - 1
-                rewrite.removes_rows(path, batch.column(last).to_numpy())
-                for old in slices(batch.remove_column(last)):
-                    rewrite.tells(old, "update_preimage")
-                    new = rewrite.inserts(assignments.applied(old), assignments.names, updated=True)
-                    rewrite.tells(new, "update_postimage")
+            work = partial(_set, assignments, parsed)
+            if rewrite.client is not None:
+                spread(rewrite, rewrite.files, rewrite.client, work)
+            else:
+                work(rewrite)
             rewrite.counts.scan_ms = since(began)
             staged = rewrite.staged(
                 "UPDATE", {"predicate": told(predicate, parsed)}, reads(parsed), _metrics(started)
@@ -75,6 +73,25 @@ def update(
         "scan_time_ms": rewrite.counts.scan_ms,
         "version": result.version,
     }
+
+
+def _assignments(
+    updates: Mapping[str, str] | None, new_values: Mapping[str, Any] | None, base: Base
+) -> Assignments:
+    if updates is not None:
+        return Assignments.of_sql(updates, base.struct)
+    return Assignments.of_values(new_values or {}, base.struct)
+
+
+def _set(assignments: Assignments, predicate: Expr | None, rewrite: Rewrite) -> None:
+    """Rows of the rewrite's files for which the predicate is TRUE become others."""
+    for path, batch in rewrite.indexed_rows(rewrite.spec(row_filter(predicate))):
+        last = batch.num_columns - 1
+        rewrite.removes_rows(path, batch.column(last).to_numpy())
+        for old in slices(batch.remove_column(last)):
+            rewrite.tells(old, "update_preimage")
+            new = rewrite.inserts(assignments.applied(old), assignments.names, updated=True)
+            rewrite.tells(new, "update_postimage")
 
 
 def _metrics(started: float) -> Callable[[Rewrite], dict[str, int]]:

@@ -32,10 +32,12 @@ from deltalakedb.catalog.roles import Role
 from deltalakedb.catalog.tables import load_files
 from deltalakedb.catalog.views import COLUMNS
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
+from deltalakedb.memory import without_collector
 
 _UNION = 400
 """SELECTs in one UNION ALL; SQLite's limit is 500."""
 _INSERT_ROWS = 20_000
+_PIECE_ROWS = 1_000
 
 
 def _configure(connection: sqlite3.Connection) -> None:
@@ -153,8 +155,14 @@ class SqliteDialect(Dialect):
     def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
         with fork.closing_own(self._connect()) as connection:
             cursor = connection.execute(sql)
-            while rows := cursor.fetchmany(batch_rows):
-                yield typed_batch(zip(*rows, strict=True), schema)
+            pieces: list[pa.RecordBatch] = []
+            while piece := _piece(cursor, schema):
+                pieces.append(piece)
+                if sum(each.num_rows for each in pieces) >= batch_rows:
+                    yield pa.concat_batches(pieces)
+                    pieces = []
+            if pieces:
+                yield pa.concat_batches(pieces)
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         load_files(load_id).create(connection)
@@ -204,6 +212,13 @@ class SqliteDialect(Dialect):
 
     def for_update(self, query: sa.Select[Any]) -> sa.Select[Any]:
         return query  # BEGIN IMMEDIATE holds the whole database
+
+
+def _piece(cursor: sqlite3.Cursor, schema: pa.Schema) -> pa.RecordBatch | None:
+    """The next rows, so few that their objects are still in the processor's cache."""
+    with without_collector():
+        rows = cursor.fetchmany(_PIECE_ROWS)
+        return typed_batch(zip(*rows, strict=True), schema) if rows else None
 
 
 class _SqliteLoader(Loader):
