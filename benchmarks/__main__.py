@@ -16,6 +16,7 @@ from benchmarks import (
     section_import,
     section_moving,
     section_read,
+    section_rows,
     section_transactions,
     section_write,
 )
@@ -30,6 +31,7 @@ PARTS |= {
     "conditions": section_conditions.conditions,
     "transactions": section_transactions.transactions,
 }
+PARTS["rows"] = section_rows.rows
 PARTS |= section_ducklake.PARTS | section_catalog.PARTS
 ON_DEMAND = section_import.ON_DEMAND | section_catalog.ON_DEMAND | section_moving.ON_DEMAND
 

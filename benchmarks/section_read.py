@@ -29,6 +29,20 @@ deltalakedb.connect_to_table(sys.argv[1])
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """
 
+_PLAN = """
+import sys
+import deltalakedb
+uri, date, region = sys.argv[1:]
+snapshot = deltalakedb.connect_to_table(uri, cache=False).snapshot()
+print(snapshot.plan([("date", "=", date), ("region", "=", region)], ["path"]).num_rows)
+"""
+_PLAN_DELTA_RS = """
+import sys
+from deltalake import DeltaTable
+path, date, region = sys.argv[1:]
+print(len(DeltaTable(path).file_uris([("date", "=", date), ("region", "=", region)])))
+"""
+
 
 @dataclass
 class Reader:
@@ -158,6 +172,7 @@ class _Section:
         yield from self.growth(reader, asked, small)
         yield from self.fresh(few)
         yield from self.small_things(reader)
+        yield self.whole_process(reader, asked)
         yield from self.lists(reader, asked)
 
     def delta_rs(self, operation: str, asked: Questions, *arguments: str) -> Probe:
@@ -253,6 +268,30 @@ class _Section:
             float(second.result["questions"]),
             "queries",
             note=f"{second.timing.median * 1000:.2f} ms",
+        )
+
+    def whole_process(self, reader: Reader, asked: Questions) -> Figure:
+        """From the interpreter's start to its end, imports included, in turns."""
+        seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+        for run in range(RUNS):
+            sides = [("ours", _PLAN, reader.uri), ("theirs", _PLAN_DELTA_RS, str(asked.path))]
+            for side, program, where in sides[: 2 if run < DELTA_RS_RUNS else 1]:
+                command = [sys.executable, "-c", program, where, asked.date, asked.region]
+                found = run_process(command)
+                if int(found.stdout) != asked.partition_files:
+                    raise AssertionError(f"{side}: {found.stdout}")
+                seconds[side].append(found.seconds)
+        ours, theirs = (Timing(tuple(each)) for each in seconds.values())
+        return Figure(
+            self.title,
+            "python -c: import, open, plan one partition, print; the whole process",
+            Kind.GAIN,
+            30,
+            ours.median,
+            theirs.median,
+            "delta-rs",
+            ours_spread=ours.spread,
+            theirs_spread=theirs.spread,
         )
 
     def lists(self, reader: Reader, asked: Questions) -> Iterator[Figure]:

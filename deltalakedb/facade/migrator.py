@@ -151,6 +151,7 @@ class DeltaTableMigrator:
                 "rollback_point": settings.create_rollback_point,
                 "storage_options": self._storage_options,
                 "sizes": self._sizes(batch_size),
+                "estimated_seconds": self._analysis and self._analysis.estimated_seconds,
                 **options,
             }
         )

@@ -35,7 +35,8 @@ class MoveOptions:
     log equal before the cutover and after it. `tries`, `try_seconds`, `back_off`: how often, and
     how long each, the fence is tried, and the seconds to wait after the first one that lost.
     `contact`: whom the fence names. `take_over`: the fence is another catalog's, which is lost.
-    `sizes`: how much of the log the import takes at a time.
+    `sizes`: how much of the log the import takes at a time. `estimated_seconds`: what an analysis
+    said of import and proof, kept beside what they take.
     """
 
     strategy: Strategy = "online"
@@ -56,6 +57,7 @@ class MoveOptions:
     client: Any = None
     connections: int = CONNECTIONS
     sizes: Sizes | None = None
+    estimated_seconds: float | None = None
 
     def __post_init__(self) -> None:
         known: tuple[tuple[str, object, tuple[object, ...]], ...] = (

@@ -173,7 +173,8 @@ class Move:
     def _plan(self) -> None:
         check_log_writers(self.now, self.options)
         self.told("planned")
-        self.to("importing", log_writers=self.options.log_writers)
+        said = self.options.estimated_seconds
+        self.to("importing", {"estimated_seconds": said}, log_writers=self.options.log_writers)
 
     def _import(self) -> None:
         self.told("importing")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -42,6 +43,8 @@ CACHED_COLUMNS = (
     "stats",
 )
 _FEW_CATALOGS = 16
+_LOOK_AGAIN_SECONDS = 0.2
+"""After which a list that wasn't there is looked for again: another process may have made it."""
 _ADVANCED_BY = 100_000
 """Files gone since the older version, beyond which its list is no help."""
 
@@ -74,6 +77,8 @@ class FileCache:
         self._root = Path(config.directory) if config.directory else default_directory()
         self._mapped: dict[tuple[Path, int, int], tuple[CacheFile, pa.Table]] = {}
         self._too_large: set[tuple[Path, int]] = set()
+        self._absent: dict[tuple[Path, int, int], float] = {}
+        """When the list of the last plan's version wasn't there."""
         self._hits = 0
         self._misses = 0
         self._lock = fork.Lock()
@@ -99,6 +104,11 @@ class FileCache:
             measures.count(measures.CACHE_REQUESTS, "miss")
             return None
         folder = self._root / catalog.catalog_id / name
+        key = (folder, row.live_load, version)
+        if not build and time.monotonic() - self._absent.get(key, -math.inf) < _LOOK_AGAIN_SECONDS:
+            with self._lock:
+                self._misses += 1
+            return None
         schema = file_schema(cached_columns(row))
         found = self._map(folder, row.live_load, version, schema)
         with self._lock:
@@ -107,6 +117,8 @@ class FileCache:
             else:
                 self._misses += 1
         measures.count(measures.CACHE_REQUESTS, "miss" if found is None else "hit")
+        if found is None and not build:
+            self._absent = {key: time.monotonic()}
         if found is not None or not build or (folder, row.live_load) in self._too_large:
             return found
         with self._building:
@@ -114,6 +126,7 @@ class FileCache:
             found = self._map(folder, row.live_load, version, schema)
             if found is None:
                 found = self._build(folder, catalog, row, version, schema)
+            self._absent = {}
             return found
 
     def _may_have(self, catalog: LightCatalog, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,9 @@ from deltalakedb.log.keys import NEG_INF, SkippingColumn
 from deltalakedb.planning.pruning.keys import KeyAnd, KeyExpr, SlotBound, slots_used
 from deltalakedb.planning.pruning.partitions import among
 from deltalakedb.planning.request import IDS_IN_SQL, ROWS_AT_ONCE, PartitionGroup, PlanRequest
+
+_FEW = 1_000
+"""Files that SQL finds in less time than looking through a list of many takes."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,25 @@ def slots_of(table: TableRow) -> tuple[Slot, ...]:
     )
 
 
+def few_from_sql(
+    catalog: LightCatalog,
+    request: PlanRequest,
+    group: PartitionGroup,
+    condition: KeyExpr | None,
+    slots: Sequence[Slot],
+    columns: tuple[str, ...],
+) -> tuple[pa.Table, str] | None:
+    """As `from_sql`; None where an index doesn't lead to few files, or they turn out to be many."""
+    matching = group.partitions
+    if matching is not None and len(matching) > IDS_IN_SQL:
+        return None
+    sql, used, bounded = _statement(request, group, condition, slots, columns)
+    if not bounded and (matching is None or sum(p.num_files for p in matching) > _FEW):
+        return None
+    rows = _rows(catalog, request, sql, columns, _FEW)
+    return None if rows is None else (table_of(rows, file_schema(columns)), f"SQL, {used}")
+
+
 def from_sql(
     catalog: LightCatalog,
     request: PlanRequest,
@@ -51,10 +74,29 @@ def from_sql(
     matching = group.partitions
     total = request.table.num_files
     counted = total if matching is None else sum(p.num_files for p in matching)
+    sql, used, _ = _statement(request, group, condition, slots, columns)
+    found = _fetch(catalog, request, sql, columns, few=condition is not None, counted=counted)
+    if matching is not None and len(matching) > IDS_IN_SQL:
+        ids = np.array([p.partition_id for p in matching], dtype=np.int64)
+        found = found.filter(array_of(among(numbers_of(found.column("partition_id")), ids)))
+    return found, f"SQL, {used}"
+
+
+def _statement(
+    request: PlanRequest,
+    group: PartitionGroup,
+    condition: KeyExpr | None,
+    slots: Sequence[Slot],
+    columns: tuple[str, ...],
+) -> tuple[str, str, bool]:
+    """The question, which index answers it, and whether one on keys does.
+
+    It doesn't ask for partitions that are too many to be listed.
+    """
+    matching = group.partitions
     where = [live_predicate(request.table, request.version)]
     used = "scan"
-    filtered_later = matching is not None and len(matching) > IDS_IN_SQL
-    if matching is not None and not filtered_later:
+    if matching is not None and len(matching) <= IDS_IN_SQL:
         listed = ", ".join(str(p.partition_id) for p in matching)
         where.append(f"partition_id IN ({listed})")
         used = "index on (partition_id, removed_version)"
@@ -70,13 +112,21 @@ def from_sql(
         f"SELECT {', '.join(columns)} FROM {load_files_name(request.table.live_load)} "
         f"WHERE {' AND '.join(where)}"
     )
-    few = bounded or condition is not None
-    found = _fetch(catalog, request, sql, columns, few=few, counted=counted)
-    if filtered_later:
-        assert matching is not None
-        ids = np.array([p.partition_id for p in matching], dtype=np.int64)
-        found = found.filter(array_of(among(numbers_of(found.column("partition_id")), ids)))
-    return found, f"SQL, {used}"
+    return sql, used, bounded
+
+
+def _rows(
+    catalog: LightCatalog,
+    request: PlanRequest,
+    sql: str,
+    columns: tuple[str, ...],
+    most: int,
+) -> list[tuple[Any, ...]] | None:
+    """The rows of a question; None when they are more than `most`."""
+    some = f"SELECT {', '.join(columns)} FROM ({sql} LIMIT {most + 1}) a"
+    key = columns.index("partition_id")
+    rows = proven_rows(catalog.reader, request.table, request.version, columns, some, key=key)
+    return rows if len(rows) <= most else None
 
 
 def _fetch(
@@ -91,11 +141,8 @@ def _fetch(
     schema = file_schema(columns)
     table, version = request.table, request.version
     if few or counted <= ROWS_AT_ONCE:
-        names = ", ".join(columns)
-        some = f"SELECT {names} FROM ({sql} LIMIT {ROWS_AT_ONCE + 1}) a"
-        key = columns.index("partition_id")
-        rows = proven_rows(catalog.reader, table, version, columns, some, key=key)
-        if len(rows) <= ROWS_AT_ONCE:
+        rows = _rows(catalog, request, sql, columns, ROWS_AT_ONCE)
+        if rows is not None:
             return table_of(rows, schema)
     dialect = catalog.reader.dialect
     with dialect.errors():

@@ -7,7 +7,7 @@ Partitions (exact), pruning keys (integers, in SQL or over the cached file list)
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,7 +19,7 @@ from deltalakedb.catalog.reading.queries import file_schema, totals_at
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.columns import array_of, column_of, numbers_of, table_of
 from deltalakedb.planning.from_cache import from_cache
-from deltalakedb.planning.from_sql import from_sql, slots_of
+from deltalakedb.planning.from_sql import few_from_sql, from_sql, slots_of
 from deltalakedb.planning.pruning.keys import key_condition
 from deltalakedb.planning.pruning.partitions import PartitionTuples, partition_condition, text_tests
 from deltalakedb.planning.pruning.statistics import statistics_filter
@@ -31,11 +31,16 @@ from deltalakedb.planning.request import (
     PlanRequest,
     Step,
 )
-from deltalakedb.predicate.tree import FALSE, TRUE, columns_of
+from deltalakedb.predicate.tree import TRUE, columns_of
 
 
-def plan(catalog: LightCatalog, request: PlanRequest, cached: pa.Table | None = None) -> Plan:
-    """Answer a request from SQL, or from `cached`: the live file list of that very version."""
+def plan(
+    catalog: LightCatalog, request: PlanRequest, cached: Callable[[], pa.Table | None] | None = None
+) -> Plan:
+    """Answer a request from SQL, or from the list that `cached` has of that very version.
+
+    What few files of many are asked for is asked of SQL, which is faster there.
+    """
     started = time.perf_counter()
     partitions, asked = _partitions(catalog, request)
     groups = [PartitionGroup(request.predicate, None)]
@@ -50,15 +55,26 @@ def plan(catalog: LightCatalog, request: PlanRequest, cached: pa.Table | None = 
     pieces, how = [table_of([], file_schema(columns))], "nothing to look up"
     looked = ruled = 0
     milliseconds = [0.0, 0.0]
+    listed: pa.Table | None = None
+    many = request.table.num_files > ROWS_AT_ONCE
     for group in groups:
         started = time.perf_counter()
         condition = None
+        fetched = columns
         if group.predicate is not None:
             condition = key_condition(group.predicate, [s.column for s in slots])
-        if cached is not None:
-            found, how = from_cache(cached, group.partitions, condition, columns)
-        else:
-            found, how = from_sql(catalog, request, group, condition, slots, columns)
+            fetched = tuple(dict.fromkeys((*columns, "stats")))
+        answer = None
+        if many and (cached is not None or listed is not None):
+            answer = few_from_sql(catalog, request, group, condition, slots, fetched)
+        if answer is None:
+            if cached is not None:
+                listed, cached = cached(), None
+            if listed is not None:
+                answer = from_cache(listed, group.partitions, condition, fetched)
+            else:
+                answer = from_sql(catalog, request, group, condition, slots, fetched)
+        found, how = answer
         looked += found.num_rows
         milliseconds[0] += _since(started)
         if group.predicate is not None and found.num_rows:
@@ -67,13 +83,13 @@ def plan(catalog: LightCatalog, request: PlanRequest, cached: pa.Table | None = 
             ruled += int(len(mask) - np.count_nonzero(mask))
             found = found if mask.all() else found.filter(array_of(mask))
             milliseconds[1] += _since(started)
-        pieces.append(found)
+        pieces.append(found.select(columns))
     steps.append(Step("keys", looked, how, milliseconds[0]))
     if any(g.predicate is not None for g in groups):
         detail = f"{ruled:,} ruled out by min, max and null counts"
         steps.append(Step("statistics", looked - ruled, detail, milliseconds[1]))
     files = pa.concat_tables(pieces)
-    if request.predicate is None and cached is None:
+    if request.predicate is None and listed is None:
         expected = totals_at(catalog, request.table, request.version)
         check_complete(files, request.table, request.version, expected)
     if "partition_values" in request.columns:
@@ -113,9 +129,11 @@ def _left(
     """How many files the partitions leave at the head, and what to tell of it."""
     if partitions is None:
         return request.table.num_files, "all partitions"
-    chosen = [partitions.rows if g.partitions is None else g.partitions for g in groups]
-    kept = sum(map(len, chosen))
-    counted = sum(p.num_files for rows in chosen for p in rows)
+    kept = sum(len(partitions if g.partitions is None else g.partitions) for g in groups)
+    counted = sum(
+        partitions.num_files if g.partitions is None else sum(p.num_files for p in g.partitions)
+        for g in groups
+    )
     return counted, f"{kept:,} of {partitions.total:,} partitions"
 
 
@@ -125,12 +143,8 @@ def _groups(request: PlanRequest, partitions: PartitionSet) -> list[PartitionGro
     tuples = _tuples.get(partitions)
     if tuples is None:
         tuples = _tuples[partitions] = PartitionTuples(partitions.texts)
-    left, which = tuples.residuals(request.predicate, request.partition_columns)
     groups = []
-    for number, predicate in enumerate(left):
-        places = np.flatnonzero(which == number)
-        if predicate == FALSE or not len(places):
-            continue
+    for predicate, places in tuples.groups(request.predicate, request.partition_columns):
         everywhere = len(places) == partitions.total
         rows = None if everywhere else [partitions.rows[place] for place in places]
         groups.append(PartitionGroup(None if predicate == TRUE else predicate, rows))
@@ -145,10 +159,9 @@ def _mentions_partitions(request: PlanRequest) -> bool:
 
 
 def _columns(request: PlanRequest) -> tuple[str, ...]:
-    """What to fetch: the wanted columns, the partition's id, statistics for the residual."""
-    wanted = [c for c in request.columns if c != "partition_values"]
-    needed = ["partition_id", *(["stats"] if request.predicate is not None else [])]
-    return tuple(wanted + [c for c in needed if c not in wanted])
+    """What to fetch: the wanted columns and the partition's id."""
+    wanted = (c for c in request.columns if c != "partition_values")
+    return tuple(dict.fromkeys((*wanted, "partition_id")))
 
 
 def _spelled(

@@ -85,7 +85,8 @@ def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
     does not fit the table, CORRUPT_DELETION_VECTOR, STORAGE_ERROR.
     """
     with errors_named(file, plan), file.filesystem.open_input_file(file.arrow_path) as source:
-        # Buffering ahead reads the bytes of a run of row groups in few large requests.
+        # Buffering ahead reads the bytes of a run of row groups in few large requests, which is
+        # for networks: of a local file it makes copies.
         footer, parquet = opened(source)
         found = columns_in(parquet, plan)
         deleted = deleted_of(file, plan, parquet.metadata.num_rows)

@@ -49,6 +49,9 @@ _CHUNK = 1024
 _WORTH_A_PLAN = 16
 """Files beyond which another plan costs less than their footers."""
 _REMOTE_WORKERS = 16
+_JOB_FILES = 8
+_JOB_BYTES = 4 << 20
+"""Files that one thread reads in a row: handing over rows costs as much as a small file."""
 
 # Features that `unreadable_features` may name and that are honoured here: whoever made the list of
 # files answers for `catalogManaged`, and shredded variants are put together.
@@ -175,11 +178,32 @@ def scan_batches(
     if workers <= 1 and files.num_rows <= 1:
         plan = replace(plan, use_threads=True)
     jobs: Iterator[Callable[[], Iterator[pa.RecordBatch]]] = (
-        partial(read_file, file, plan) for file in data_files(spec, files)
+        partial(_read_files, some, plan) for some in _jobs(spec, files, workers)
     )
     if conditions:
         jobs = (partial(_satisfying, job, conditions, columns) for job in jobs)
     return in_order(jobs, workers)
+
+
+def _read_files(files: Sequence[DataFile], plan: ReadPlan) -> Iterator[pa.RecordBatch]:
+    for file in files:
+        yield from read_file(file, plan)
+
+
+def _jobs(spec: ScanSpec, files: pa.Table, workers: int) -> Iterator[list[DataFile]]:
+    """The files for the workers: small ones several at a time, where there are many."""
+    most = min(_JOB_FILES, files.num_rows // (4 * workers)) if workers > 1 else 1
+    job: list[DataFile] = []
+    size = 0
+    sizes = files.column("size").to_pylist() if most > 1 else [0] * files.num_rows
+    for file, own in zip(data_files(spec, files), sizes, strict=True):
+        job.append(file)
+        size += own or 0
+        if len(job) >= most or size >= _JOB_BYTES:
+            yield job
+            job, size = [], 0
+    if job:
+        yield job
 
 
 def indexed_rows(

@@ -30,7 +30,11 @@ class _Job(Generic[T]):
     def __init__(self, start: Callable[[], Iterator[T]], stopped: threading.Event) -> None:
         self._start = start
         self._stopped = stopped
-        self._results: queue.Queue[T | _Done] = queue.Queue(_AHEAD)
+        self._results: queue.SimpleQueue[T | _Done] = queue.SimpleQueue()
+        # What bounds the results, without the lock in Python that a bounded queue takes.
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(_AHEAD):
+            self._free.put(None)
 
     def run(self) -> None:
         try:
@@ -38,17 +42,18 @@ class _Job(Generic[T]):
                 if not self._put(result):
                     return
         except BaseException as error:  # noqa: BLE001 - handed to whoever iterates
-            self._put(_Done(error))
+            self._results.put(_Done(error))
         else:
-            self._put(_Done(None))
+            self._results.put(_Done(None))
 
-    def _put(self, result: T | _Done) -> bool:
+    def _put(self, result: T) -> bool:
         """False when nobody wants results any more."""
         while not self._stopped.is_set():
             try:
-                self._results.put(result, timeout=_LOOK_UP_SECONDS)
-            except queue.Full:
+                self._free.get(timeout=_LOOK_UP_SECONDS)
+            except queue.Empty:
                 continue
+            self._results.put(result)
             return True
         return False
 
@@ -56,6 +61,7 @@ class _Job(Generic[T]):
         while True:
             result = self._results.get()
             if not isinstance(result, _Done):
+                self._free.put(None)
                 yield result
             elif result.error is None:
                 return

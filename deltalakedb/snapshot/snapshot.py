@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb import tracing
@@ -147,7 +147,7 @@ class Snapshot(DeltaRsNames):
         self._check_partitions(row, len(self._catalog.partitions(row, self.version)))
         listing = self._request(row, None, FILE_COLUMNS)
         for start in range(0, cached.num_rows, _SLICE):
-            found = plan(self._catalog, listing, cached.slice(start, _SLICE))
+            found = plan(self._catalog, listing, partial(cached.slice, start, _SLICE))
             yield from found.files.to_batches()
 
     def _cached(self, row: TableRow, *, build: bool = False) -> pa.Table | None:
@@ -222,7 +222,8 @@ class Snapshot(DeltaRsNames):
 
         def answer(row: TableRow) -> Plan:
             request = self._request(row, parsed, columns)
-            found = plan(self._catalog, request, self._cached(row, build=parsed is None))
+            cached = partial(self._cached, row, build=parsed is None)
+            found = plan(self._catalog, request, cached if self._cache is not None else None)
             self._check_partitions(row, found.partitions)
             return found
 

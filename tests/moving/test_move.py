@@ -56,9 +56,12 @@ def test_a_table_is_moved(strategy: str, place: Path, sqlite_url: str) -> None:
         points.append(point)
         assert facts["table"] == "t"
 
-    options = MoveOptions(strategy=strategy)  # type: ignore[arg-type]
+    said = analyze_source(str(place)).estimated_seconds
+    options = MoveOptions(strategy=strategy, estimated_seconds=said)  # type: ignore[arg-type]
     done = move_table(str(place), database=sqlite_url, options=options, on=on)
     assert done.success
+    assert done.migration.details["estimated_seconds"] == said
+    assert {"importing", "following"} <= done.migration.details["seconds"].keys()
     assert done.migration.state == "sql"
     assert done.parity_version == done.migration.fence_version == 2
     assert tuple(points) == MOVE_POINTS

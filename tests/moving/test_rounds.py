@@ -22,7 +22,7 @@ from tests import lengths
 from tests.moving.test_move import append
 from tests.moving.test_rollback import in_sql, seen
 
-_PATIENCE = 120.0
+_PATIENCE = 400.0
 _SEEN = 20
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ class CountingProxy:
     """Passes bytes on. A trip is what a client sends until the server answers.
 
     `trips` are those of all connections in the order in which they began. `cut`: the connection
-    that next sends these bytes breaks, after they have `reached` the server or before; the client
+    that next sends this word breaks, after they have `reached` the server or before; the client
     gets no answer.
     """
 
@@ -52,7 +53,7 @@ class CountingProxy:
                     ).start()
 
     def _is_to_be_cut(self, data: bytes) -> bool:
-        if self.cut is None or self.cut not in data:
+        if self.cut is None or not re.search(rb"\b%b\b" % re.escape(self.cut), data):
             return False
         with self._counting:
             self._sent += 1

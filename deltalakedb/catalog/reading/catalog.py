@@ -41,6 +41,11 @@ class PartitionSet:
         return len(self.rows)
 
     @cached_property
+    def num_files(self) -> int:
+        """Live files of all of them."""
+        return sum(row.num_files for row in self.rows)
+
+    @cached_property
     def place_of(self) -> dict[int, int]:
         """The place of each partition id in `rows`."""
         return {row.partition_id: place for place, row in enumerate(self.rows)}

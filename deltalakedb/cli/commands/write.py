@@ -8,6 +8,7 @@ import click
 
 from deltalakedb.cli import options, output
 from deltalakedb.cli.progress import display_progress
+from deltalakedb.cli.rows import FORMATS, rows_of_file
 
 
 @click.command()
@@ -23,7 +24,7 @@ from deltalakedb.cli.progress import display_progress
 )
 @click.option(
     "--input-format",
-    type=click.Choice(["parquet", "csv", "arrow"]),
+    type=click.Choice(FORMATS),
     help="Of FILE; else told by its ending. Standard input (-) is an Arrow stream unless told.",
 )
 @click.option("--location", metavar="URL", help="Where a new table is to be.")
@@ -76,7 +77,7 @@ def command(
     with display_progress() as shown:
         done = write_deltalake(
             table_uri(database, table),
-            _rows(file, input_format),
+            rows_of_file(file, input_format),
             mode=mode,  # type: ignore[arg-type]
             location=location,
             partition_by=[c.strip() for c in partition_by.split(",")] if partition_by else None,
@@ -117,36 +118,3 @@ def _transaction(text: str) -> Any:
     if not colon or not app or not version.isdigit():
         raise click.BadParameter(f"{text!r} has no form APP:VERSION", param_hint="--txn")
     return AppTransaction(app, int(version))
-
-
-def _rows(file: str, kind: str | None) -> Any:
-    """The rows as a stream, in bounded memory."""
-    import sys
-
-    import pyarrow as pa
-
-    if kind is None:
-        ending = file.rpartition(".")[2].lower()
-        kind = {"parquet": "parquet", "csv": "csv"}.get(ending, "arrow")
-        if file != "-" and kind == "arrow" and ending not in ("arrow", "arrows", "ipc"):
-            raise click.BadParameter(
-                f"the ending of {file!r} doesn't tell what it is; give --input-format",
-                param_hint="FILE",
-            )
-    if kind == "parquet" and file != "-":
-        import pyarrow.parquet as pq
-
-        opened = pq.ParquetFile(file)
-        return pa.RecordBatchReader.from_batches(opened.schema_arrow, opened.iter_batches())
-    source: Any = sys.stdin.buffer if file == "-" else file
-    if kind == "csv":
-        from pyarrow import csv
-
-        return csv.open_csv(source)
-    if kind == "arrow":
-        return pa.ipc.open_stream(source)
-    import io
-
-    import pyarrow.parquet as pq
-
-    return pq.read_table(io.BytesIO(source.read())).to_reader()

@@ -7,22 +7,21 @@ predicate from being TRUE. What a tuple leaves open is a question for the other 
 
 from __future__ import annotations
 
-import math
+import functools
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
 from deltalakedb.catalog.records import TextTest
-from deltalakedb.error import DeltaLakeError
-from deltalakedb.log.partition import PartitionValue, parse_partition_value
-from deltalakedb.planning.pruning.normal_form import is_nan_test, necessary
-from deltalakedb.predicate.literal import float32
+from deltalakedb.planning.pruning.normal_form import necessary
+from deltalakedb.planning.pruning.values import ColumnValues, Mask
 from deltalakedb.predicate.tree import (
+    FALSE,
     TRUE,
     And,
     Column,
@@ -43,14 +42,10 @@ from deltalakedb.predicate.tree import (
 )
 
 _FEW_VALUES = 16
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "=": lambda a, b: bool(a == b),
-    "!=": lambda a, b: bool(a != b),
-    "<": lambda a, b: bool(a < b),
-    "<=": lambda a, b: bool(a <= b),
-    ">": lambda a, b: bool(a > b),
-    ">=": lambda a, b: bool(a >= b),
-}
+_SELECTIVE = 8
+"""One of how many values at most passes where tuples are looked up and not asked in turn."""
+
+Places = npt.NDArray[np.intp]
 
 
 def partition_condition(expr: Expr, partition_columns: Collection[str]) -> Expr | None:
@@ -101,85 +96,146 @@ def _like(text: bytes) -> str:
 
 
 class PartitionTuples:
-    """Partition tuples by columns: a test is made once for each distinct value.
+    """Partition tuples by columns, with an index from values to tuples; kept for many questions.
 
-    A column is taken apart when it is first asked for; 2 microseconds a tuple, then nothing.
+    A column is taken apart when it is first asked for; 2 microseconds a tuple, then a question
+    costs what it finds.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:
         """`texts` are canonical JSON, `{physical name: text or null}`, as in `dl_partitions`."""
         self._texts = texts
         self._tuples: list[dict[str, str | None]] | None = None
-        self._columns: dict[str, tuple[list[str | None], npt.NDArray[np.intp]]] = {}
+        self._columns: dict[tuple[str, str], _PartitionColumn] = {}
 
-    def filtered(self, condition: Expr) -> npt.NDArray[np.bool_]:
+    def filtered(self, condition: Expr) -> Mask:
         """Which tuples pass a `partition_condition`.
 
         A value that can't be read as its column's type equals no value, and passes every other
         test: the error is the reader's to raise.
         """
-        columns = columns_of(condition)
-        if len(columns) == 1:
-            return self._answers(condition, *columns)
-        passes: npt.NDArray[np.bool_]
-        match condition:
-            case And(children):
-                passes = np.all([self.filtered(child) for child in children], axis=0)
-            case Or(children):
-                passes = np.any([self.filtered(child) for child in children], axis=0)
-            case _:
-                passes = np.full(len(self._texts), condition == TRUE)
+        passes = np.zeros(len(self._texts), np.bool_)
+        passes[self._passing(condition)] = True
         return passes
+
+    def groups(self, expr: Expr, partition_columns: Collection[str]) -> list[tuple[Expr, Places]]:
+        """What the tuples that may pass leave to the other columns: each with its tuples' places.
+
+        They are the predicate without its partition tests, for `key_condition` and
+        `statistics_filter`: TRUE where the files of the partition need no further look. There are
+        as many as combinations of answers occur, mostly one. Tuples of which no row is selected
+        are in none.
+        """
+        columns = set(partition_columns)
+        condition = necessary(expr)
+        places = self._passing(_reduced(condition, columns))
+        which = np.zeros(len(places), np.intp)
+        answers: list[tuple[Expr, Mask]] = []
+        for leaf in dict.fromkeys(_partition_leaves(condition, columns)):
+            passes = self._pass_at(leaf, places)
+            answers.append((leaf, passes))
+            # Combinations of answers, numbered anew after each: those that occur are few.
+            which = which * 2 + passes
+            occurs = np.bincount(which) > 0
+            which = (np.cumsum(occurs) - 1)[which]
+        found: dict[Expr, list[Places]] = {}
+        for number in range(int(which.max()) + 1 if len(which) else 0):
+            own = np.flatnonzero(which == number)
+            row = {leaf: bool(passes[own[0]]) for leaf, passes in answers}
+            found.setdefault(_answered(condition, row), []).append(places[own])
+        return [
+            (rest, own[0] if len(own) == 1 else np.sort(np.concatenate(own)))
+            for rest, own in found.items()
+            if rest != FALSE
+        ]
 
     def residuals(
         self, expr: Expr, partition_columns: Collection[str]
-    ) -> tuple[list[Expr], npt.NDArray[np.intp]]:
-        """What each tuple leaves to the other columns: the distinct predicates, which is whose.
+    ) -> tuple[list[Expr], Places]:
+        """`groups` by tuple: the distinct predicates, FALSE among them, and whose is which."""
+        left: list[Expr] = [FALSE]
+        which = np.zeros(len(self._texts), np.intp)
+        for rest, places in self.groups(expr, partition_columns):
+            which[places] = len(left)
+            left.append(rest)
+        return left, which
 
-        They are the predicate without its partition tests, for `key_condition` and
-        `statistics_filter`: FALSE where no row of the partition is selected, TRUE where its files
-        need no further look. There are as many as combinations of answers occur, mostly two.
-        """
-        condition = necessary(expr)
-        leaves = list(dict.fromkeys(_partition_leaves(condition, set(partition_columns))))
-        answers = np.zeros((len(self._texts), len(leaves)), np.bool_)
-        for number, leaf in enumerate(leaves):
-            answers[:, number] = self.filtered(leaf)
-        combinations, which = np.unique(answers, axis=0, return_inverse=True)
-        found: dict[Expr, int] = {}
-        places = [
-            found.setdefault(_answered(condition, dict(zip(leaves, row, strict=True))), len(found))
-            for row in combinations.tolist()
-        ]
-        return list(found), np.array(places, np.intp)[which.reshape(-1)]
+    def _passing(self, condition: Expr) -> Places:
+        """The places of the tuples that pass, ascending."""
+        columns = columns_of(condition)
+        if len(columns) == 1:
+            return self._column(*columns).places(condition)
+        match condition:
+            case And(children):
+                places = self._passing(children[0])
+                for child in children[1:]:
+                    places = places[self._pass_at(child, places)]
+                return places
+            case Or(children):
+                return functools.reduce(np.union1d, map(self._passing, children))
+        return np.arange(len(self._texts) if condition == TRUE else 0)
 
-    def _answers(self, condition: Expr, column: Column) -> npt.NDArray[np.bool_]:
-        """Those of a condition on one column alone."""
-        texts, codes = self._coded(column.physical[0])
-        passes = _value_test(condition)
+    def _pass_at(self, condition: Expr, places: Places) -> Mask:
+        """Which of the tuples at these places pass."""
+        columns = columns_of(condition)
+        if len(columns) == 1:
+            return self._column(*columns).pass_at(condition, places)
+        match condition:
+            case And(children):
+                return np.asarray(
+                    np.all([self._pass_at(child, places) for child in children], axis=0)
+                )
+            case Or(children):
+                return np.asarray(
+                    np.any([self._pass_at(child, places) for child in children], axis=0)
+                )
+        return np.full(len(places), condition == TRUE)
 
-        def answer(text: str | None) -> bool:
-            try:
-                return passes(_value(text, column.type))
-            except DeltaLakeError:
-                return passes(_NO_VALUE)
-            except TypeError:
-                return True
-
-        return np.fromiter(map(answer, texts), np.bool_, len(texts))[codes]
-
-    def _coded(self, name: str) -> tuple[list[str | None], npt.NDArray[np.intp]]:
-        """The distinct texts of a column, and which of them each tuple has."""
-        found = self._columns.get(name)
+    def _column(self, column: Column) -> _PartitionColumn:
+        name = column.physical[0]
+        found = self._columns.get((name, column.type))
         if found is None:
             if self._tuples is None:
                 self._tuples = list(map(orjson.loads, self._texts))
-            column = [t.get(name) for t in self._tuples]
-            values = list(dict.fromkeys(column))
-            number = {value: code for code, value in enumerate(values)}
-            codes = np.array(list(map(number.__getitem__, column)), dtype=np.intp)
-            found = self._columns[name] = (values, codes)
+            texts = [t.get(name) for t in self._tuples]
+            found = self._columns[name, column.type] = _PartitionColumn(texts, column.type)
         return found
+
+
+class _PartitionColumn:
+    """A column's text in each tuple: distinct values, which tuple has which, and the reverse."""
+
+    def __init__(self, texts: Sequence[str | None], type: str) -> None:
+        number = {text: code for code, text in enumerate(dict.fromkeys(texts))}
+        self._codes = np.fromiter(map(number.__getitem__, texts), np.intp, len(texts))
+        self._values = ColumnValues(list(number), type)
+        self._last: tuple[Expr, Mask] | None = None
+
+    def _passing(self, condition: Expr) -> Mask:
+        """Of the distinct values."""
+        last = self._last
+        if last is None or last[0] != condition:
+            last = self._last = condition, self._values.passing(condition)
+        return last[1]
+
+    def places(self, condition: Expr) -> Places:
+        passing = self._passing(condition)
+        hits = np.flatnonzero(passing)
+        if len(hits) * _SELECTIVE > len(passing):
+            return np.flatnonzero(passing[self._codes])
+        order, starts = self._tuples_of
+        own = [order[starts[hit] : starts[hit + 1]] for hit in hits]
+        return np.sort(np.concatenate(own)) if own else np.zeros(0, np.intp)
+
+    def pass_at(self, condition: Expr, places: Places) -> Mask:
+        return self._passing(condition)[self._codes[places]]
+
+    @cached_property
+    def _tuples_of(self) -> tuple[Places, Places]:
+        """Places of tuples in the order of their values, and where each value's begin."""
+        order = np.argsort(self._codes, kind="stable")
+        counts = np.bincount(self._codes)
+        return order, np.concatenate([[0], np.cumsum(counts)])
 
 
 def _partition_leaves(expr: Expr, partition_columns: set[str]) -> Iterator[Expr]:
@@ -229,72 +285,6 @@ def _reduced(expr: Expr, partition_columns: set[str]) -> Expr:
 def _concerns(leaf: Expr, partition_columns: set[str]) -> bool:
     path = _column(leaf).path
     return len(path) == 1 and path[0] in partition_columns
-
-
-def _value(text: str | None, type: str) -> PartitionValue:
-    if type == "string":
-        return text or None
-    value = parse_partition_value(text, type)
-    # The text of a 32-bit float is the shortest one that gives it back, not its exact value.
-    return float32(value) if type == "float" and isinstance(value, float) else value
-
-
-class _NoValue:
-    """What a text stands for that is no value of its column's type."""
-
-    def __eq__(self, _: object) -> bool:
-        return False
-
-    def __ne__(self, _: object) -> bool:
-        return True
-
-    def _true(self, _: object) -> bool:
-        return True
-
-    __lt__ = __le__ = __gt__ = __ge__ = _true
-    __hash__ = object.__hash__
-
-
-_NO_VALUE: Any = _NoValue()
-
-
-def _value_test(expr: Expr) -> Callable[[PartitionValue], bool]:
-    match expr:
-        case And(children):
-            tests = [_value_test(child) for child in children]
-            return lambda value: all(test(value) for test in tests)
-        case Or(children):
-            tests = [_value_test(child) for child in children]
-            return lambda value: any(test(value) for test in tests)
-        case IsNull():
-            return lambda value: value is None or value is _NO_VALUE
-        case IsNotNull():
-            return lambda value: value is not None
-        case Comparison() if is_nan_test(expr):
-            return lambda value: isinstance(value, float) and math.isnan(value)
-        case Comparison(_, op, literal):
-            compare = _COMPARE[op]
-            return lambda value: value is not None and compare(value, literal)
-        case In(_, literals):
-            members = frozenset(literals)
-            return lambda value: value is not None and value in members
-        case StartsWith(_, prefix):
-            return lambda value: isinstance(value, str) and value.startswith(prefix)
-        case Like(_, pattern, ignore_case):
-            matches = like_pattern(pattern, ignore_case).fullmatch
-            return lambda value: isinstance(value, str) and matches(value) is not None
-        case Not(child):
-            inner = _value_test(child)
-            return lambda value: value is not None and (value is _NO_VALUE or not inner(value))
-    raise AssertionError(expr)
-
-
-def like_pattern(pattern: str, ignore_case: bool) -> re.Pattern[str]:
-    """A LIKE pattern (escape character backslash) as a regular expression for full matches."""
-    pieces = re.findall(r"\\.|.", pattern, re.DOTALL)
-    wild = {"%": ".*", "_": "."}
-    text = "".join(wild.get(piece) or re.escape(piece[-1]) for piece in pieces)
-    return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 
 def among(values: npt.NDArray[np.int64], ids: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
