@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import deltalake
@@ -137,3 +139,34 @@ def test_killed_again_and_again(any_catalog_url: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("isolation", ["WriteSerializable", "Serializable", "SnapshotIsolation"])
 def test_many_transfers(any_catalog_url: str, isolation: str, tmp_path: Path) -> None:
     assert money_is_kept(any_catalog_url, tmp_path, 8, lengths.seconds(3.0), isolation) > 8
+
+
+def overlapping(database: str, folder: Path, rounds: int) -> None:
+    """Transactions over the same ten tables, each in an order of its own: all are committed."""
+    names = [f"t{number}" for number in range(10)]
+    for name in names:
+        uri = f"deltasql://{database}?table={name}"
+        dl.create_table(uri, pa.schema([("amount", pa.int64())]), location=str(folder / name))
+
+    def work(who: int) -> None:
+        chance = random.Random(who)
+        for _ in range(rounds):
+            with dl.begin(database, isolation="Serializable", mirror="async") as tx:
+                for name in chance.sample(names, len(names)):
+                    tx.append(name, amount(who))
+
+    with ThreadPoolExecutor(4) as threads:
+        # Whatever one of them raises is raised here.
+        list(threads.map(work, range(4)))
+    moment = dl.snapshots([f"deltasql://{database}?table={name}" for name in names], cache=False)
+    assert [each.version for each in moment] == [4 * rounds] * len(names)
+
+
+@pytest.mark.parametrize("catalog_url", ["postgresql"], indirect=True)
+def test_ten_tables_in_any_order(catalog_url: str, tmp_path: Path) -> None:
+    overlapping(catalog_url, tmp_path, 2)
+
+
+@pytest.mark.system
+def test_ten_tables_in_any_order_for_long(any_catalog_url: str, tmp_path: Path) -> None:
+    overlapping(any_catalog_url, tmp_path, 20)
