@@ -40,9 +40,15 @@ class Prepared:
         """Whether the session is known to stay this connection's."""
         return self._is_direct is True
 
-    def call(self, sql: str, parameters: int) -> str:
-        """What to send for a statement: itself or an EXECUTE, `%s` for each of its parameters."""
+    def call(self, sql: str, parameters: int, *, is_there: bool = True) -> str:
+        """What to send for a statement: itself or an EXECUTE, `%s` for each of its parameters.
+
+        `is_there` False: the session may be another than the one that has prepared it, and the
+        message can't be sent again.
+        """
         name = self._names.get(sql)
+        if name is not None and not is_there:
+            return _marked(sql, parameters)
         if name is not None:
             return _execution(name, parameters)
         if self._is_direct is False or parameters > _MOST_PARAMETERS or sql.startswith("BEGIN"):
@@ -63,6 +69,13 @@ class Prepared:
                 self._is_direct = cursor.fetchone()[0] == connection.info.backend_pid
             if not self._is_direct:
                 return
+            if self._names:
+                known = "SELECT count(*) FROM pg_prepared_statements WHERE name = %s"
+                cursor.execute(known, (next(iter(self._names.values())),))
+                if cursor.fetchone()[0] == 0:
+                    # Another session than the one before, whatever number it has.
+                    self._names, self._is_direct = {}, False
+                    return
             for sql in wanted:
                 name = _name(sql)
                 try:

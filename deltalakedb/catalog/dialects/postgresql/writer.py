@@ -45,6 +45,9 @@ class PostgresWriter(Writer):
 
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
         self._prepared = Prepared(allowed=connection is None)
+        self._is_there = True
+        """Whether what was prepared may be used: by a message that can be sent again, and after
+        one has used it in the same transaction."""
         super().__init__(url, connection)
 
     def _connect(self) -> Any:
@@ -68,8 +71,10 @@ class PostgresWriter(Writer):
         def send() -> list[tuple[Any, ...]]:
             with self._connection.cursor() as cursor:
                 head = self._beginning(cursor, wait_ms)
+                self._is_there = True
                 parts = [self._text(cursor, lock), self._text(cursor, question)]
                 cursor.execute(b"; ".join([head, *parts]))
+                self._is_there = any(part.startswith(b"EXECUTE ") for part in parts)
                 return list(cursor.fetchall())
 
         return self._sent(send)
@@ -110,6 +115,7 @@ class PostgresWriter(Writer):
     def _ready(self) -> None:
         """Before a transaction: a connection, and on it what has become usual."""
         self._open()
+        self._is_there = True
         if self._prepared.wanted:
             self._prepared.make(self._connection)
 
@@ -118,7 +124,7 @@ class PostgresWriter(Writer):
         if statement.rows is not None:
             # A wrong count divides by zero, which voids the transaction before its COMMIT.
             sql = _counted(sql, statement.rows)
-        sql = self._prepared.call(sql, len(statement.params))
+        sql = self._prepared.call(sql, len(statement.params), is_there=self._is_there)
         if not statement.params:
             return sql.encode()
         text: bytes = cursor.mogrify(sql, statement.params)
