@@ -7,15 +7,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 from distributed import Client, LocalCluster
-from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import deltalakedb as dl
 from deltalakedb import tracing
@@ -27,17 +24,29 @@ from deltalakedb.migrate.sources import Sources
 from deltalakedb.sweep.run import sweep
 from tests.fleet.logs import write_log
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
 ROWS = pa.table({"id": [1, 2, 3]})
 
 
 @pytest.fixture(scope="module")
-def kept() -> InMemorySpanExporter:
-    """What this process's spans are given to; a process has one provider, for good."""
+def kept() -> Iterator[InMemorySpanExporter]:
+    """What this process's spans are given to, as long as it uses OpenTelemetry."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
     exporter = InMemorySpanExporter()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
-    return exporter
+    yield exporter
+    provider.shutdown()
+    # The tests that follow in this process are without it.
+    del sys.modules["opentelemetry.trace"]
 
 
 @pytest.fixture
@@ -61,6 +70,8 @@ def test_each_thing_that_is_done_has_its_span(spans: InMemorySpanExporter, tmp_p
     write_deltalake(str(tmp_path / "t"), ROWS)
     done = move_table(str(tmp_path / "t"), database=database, options=MoveOptions(until="sql"))
     assert done.success
+    from opentelemetry import trace
+
     with trace.get_tracer("test").start_as_current_span("nightly job"):
         table = dl.connect_to_table(f"deltasql://sqlite:///{database}?table=t")
         table.append(ROWS)
@@ -103,6 +114,8 @@ def test_a_cluster_goes_on_with_the_trace(spans: InMemorySpanExporter, tmp_path:
 
 
 def test_an_error_ends_its_span_without_secrets(spans: InMemorySpanExporter) -> None:
+    from opentelemetry.trace import StatusCode
+
     error = DeltaLakeError(
         DeltaLakeErrorKind.STORAGE_ERROR, "no answer from postgresql://me:hunter2@db/c"
     )
@@ -110,7 +123,7 @@ def test_an_error_ends_its_span_without_secrets(spans: InMemorySpanExporter) -> 
     with pytest.raises(DeltaLakeError), tracing.span("step", table="t", version=None):
         raise error
     [span] = named(spans, "dl.step")
-    assert span.status.status_code is trace.StatusCode.ERROR
+    assert span.status.status_code is StatusCode.ERROR
     assert span.attributes == {"dl.table": "t", "error.type": "storage_error"}
     assert "hunter2" not in span.to_json()
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from deltalakedb.migrate.move import move_table
-from deltalakedb.migrate.options import MoveOptions
 from jobs.metrics import registry_of
 from jobs.outcome import Summary, TableOutcome
 from jobs.standing import Standing, read_standing
@@ -84,12 +82,17 @@ def test_what_was_left_ages_on() -> None:
 def test_what_waits_and_who_passed_is_told(tmp_path: Path) -> None:
     [table] = fleet_of(tmp_path / "lake", 1)
     database = str(tmp_path / "m.sqlite")
-    done = move_table(str(table), database=database, options=MoveOptions(until="sql"))
-    assert done.success
+    summary = tmp_path / "s.json"
+    common = ("--database", database, "--summary", str(summary))
+    moved = run("migrate", *common, "--until", "sql", str(table))
+    assert moved.returncode == 0, moved.stderr
+    [done] = json.loads(summary.read_text())["tables"]
+    assert done["status"] == "sql"
+    table_id = done["facts"]["table_id"]
     told = tmp_path / "dl.prom"
     drained = run("mirror_drain", "--database", database, "--metrics-textfile", str(told))
     assert drained.returncode == 0, drained.stderr
-    text, of = told.read_text(), f'{{table_id="{done.migration.table_id}"}}'
+    text, of = told.read_text(), f'{{table_id="{table_id}"}}'
     assert f"dl_mirror_outbox_size{of} 0.0" in text
     assert f"dl_mirror_oldest_unpublished_seconds{of} 0.0" in text
     assert 'table="t000"' in text
@@ -99,7 +102,7 @@ def test_what_waits_and_who_passed_is_told(tmp_path: Path) -> None:
     registry = registry_of(Summary("migrate"), standing)
     outcome = {"outcome": "fenced"}
     assert registry.get_sample_value("dl_cutover_attempts_total", outcome) == 1
-    passed = {"table_id": str(done.migration.table_id)}
+    passed = {"table_id": table_id}
     assert registry.get_sample_value("dl_fence_bypass_total", passed) == 0
 
 
