@@ -44,7 +44,7 @@ class _Catalogs:
     def keep(self, key: str, catalog: LightCatalog) -> None:
         self._held[key] = self._kept[key] = catalog
         self._kept.move_to_end(key)
-        if len(self._kept) > _MOST_KEPT:
+        while len(self._kept) > _MOST_KEPT:
             _, oldest = self._kept.popitem(last=False)
             oldest.reader.close_unless_busy()
 

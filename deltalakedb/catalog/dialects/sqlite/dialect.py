@@ -156,11 +156,13 @@ class SqliteDialect(Dialect):
         with fork.closing_own(self._connect()) as connection:
             cursor = connection.execute(sql)
             pieces: list[pa.RecordBatch] = []
-            while piece := _piece(cursor, schema):
+            left = batch_rows
+            while piece := _piece(cursor, schema, min(_PIECE_ROWS, left)):
                 pieces.append(piece)
-                if sum(each.num_rows for each in pieces) >= batch_rows:
+                left -= piece.num_rows
+                if left <= 0:
                     yield pa.concat_batches(pieces)
-                    pieces = []
+                    pieces, left = [], batch_rows
             if pieces:
                 yield pa.concat_batches(pieces)
 
@@ -214,10 +216,10 @@ class SqliteDialect(Dialect):
         return query  # BEGIN IMMEDIATE holds the whole database
 
 
-def _piece(cursor: sqlite3.Cursor, schema: pa.Schema) -> pa.RecordBatch | None:
+def _piece(cursor: sqlite3.Cursor, schema: pa.Schema, most: int) -> pa.RecordBatch | None:
     """The next rows, so few that their objects are still in the processor's cache."""
     with without_collector():
-        rows = cursor.fetchmany(_PIECE_ROWS)
+        rows = cursor.fetchmany(most)
         return typed_batch(zip(*rows, strict=True), schema) if rows else None
 
 
