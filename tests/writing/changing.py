@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.writing.columns import KEY, KINDS, rows_of, schema_of
+from tests.writing.columns import KEY, KINDS, Row, rows_of, schema_of
 from tests.writing.machine import TableMachine
 
 _VECTORS = {"delta.enableDeletionVectors": "true"}
@@ -88,12 +89,20 @@ class ChangingMachine(TableMachine):
                 continue
             event("change data was compared")
             feed = self.table.load_cdf(starting_version=after, ending_version=after).read_all()
-            rows = Counter(str(row) for row in self.model.at(before))
+            rows = Counter(map(_told, self.model.at(before)))
             for kind, sign in (("delete", -1), ("update_preimage", -1), ("insert", 1),
                                ("update_postimage", 1)):  # fmt: skip
                 mine = feed.filter(pc.equal(feed.column("_change_type"), kind))
                 for row in rows_of(mine.select(list(columns))):
-                    rows[str(row)] += sign
+                    rows[_told(row)] += sign
             assert {row: count for row, count in rows.items() if count} == Counter(
-                str(row) for row in self.model.at(after)
+                map(_told, self.model.at(after))
             )
+
+
+def _told(row: Row) -> str:
+    """As text; a moment is told alike whatever its zone is named."""
+    return str({
+        name: value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value
+        for name, value in row.items()
+    })  # fmt: skip
