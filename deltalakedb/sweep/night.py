@@ -28,12 +28,13 @@ from deltalakedb.storage.open import open_store
 from deltalakedb.sweep import counts, logs
 from deltalakedb.sweep.carry import carried
 from deltalakedb.sweep.digest import FileSums, Sum
-from deltalakedb.sweep.findings import LAG, Finding
+from deltalakedb.sweep.findings import KINDS, LAG, Finding
 from deltalakedb.sweep.logs import Log
 from deltalakedb.sweep.proofs import Proof
 
 SMALL_LOG = 4 << 20
 """Bytes of a log up to which a table that has moved is compared whole."""
+_ORDER = {kind: place for place, kind in enumerate(KINDS)}
 _STATE_KINDS = {
     "dl_metadata": "metadata-changed",
     "dl_protocols": "protocol-changed",
@@ -298,6 +299,8 @@ class Night:
 
     def _conclude(self, look: Look, log: Log, found: TableNight, mark: str | None) -> None:
         kinds = {f.kind for f in found.findings}
+        # What is lost now before what was: a person reads the first.
+        found.findings.sort(key=lambda finding: _ORDER[finding.kind])
         found.status = "drift" if kinds - LAG else "lag" if kinds else "verified"
         now = time.time_ns() // 1_000_000
         before = look.proof
