@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hypothesis
 import pytest
 
+from tests.migrate.catalogs import end_engines
 from tests.servers.dask import DaskServer
 from tests.servers.duckdb import ADVICE as DUCKDB_ADVICE
 from tests.servers.duckdb import DuckDbServer, duckdb_installation
@@ -53,6 +54,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     quick = {tests / name for name in _QUICK}
     items.sort(key=lambda item: item.path.parent in quick)
+
+
+@pytest.fixture(autouse=True)
+def engines_end_with_their_test() -> Iterator[None]:
+    yield
+    end_engines()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -35,10 +34,22 @@ def write_log(table: Path, log: Log, first: int = 0) -> Path:
     return folder
 
 
-@functools.cache
+_engines: dict[str, sa.Engine] = {}
+
+
 def engine(database: str) -> sa.Engine:
-    """One engine a database, whatever is imported meanwhile."""
-    return sa.create_engine(parse_database(database).reveal(), pool_pre_ping=True)
+    """One engine a database and test, whatever is imported meanwhile."""
+    found = _engines.get(database)
+    if found is None:
+        found = sa.create_engine(parse_database(database).reveal(), pool_pre_ping=True)
+        _engines[database] = found
+    return found
+
+
+def end_engines() -> None:
+    """Close their connections: the descriptors of thousands of tests add up."""
+    while _engines:
+        _engines.popitem()[1].dispose()
 
 
 @contextmanager
