@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import orjson
@@ -74,7 +74,7 @@ class _Log:
     def look(self, back_to: int) -> None:
         """Take in commits, newest first, until one is older than a time in ms."""
         wanted = self._wanted()
-        while some := [version for version, _ in zip(wanted, range(_COMMITS), strict=False)]:
+        while some := list(islice(wanted, _COMMITS)):
             bodies = self.store.read_many([self.names[version] for version in some])
             for version, body in zip(some, bodies, strict=True):
                 self._take(version, body)

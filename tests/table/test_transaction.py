@@ -343,3 +343,29 @@ def test_change_data_of_several_operations_is_refused(sqlite_url: str, tmp_path:
     assert not list((tmp_path / "a" / "_change_data").glob("*"))
     tx.commit()
     assert ids(sqlite_url, "a") == [1, 2, 3, 4]
+
+
+def _log_of(
+    folder: Path, ident: str, commits: int, grouped: dict[int, list[tuple[str, int]]]
+) -> str:
+    log = folder / ident / "_delta_log"
+    log.mkdir(parents=True)
+    for version in range(commits):
+        lines: list[dict[str, Any]] = [{"commitInfo": {"timestamp": 1_700_000_000_000 + version}}]
+        if version == 0:
+            lines.append({"metaData": {"id": ident}})
+        if version in grouped:
+            members = [{"tableId": t, "proposedVersion": v} for t, v in grouped[version]]
+            lines.append({"transactionGroup": {"participants": members}})
+        (log / f"{version:020d}.json").write_text("\n".join(map(json.dumps, lines)))
+    return str(log.parent)
+
+
+@pytest.mark.parametrize("split_at", [51, 101, 1, 52, 0])
+def test_no_commit_of_a_long_log_is_passed_over(tmp_path: Path, split_at: int) -> None:
+    """A member that was published 101 versions ago, when the other table's part never was."""
+    a = _log_of(tmp_path, "a", 102, {split_at: [("a", split_at), ("b", 7)]} if split_at else {})
+    b = _log_of(tmp_path, "b", 7, {})
+    found = dl.consistent_versions([a, b])
+    assert found == {a: split_at - 1 if split_at else 101, b: 6}
+    assert found.unknown == []
