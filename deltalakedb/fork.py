@@ -98,7 +98,9 @@ def check_process(process: int, what: str) -> None:
 
 
 def _before_fork() -> None:
-    for owner in list(_watched):
+    # First who waits for threads, which may still need what others then hold back.
+    owners = list(_watched)
+    for owner in sorted(owners, key=lambda owner: not getattr(owner, "forks_first", False)):
         owner.before_fork()
 
 

@@ -20,12 +20,19 @@ _NUMBERS = {pa.int64(): np.int64, pa.int32(): np.int32, pa.float64(): np.float64
 
 def column_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """Values (None for null) as an array of `kind`: int64, int32, float64, bool or string."""
-    missing = np.fromiter((v is None for v in values), np.bool_, len(values))
-    if kind == pa.string():
+    missing = None
+    nulls = values.count(None)
+    if nulls == len(values):
+        return pa.nulls(len(values), kind)
+    text = kind == pa.string()
+    if nulls:
+        missing = np.fromiter((v is None for v in values), np.bool_, len(values))
+        nothing: Any = "" if text else 0
+        values = [nothing if v is None else v for v in values]
+    if text:
         return _strings(values, missing)
-    filled = [0 if v is None else v for v in values] if missing.any() else values
     dtype = np.bool_ if kind == pa.bool_() else _NUMBERS[kind]
-    return array_of(np.array(filled, dtype=dtype), missing)
+    return array_of(np.array(values, dtype=dtype), missing)
 
 
 def array_of(values: Numbers, missing: Bools | None = None) -> pa.Array:
@@ -43,19 +50,20 @@ def _validity(missing: Bools) -> pa.Buffer:
     return pa.py_buffer(np.packbits(~missing, bitorder="little"))
 
 
-def _strings(values: Sequence[Any], missing: Bools) -> pa.Array:
-    encoded = [b"" if v is None else v.encode() for v in values]
-    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+def _strings(values: Sequence[str], missing: Bools | None) -> pa.Array:
+    text = "".join(values)
+    # A character of ASCII is a byte, so that lengths are known already.
+    pieces: Sequence[str | bytes] = values if text.isascii() else [v.encode() for v in values]
+    offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=offsets[1:])
     if offsets[-1] >= 2**31:
         raise ValueError("a column of 2 GiB of text is not one Arrow array")
-    nulls = int(missing.sum())
     return pa.StringArray.from_buffers(
-        len(encoded),
+        len(pieces),
         pa.py_buffer(offsets.astype(np.int32)),
-        pa.py_buffer(b"".join(encoded)),
-        _validity(missing) if nulls else None,
-        nulls,
+        pa.py_buffer(text.encode()),
+        None if missing is None else _validity(missing),
+        0 if missing is None else int(missing.sum()),
     )
 
 

@@ -7,9 +7,9 @@ by several processes while another removes it, and is dropped when it isn't inta
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,34 +19,26 @@ import pyarrow as pa
 
 from deltalakedb import fork, measures
 from deltalakedb.catalog.reading.catalog import LightCatalog
-from deltalakedb.catalog.reading.proof import (
-    complete_batches,
-    proven,
-    proven_batches,
-    proven_rows,
-)
+from deltalakedb.catalog.reading.proof import complete_batches
 from deltalakedb.catalog.reading.queries import file_schema, live_predicate, totals_at
-from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
+from deltalakedb.catalog.records import TableRow
 from deltalakedb.config import CacheConfig, EvictionPolicy
+from deltalakedb.database_url import DatabaseUrl
+from deltalakedb.error import DeltaLakeError
 from deltalakedb.planning.cache_file import CacheFile, lists_in, sweep, write_list
-
-CACHED_COLUMNS = (
-    "path",
-    "size",
-    "modification_time",
-    "num_records",
-    "dv_id",
-    "dv",
-    "base_row_id",
-    "default_row_commit_version",
-    "partition_id",
-    "stats",
+from deltalakedb.planning.cached_rows import (
+    cached_columns,
+    files_from_sql,
+    files_gone,
+    without_files,
 )
+
 _FEW_CATALOGS = 16
+_FORK_SECONDS = 60.0
+_NICE = 10
+"""Of the thread that makes lists: whoever asked goes on first."""
 _LOOK_AGAIN_SECONDS = 0.2
 """After which a list that wasn't there is looked for again: another process may have made it."""
-_ADVANCED_BY = 100_000
-"""Files gone since the older version, beyond which its list is no help."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +57,32 @@ class CacheStats:
         return self.hits / asked if asked else 1.0
 
 
+_Key = tuple[Path, int, int]
+"""Folder, load and version of a list."""
+
+
+class _GivenUp(Exception):
+    """A list that is being made isn't to be made now."""
+
+
+class _Making:
+    """A list that a thread makes."""
+
+    def __init__(self, closed_before_fork: bool) -> None:
+        self.closed_before_fork = closed_before_fork
+        self.given_up = False
+        self.ended = threading.Event()
+
+    def wanted(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The same, until it is given up."""
+        if self.given_up:
+            raise _GivenUp
+        for batch in batches:
+            if self.given_up:
+                raise _GivenUp
+            yield batch
+
+
 class _TooLarge(Exception):
     """The list being written would not fit into the cache."""
 
@@ -72,17 +90,24 @@ class _TooLarge(Exception):
 class FileCache:
     """File lists in `config.directory`, bounded in entries and bytes."""
 
+    forks_first = True
+    foreground_files = 20_000
+    """Lists of more are made in the background: their files are told first."""
+
     def __init__(self, config: CacheConfig) -> None:
         self._config = config
         self._root = Path(config.directory) if config.directory else default_directory()
-        self._mapped: dict[tuple[Path, int, int], tuple[CacheFile, pa.Table]] = {}
+        self._mapped: dict[_Key, tuple[CacheFile, pa.Table]] = {}
         self._too_large: set[tuple[Path, int]] = set()
-        self._absent: dict[tuple[Path, int, int], float] = {}
+        self._absent: dict[_Key, float] = {}
         """When the list of the last plan's version wasn't there."""
         self._hits = 0
         self._misses = 0
         self._lock = fork.Lock()
         self._building = fork.Lock()
+        self._coming: dict[_Key, _Making] = {}
+        """Lists that threads make."""
+        fork.watch(self)
 
     def stats(self) -> CacheStats:
         entries = self._entries()
@@ -94,7 +119,8 @@ class FileCache:
         """The live files of a version: CACHED_COLUMNS and the keys of the table's slots.
 
         Without `build` only what is there already; with it the list is made from an older
-        version's (asking SQL for what changed) or from SQL, unless it is too large to keep.
+        version's (asking SQL for what changed) or from SQL, unless it is so large that whoever
+        asks shouldn't wait for it: then `build_later` makes it.
         """
         # Where history was lost, a version may be another one than it was: then the epoch is too.
         name = f"{row.table_id}.{row.epoch}"
@@ -119,13 +145,77 @@ class FileCache:
         measures.count(measures.CACHE_REQUESTS, "miss" if found is None else "hit")
         if found is None and not build:
             self._absent = {key: time.monotonic()}
-        if found is not None or not build or (folder, row.live_load) in self._too_large:
+        if found is not None or not build or row.num_files > self.foreground_files:
             return found
+        return self._made(folder, catalog, row, version, schema)
+
+    def build_later(self, catalog: LightCatalog, row: TableRow, version: int) -> None:
+        """Make the list of a version in the background where it isn't there and is large.
+
+        By a thread with a connection of its own, for which the interpreter's end waits; what a
+        killed process or a fork's child leaves half written is no list, and removed later.
+        """
+        if row.num_files <= self.foreground_files:
+            return
+        folder = self._root / catalog.catalog_id / f"{row.table_id}.{row.epoch}"
+        key = (folder, row.live_load, version)
+        with self._lock:
+            if key in self._mapped or key in self._coming or key[:2] in self._too_large:
+                return
+            if any((e.load, e.version) == key[1:] and e.intact() for e in lists_in(folder)):
+                return
+            making = _Making(catalog.reader.dialect.closed_before_fork)
+            self._coming[key] = making
+        url = catalog.reader.url
+        thread = threading.Thread(target=self._come, args=(key, making, url, row), name="dl-cache")
+        try:
+            thread.start()
+        except RuntimeError:
+            # The interpreter ends, or the system has no thread left.
+            self._coming.pop(key, None)
+
+    def _come(self, key: _Key, making: _Making, url: DatabaseUrl, row: TableRow) -> None:
+        folder, _, version = key
+        with contextlib.suppress(OSError, AttributeError):
+            # Linux knows of priorities of threads.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        catalog = LightCatalog(url)
+        try:
+            # A list that can't be made is none; who asks for the files is told why.
+            with contextlib.suppress(DeltaLakeError, RuntimeError, MemoryError):
+                schema = file_schema(cached_columns(row))
+                self._made(folder, catalog, row, version, schema, making)
+        finally:
+            catalog.close()
+            making.ended.set()
+            self._coming.pop(key, None)
+
+    def before_fork(self) -> None:
+        """Give up what is being made where a child is harmed by a connection that is open."""
+        for making in list(self._coming.values()):
+            if making.closed_before_fork:
+                making.given_up = True
+                making.ended.wait(_FORK_SECONDS)
+
+    def after_fork(self) -> None:
+        self._coming = {}
+
+    def _made(
+        self,
+        folder: Path,
+        catalog: LightCatalog,
+        row: TableRow,
+        version: int,
+        schema: pa.Schema,
+        making: _Making | None = None,
+    ) -> pa.Table | None:
+        if (folder, row.live_load) in self._too_large:
+            return None
         with self._building:
             # Another thread may have built it meanwhile.
             found = self._map(folder, row.live_load, version, schema)
             if found is None:
-                found = self._build(folder, catalog, row, version, schema)
+                found = self._build(folder, catalog, row, version, schema, making)
             self._absent = {}
             return found
 
@@ -142,19 +232,32 @@ class FileCache:
         )
 
     def _build(
-        self, folder: Path, catalog: LightCatalog, row: TableRow, version: int, schema: pa.Schema
+        self,
+        folder: Path,
+        catalog: LightCatalog,
+        row: TableRow,
+        version: int,
+        schema: pa.Schema,
+        making: _Making | None,
     ) -> pa.Table | None:
         expected = totals_at(catalog, row, version)
         batches = complete_batches(
             self._batches(folder, catalog, row, version, schema), row, version, expected
         )
+        bounded = self._bounded(batches, row)
+        if making is not None:
+            bounded = making.wanted(bounded)
         try:
-            made = write_list(folder, row.live_load, version, self._bounded(batches, row), schema)
+            made = write_list(folder, row.live_load, version, bounded, schema)
         except _TooLarge:
             self._too_large.add((folder, row.live_load))
             return None
         except OSError:
             # A cache that can't be written (full or read-only disk) is no reason to fail.
+            if making is not None:
+                self._too_large.add((folder, row.live_load))
+            return None
+        except _GivenUp:
             return None
         self._evict(keep=made)
         return self._map(folder, row.live_load, version, schema)
@@ -165,13 +268,13 @@ class FileCache:
         older = [e.version for e in lists_in(folder) if e.load == row.live_load]
         for base in sorted((v for v in older if v < version), reverse=True):
             table = self._map(folder, row.live_load, base, schema, as_base=True)
-            gone = None if table is None else _gone(catalog, row, base, version)
+            gone = None if table is None else files_gone(catalog, row, base, version)
             if table is not None and gone is not None:
-                yield from _without(table, gone)
+                yield from without_files(table, gone)
                 added = f"added_version > {base} AND {live_predicate(row, version)}"
-                yield from _from_sql(catalog, row, version, added, schema)
+                yield from files_from_sql(catalog, row, version, added, schema)
                 return
-        yield from _from_sql(catalog, row, version, live_predicate(row, version), schema)
+        yield from files_from_sql(catalog, row, version, live_predicate(row, version), schema)
 
     def _bounded(
         self, batches: Iterator[pa.RecordBatch], row: TableRow
@@ -258,54 +361,3 @@ def default_directory() -> Path:
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(base) / "deltalakedb"
-
-
-def cached_columns(row: TableRow) -> tuple[str, ...]:
-    """Columns of a cached list: what plans need, and the keys of the slots in use."""
-    slots = range(len(json.loads(row.skipping)))
-    return (*CACHED_COLUMNS, *(f"{side}{slot}" for slot in slots for side in ("lo", "hi")))
-
-
-def _from_sql(
-    catalog: LightCatalog, row: TableRow, version: int, where: str, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    dialect = catalog.reader.dialect
-    sql = f"SELECT {', '.join(schema.names)} FROM {load_files_name(row.live_load)} WHERE {where}"
-    with dialect.errors():
-        batches = dialect.stream(proven(row, version, schema.names, sql), schema)
-        yield from proven_batches(batches, row, version, "path")
-
-
-def _gone(
-    catalog: LightCatalog, row: TableRow, older: int, version: int
-) -> set[tuple[str, str | None]] | None:
-    """Files (path, deletion vector) of `older` that `version` lacks; None when they are many."""
-    # What one version knows, the other must: both are proven.
-    found = proven_rows(
-        catalog.reader,
-        row,
-        version,
-        ("path", "dv_id"),
-        f"SELECT path, dv_id FROM (SELECT path, dv_id FROM {load_files_name(row.live_load)} "
-        f"WHERE {load_condition(row.live_load)}"
-        f"removed_version > {older} AND removed_version <= {version} "
-        f"AND added_version <= {older} LIMIT {_ADVANCED_BY + 1}) gone",
-    )
-    return None if len(found) > _ADVANCED_BY else {(path, dv) for path, dv in found}
-
-
-def _without(base: pa.Table, gone: set[tuple[str, str | None]]) -> Iterator[pa.RecordBatch]:
-    """The list without some files."""
-    import pyarrow.compute as pc
-
-    paths = pa.array({path for path, _ in gone}, pa.string())
-    for batch in base.to_batches():
-        suspects = pc.indices_nonzero(pc.is_in(batch.column("path"), value_set=paths))
-        if len(suspects):
-            named = batch.select(["path", "dv_id"]).take(suspects)
-            pairs = zip(*(c.to_pylist() for c in named.columns), strict=True)
-            keep = [True] * batch.num_rows
-            for place, pair in zip(suspects.to_pylist(), pairs, strict=True):
-                keep[place] = pair not in gone
-            batch = batch.filter(pa.array(keep))
-        yield batch

@@ -142,6 +142,8 @@ class Snapshot(DeltaRsNames):
             yield from queries.stream_files(
                 self._catalog, row, self.version, FILE_COLUMNS, ordered=False
             )
+            if self._cache is not None:
+                self._cache.build_later(self._catalog, row, self.version)
             return
         self._check_partitions(row, len(self._catalog.partitions(row, self.version)))
         listing = self._request(row, None, FILE_COLUMNS)
@@ -224,6 +226,8 @@ class Snapshot(DeltaRsNames):
             cached = partial(self._cached, row, build=parsed is None)
             found = plan(self._catalog, request, cached if self._cache is not None else None)
             self._check_partitions(row, found.partitions)
+            if parsed is None and self._cache is not None:
+                self._cache.build_later(self._catalog, row, self.version)
             return found
 
         return self._held.ask(answer)

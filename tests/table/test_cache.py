@@ -19,7 +19,8 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.config import CacheConfig, ConfigFactory
-from deltalakedb.planning import cache, cache_file
+from deltalakedb.planning import cache_file, cached_rows
+from deltalakedb.planning.cache import CacheStats, FileCache
 from deltalakedb.table.table import Table
 from tests.table.opening import (
     GrowingTable,
@@ -89,7 +90,7 @@ def test_what_a_configuration_says_is_done(
     table = dl.connect_to_table(table_uri(shared), cache=off)
     table.snapshot().plan()
     assert not folder.exists()
-    assert table.get_cache_stats() == cache.CacheStats()
+    assert table.get_cache_stats() == CacheStats()
     two = ConfigFactory.create_cache_config({"enable_caching": True, "cache_size": 2})
     table = dl.connect_to_table(table_uri(shared), dl.SqlConfig(shared), cache=two)
     for version in (18, 19, 20):
@@ -137,7 +138,7 @@ def test_a_list_advances_by_what_changed(grown: GrowingTable, folder: Path) -> N
 def test_a_list_that_has_little_left_is_read_anew(
     grown: GrowingTable, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "_ADVANCED_BY", 3)
+    monkeypatch.setattr(cached_rows, "ADVANCED_BY", 3)
     table = grown.open(cache=CacheConfig(directory=str(folder)))
     table.snapshot().plan()
     grown.commit(*(remove(f"f{n}") for n in range(4)))
@@ -418,3 +419,89 @@ def test_only_the_user_can_look_into_it(shared: str, folder: Path) -> None:
     open_table(shared, cache=CacheConfig(directory=str(folder))).snapshot().plan()
     [path] = lists(folder)
     assert path.parent.stat().st_mode & 0o077 == 0
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def making() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "dl-cache"]
+
+
+def test_a_large_list_is_made_in_the_background(
+    shared: str, folder: Path, plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FileCache, "foreground_files", 0)
+    table = open_table(shared, cache=CacheConfig(directory=str(folder)))
+    may_write = threading.Event()
+    bounded = FileCache._bounded
+
+    def waiting(self: FileCache, batches: Any, row: Any) -> Iterator[pa.RecordBatch]:
+        for batch in bounded(self, batches, row):
+            yield batch
+            assert may_write.wait(60)
+
+    monkeypatch.setattr(FileCache, "_bounded", waiting)
+    assert in_order(table.snapshot().plan()) == plain
+    assert sum(f.size for f in table.snapshot().files) == sum(row["size"] for row in plain)
+    assert len(making()) == 1
+    assert not lists(folder)
+    may_write.set()
+    until(lambda: lists(folder) and not making())
+    with asked(table) as statements:
+        assert in_order(table.snapshot().plan()) == plain
+    assert len(statements) == 1
+    assert not statements.streams
+
+
+@pytest.mark.parametrize("shared", ["sqlite"], indirect=True)
+def test_a_fork_gives_up_what_a_child_would_be_harmed_by(
+    shared: str, folder: Path, plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FileCache, "foreground_files", 0)
+    table = open_table(shared, cache=CacheConfig(directory=str(folder)))
+    begun = threading.Event()
+
+    def endless(self: FileCache, batches: Any, row: Any) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            while True:
+                begun.set()
+                yield batch.slice(0, 0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileCache, "_bounded", endless)
+        assert in_order(table.snapshot().plan()) == plain
+        assert begun.wait(60)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                found = table.snapshot().plan("region = 'us'", ["path"]).num_rows
+                code = int(found != sum('"us"' in row["partition_values"] for row in plain))
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        until(lambda: not making())
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+    assert in_order(table.snapshot().plan()) == plain
+    until(lambda: lists(folder) and not making())
+
+
+def test_the_interpreter_ends_when_its_list_is_made(shared: str, folder: Path) -> None:
+    script = """
+import sys
+import deltalakedb as dl
+from deltalakedb.planning.cache import FileCache
+FileCache.foreground_files = 0
+table = dl.connect_to_table(sys.argv[1], cache=dl.CacheConfig(directory=sys.argv[2]))
+print(table.snapshot().to_arrow().num_rows)
+"""
+    command = [sys.executable, "-c", script, table_uri(shared), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(lists(folder)) == 1
+    assert not list(folder.rglob(".writing*"))

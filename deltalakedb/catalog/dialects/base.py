@@ -23,6 +23,7 @@ from deltalakedb.catalog.roles import Role
 from deltalakedb.catalog.views import VIEWS
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DatabaseBusyError, DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.columns import column_of
 
 T = TypeVar("T")
 
@@ -373,12 +374,7 @@ def close_idle() -> None:
 def typed_batch(columns: Iterable[Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:
     """A batch of `schema` from columns of Python values (booleans also as 0 and 1)."""
     return pa.RecordBatch.from_arrays(
-        [
-            pa.array(values, pa.int8()).cast(field.type)
-            if pa.types.is_boolean(field.type)
-            else pa.array(values, field.type)
-            for values, field in zip(columns, schema, strict=True)
-        ],
+        [column_of(values, field.type) for values, field in zip(columns, schema, strict=True)],
         schema=schema,
     )
 

@@ -22,6 +22,7 @@ from deltalakedb.catalog.dialects.base import (
 )
 from deltalakedb.catalog.dialects.postgresql import roles
 from deltalakedb.catalog.dialects.postgresql.connection import connect, is_nul, libpq_uri
+from deltalakedb.catalog.dialects.postgresql.copied import copied
 from deltalakedb.catalog.dialects.statements import cancellable
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.catalog.roles import Role, imported_names, role_advice
@@ -188,14 +189,9 @@ class PostgresDialect(Dialect):
         return _CopyLoader(self)
 
     def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]:
-        with (
-            fork.closing_own(self._adbc()) as connection,
-            fork.closing_own(connection.cursor()) as cursor,
-        ):
-            cursor.execute(sql)
-            for batch in cursor.fetch_record_batch():
-                columns = [c.cast(f.type) for c, f in zip(batch.columns, schema, strict=True)]
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        with fork.closing_own(connect(self._url)) as connection:
+            connection.autocommit = True
+            yield from copied(connection, sql, schema, batch_rows)
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         name = load_files_name(load_id)
