@@ -16,6 +16,7 @@ from deltalakedb.catalog.dialects.writer import (
 )
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit import metrics
+from deltalakedb.commit.bodies import Bodies
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check, tracks_rows
 from deltalakedb.commit.create import make
@@ -54,6 +55,7 @@ class Attempt:
         writer: Writer,
         staged: StagedCommit,
         ratifier: Ratifier,
+        bodies: Bodies,
         newest: Mapping[int, int],
         max_unpublished: int,
         holds: bool,
@@ -62,6 +64,7 @@ class Attempt:
         self._writer = writer
         self._staged = staged
         self._ratifier = ratifier
+        self._bodies = bodies
         self._newest = newest
         self._max_unpublished = max_unpublished
         self._holds = holds
@@ -107,7 +110,10 @@ class Attempt:
         for table in self._staged.tables:
             if not table.is_empty:
                 version = Version(self._writer, self._staged, table, locked, versions)
-                done.append(version.committed(self._ratifier))
+                try:
+                    done.append(version.committed(self._bodies))
+                except WrongCountError:
+                    raise not_live(table.table) from None
                 statements += [*version.statements, *table.guards, *table.takes]
         if self._staged.group_id is not None:
             statements.append(group_row(self._staged, versions, locked.now))
@@ -173,7 +179,7 @@ class Attempt:
                 key = locked.made.get(table.table.table_id)
                 if key is not None:
                     known = replace(table, table=replace(table.table, table_key=key))
-                    found.append(Committed(known, 0, 0, None, b"", not own))
+                    found.append(Committed(known, 0, 0, None, not own))
                 continue
             head = _head_of(locked, table)
             version = head.committed
@@ -183,7 +189,7 @@ class Attempt:
                     version = stored[1]
             if version is not None:
                 again = not own or head.committed is None
-                found.append(Committed(table, version, 0, None, b"", again, head.published_version))
+                found.append(Committed(table, version, 0, None, again, head.published_version))
         if not found:
             return None
         if self._staged.members and not own:
@@ -333,7 +339,7 @@ class Attempt:
     def _begin_log(self, each: Committed) -> None:
         """Nobody knows of the table, so that its first version is put within the transaction."""
         assert each.row is not None
-        if not self._ratifier.ratify(each.table.table, each.row, each.body):
+        if not self._ratifier.ratify(each.table.table, each.row):
             raise log_exists(each.table.table.location)
 
     def _ratify(self, each: Committed, locked: Locked, wait: float) -> Statement:
@@ -345,7 +351,7 @@ class Attempt:
         self._send([*table.claims, *reserve])
         self.put = each.version
         try:
-            is_there = self._ratifier.ratify(table.table, each.row, each.body)
+            is_there = self._ratifier.ratify(table.table, each.row)
         except DeltaLakeError as error:
             raise LostConnectionError(str(error)) from error
         if not is_there:

@@ -14,6 +14,7 @@ from deltalakedb import measures, tracing
 from deltalakedb.catalog.dialects.writer import LostConnectionError
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit.attempt import Attempt, RestartError, checked
+from deltalakedb.commit.bodies import Bodies
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.create import name_or_place_taken
 from deltalakedb.commit.heads import lock
@@ -59,15 +60,39 @@ def _commit(
     max_unpublished: int,
 ) -> list[Committed]:
     _check_authorities(staged)
+    bodies = Bodies(ratifier)
+    try:
+        bodies.make(staged.tables)
+        found = _decided(database, staged, ratifier, bodies, wait, max_unpublished)
+    except DeltaLakeError as error:
+        if error.outcome == "failed":
+            bodies.keep(())
+        raise
+    # Without an answer it isn't known which one was committed.
+    if all(each.row is not None or each.repeated for each in found):
+        bodies.keep([each.row.staged_name for each in found if each.row is not None])
+    return found
+
+
+def _decided(
+    database: DatabaseUrl,
+    staged: StagedCommit,
+    ratifier: Ratifier,
+    bodies: Bodies,
+    wait: float,
+    max_unpublished: int,
+) -> list[Committed]:
     for table in staged.tables:
         # Made now, so that nothing of it is made under the lock.
-        _ = table.body, table.prepared
+        _ = table.prepared
     put, unheard = -1, False
     for number in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)
         lost = None
         with writing(database) as writer:
-            attempt = Attempt(writer, staged, ratifier, newest, max_unpublished, number > 0, put)
+            attempt = Attempt(
+                writer, staged, ratifier, bodies, newest, max_unpublished, number > 0, put
+            )
             try:
                 return attempt.run(wait)
             except RestartError:
@@ -127,7 +152,9 @@ def find_conflicts(
     _check_authorities(staged)
     found: list[DeltaLakeError] = []
     with writing(database) as writer:
-        attempt = Attempt(writer, staged, ratifier, {}, max_unpublished, False, -1)
+        attempt = Attempt(
+            writer, staged, ratifier, Bodies(ratifier), {}, max_unpublished, False, -1
+        )
         locked = lock(writer, staged, wait)
         for table in staged.tables:
             if table.makes_table:

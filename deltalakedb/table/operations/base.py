@@ -37,6 +37,7 @@ from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.target import FileTarget
 
 _FEW_FILES = 5_000
+_KEYED_ROWS = 20_000
 _FROM_FILES = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
 
 
@@ -274,8 +275,13 @@ class Base:
 
 
 def _with_second_key(found: pa.Table) -> pa.Table:
-    _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
-    found = found.append_column("path_key2", pa.array(second))
+    # As Python's values some at a time: of a million they take more than the table.
+    parts = [found.slice(start, _KEYED_ROWS) for start in range(0, found.num_rows, _KEYED_ROWS)]
+    seconds = [
+        pa.array(file_keys(part.column("path").to_pylist(), part.column("dv_id").to_pylist())[1])
+        for part in parts
+    ]
+    found = found.append_column("path_key2", pa.chunked_array(seconds, pa.int64()))
     return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
 
 
