@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -77,6 +76,8 @@ class DatabaseUrl:
             )
 
     def _refuse(self, option: str, known: frozenset[str]) -> NoReturn:
+        import difflib
+
         near = difflib.get_close_matches(option, known, 1)
         hint = f"write {near[0]}=" if near else f"known are {', '.join(sorted(known))}"
         raise DeltaLakeError(

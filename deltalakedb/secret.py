@@ -8,10 +8,8 @@ that worker processes started afterwards inherit it).
 
 from __future__ import annotations
 
-import hmac
 import os
 import re
-import secrets
 from collections.abc import Callable
 
 from deltalakedb import fork
@@ -43,7 +41,7 @@ class Secret:
             reference = _reference_of.get(value)
             if reference is None:
                 # Random, not a hash: a hash of a weak password can be guessed offline.
-                reference = secrets.token_hex(8).upper()
+                reference = os.urandom(8).hex().upper()
                 _value_of[reference] = value
                 _reference_of[value] = reference
         self._reference = reference
@@ -64,7 +62,7 @@ class Secret:
 
         Other processes are sent the value of that moment.
         """
-        reference = secrets.token_hex(8).upper()
+        reference = os.urandom(8).hex().upper()
         with _lock:
             _function_of[reference] = function
         return cls.from_reference(reference)
@@ -141,6 +139,8 @@ class Secret:
         mine, theirs = self._lookup(), other._lookup()
         if mine is None or theirs is None:
             return False
+        import hmac
+
         return hmac.compare_digest(_bytes(mine), _bytes(theirs))
 
     def __hash__(self) -> int:

@@ -6,7 +6,6 @@ CONFIGURATION_ERROR.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -160,10 +159,16 @@ def read_section(name: str, section: object, keys: Mapping[str, Check] | Check) 
     return {key: keys[key](f"{name}.{key}", value) for key, value in section.items()}
 
 
+def _close(name: str, known: list[str]) -> list[str]:
+    import difflib
+
+    return difflib.get_close_matches(name, known, n=1)
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """What to say after a name that isn't known: the one that may be meant, or all."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = _close(str(name), names)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
 
 
@@ -172,7 +177,7 @@ def wrong(name: str, wanted: str, value: object, near: Iterable[str] = ()) -> De
     hint = ""
     if isinstance(value, bool):
         hint = "; YAML reads yes, no, on and off as true and false: put a text in quotes"
-    elif close := difflib.get_close_matches(str(value).lower(), list(near), n=1):
+    elif close := _close(str(value).lower(), list(near)):
         hint = f"; did you mean {close[0]!r}?"
     return invalid(f"{name} has to be {wanted}, not {value!r}{hint}")
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated
 
-from deltalakedb import logs
 from deltalakedb.config.checks import (
     check_fields,
     choice,
@@ -112,6 +111,8 @@ class LoggingSettings:
 
     def begin(self) -> None:
         """Let this process log so from now on."""
+        from deltalakedb import logs
+
         logs.configure(self.level.value, file=self.file, structured=self.structured)
         _begun[:] = [self]
 

@@ -4,7 +4,6 @@ takes those that it understands, and the engine evaluates the others on the rows
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
@@ -12,13 +11,11 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import StructType
 from deltalakedb.predicate.names import Columns
 from deltalakedb.predicate.parse import parse_predicate
-from deltalakedb.predicate.sql.grammar import parse_sql
 from deltalakedb.predicate.tree import TRUE, Expr, Unknown, conjunction, disjunction
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
-_WHERE = re.compile(r"\s*where\b", re.IGNORECASE)
 _SPARK = "databricks"
 
 
@@ -41,7 +38,10 @@ def parse_where(
     except DeltaLakeError as error:
         if not isinstance(predicate, str) or error.kind is not DeltaLakeErrorKind.INVALID_PREDICATE:
             raise
-        return _parse(_WHERE.sub("", predicate, count=1), Columns(schema, mapped), error)
+        import re
+
+        where = re.compile(r"\s*where\b", re.IGNORECASE)
+        return _parse(where.sub("", predicate, count=1), Columns(schema, mapped), error)
 
 
 def _parse(sql: str, columns: Columns, error: DeltaLakeError) -> Expr:
@@ -87,6 +87,7 @@ def _conjunct(node: exp.Expression, columns: Columns, error: DeltaLakeError) -> 
 def _understood(node: exp.Expression, columns: Columns) -> Expr | None:
     """The condition in the own grammar's terms; None where it has none, or might mean another."""
     from deltalakedb.engine.syntax import parse
+    from deltalakedb.predicate.sql.grammar import parse_sql
 
     text = node.sql(dialect=_SPARK)
     try:

@@ -65,12 +65,11 @@ class DeltaTable:
         raise_if_key_not_exists: bool = True,
     ) -> DeltaTable:
         """`create_table`; `mode` error or ignore. `location`: where it isn't in the warehouse."""
-        from deltalakedb.table.operations.settings import check_property
+        from deltalakedb.table.operations.settings import check_property, property_texts
         from deltalakedb.table.writing import create_table
 
-        for key, value in (configuration or {}).items():
-            if value is not None:
-                check_property(key, value, known=raise_if_key_not_exists)
+        for key, text in property_texts(configuration or {}).items():
+            check_property(key, text, known=raise_if_key_not_exists)
         create_table(
             table_uri,
             schema,

@@ -13,7 +13,7 @@ import pyarrow as pa
 from deltalakedb import tracing
 from deltalakedb.catalog.loads.heap import HEAP_ROWS
 from deltalakedb.catalog.loads.ledger import Part, begin_load, plan_parts
-from deltalakedb.catalog.loads.slots import SlotRange, clustered, indexes, join_slots
+from deltalakedb.catalog.loads.slots import SlotRange, indexes, join_slots, narrow_slots
 from deltalakedb.catalog.loads.swap import index_load
 from deltalakedb.catalog.loads.totals import CHANGE_SCHEMA, sum_changes, write_totals
 from deltalakedb.catalog.records import in_heap, load_of
@@ -118,7 +118,8 @@ def load(
     clock.done("load")
     progress("index", 0, 1, actions)
     if not in_heap(load_id):
-        result.indexed = clustered(result.slots, result.adds)
+        most = importing.catalog.dialect.indexed_slots
+        result.indexed = narrow_slots(result.slots, result.adds, most)
         index_load(importing.catalog, load_id, indexes(result.indexed))
     clock.done("index")
     result.stage_seconds = clock.seconds

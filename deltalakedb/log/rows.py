@@ -9,8 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import xxhash
 
-LIVE = 2**63 - 1
-"""`removed_version` of a file that has not been removed."""
+from deltalakedb.log.lives import LIVE as LIVE
 
 FILE_SCHEMA = pa.schema(
     [

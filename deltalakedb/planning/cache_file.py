@@ -12,7 +12,6 @@ import fcntl
 import functools
 import os
 import re
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,7 +117,7 @@ def write_list(
 ) -> CacheFile:
     """Write a list and let it appear. Raises OSError; whatever fails leaves nothing."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    temporary = folder / f"{_TEMPORARY}{load}-{version}-{secrets.token_hex(6)}"
+    temporary = folder / f"{_TEMPORARY}{load}-{version}-{os.urandom(6).hex()}"
     try:
         with open(temporary, "wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)  # says that its writer lives

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,49 +10,30 @@ import pyarrow as pa
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.proof import proven, proven_batches, proven_rows
 from deltalakedb.catalog.reading.queries import file_schema, live_predicate
-from deltalakedb.catalog.records import TableRow, load_files_name
+from deltalakedb.catalog.records import load_files_name
 from deltalakedb.log.columns import array_of, numbers_of, table_of
-from deltalakedb.log.keys import NEG_INF, SkippingColumn
-from deltalakedb.planning.pruning.keys import KeyAnd, KeyExpr, SlotBound, slots_used
 from deltalakedb.planning.pruning.partitions import among
 from deltalakedb.planning.request import IDS_IN_SQL, ROWS_AT_ONCE, PartitionGroup, PlanRequest
 
+if TYPE_CHECKING:
+    from deltalakedb.planning.key_sql import KeyQuestion
+
 _FEW = 1_000
 """Files that SQL finds in less time than looking through a list of many takes."""
-
-
-@dataclass(frozen=True)
-class Slot:
-    """A pruning slot of a table: which column, and what its keys are like."""
-
-    number: int
-    column: SkippingColumn
-    width: int
-    missing: int
-    indexed: bool
-
-
-def slots_of(table: TableRow) -> tuple[Slot, ...]:
-    """The slots that `dl_tables.skipping` describes."""
-    return tuple(
-        Slot(n, SkippingColumn.from_json(d), d["width"], d["missing"], d["indexed"])
-        for n, d in enumerate(json.loads(table.skipping))
-    )
 
 
 def few_from_sql(
     catalog: LightCatalog,
     request: PlanRequest,
     group: PartitionGroup,
-    condition: KeyExpr | None,
-    slots: Sequence[Slot],
+    keys: KeyQuestion | None,
     columns: tuple[str, ...],
 ) -> tuple[pa.Table, str] | None:
     """As `from_sql`; None where an index doesn't lead to few files, or they turn out to be many."""
     matching = group.partitions
     if matching is not None and len(matching) > IDS_IN_SQL:
         return None
-    sql, used, bounded = _statement(request, group, condition, slots, columns)
+    sql, used, bounded = _statement(request, group, keys, columns)
     if not bounded and (matching is None or sum(p.num_files for p in matching) > _FEW):
         return None
     rows = _rows(catalog, request, sql, columns, _FEW)
@@ -66,16 +44,15 @@ def from_sql(
     catalog: LightCatalog,
     request: PlanRequest,
     group: PartitionGroup,
-    condition: KeyExpr | None,
-    slots: Sequence[Slot],
+    keys: KeyQuestion | None,
     columns: tuple[str, ...],
 ) -> tuple[pa.Table, str]:
-    """The rows of `columns` of a group's files that `condition` leaves, and how they were found."""
+    """The rows of `columns` of a group's files that `keys` leave, and how they were found."""
     matching = group.partitions
     total = request.table.num_files
     counted = total if matching is None else sum(p.num_files for p in matching)
-    sql, used, _ = _statement(request, group, condition, slots, columns)
-    found = _fetch(catalog, request, sql, columns, few=condition is not None, counted=counted)
+    sql, used, _ = _statement(request, group, keys, columns)
+    found = _fetch(catalog, request, sql, columns, few=keys is not None, counted=counted)
     if matching is not None and len(matching) > IDS_IN_SQL:
         ids = np.array([p.partition_id for p in matching], dtype=np.int64)
         found = found.filter(array_of(among(numbers_of(found.column("partition_id")), ids)))
@@ -85,8 +62,7 @@ def from_sql(
 def _statement(
     request: PlanRequest,
     group: PartitionGroup,
-    condition: KeyExpr | None,
-    slots: Sequence[Slot],
+    keys: KeyQuestion | None,
     columns: tuple[str, ...],
 ) -> tuple[str, str, bool]:
     """The question, which index answers it, and whether one on keys does.
@@ -101,13 +77,11 @@ def _statement(
         where.append(f"partition_id IN ({listed})")
         used = "index on (partition_id, removed_version)"
     bounded = False
-    if condition is not None:
-        text, bounded = key_sql(condition, slots)
-        where.append(text)
+    if keys is not None:
+        where.append(keys.sql)
+        bounded = keys.bounded
         if bounded:
-            used = f"index on {_slot_names(condition, slots)}" + (
-                " or " + used if matching is not None else ""
-            )
+            used = f"index on {keys.indexed}" + (" or " + used if matching is not None else "")
     sql = (
         f"SELECT {', '.join(columns)} FROM {load_files_name(request.table.live_load)} "
         f"WHERE {' AND '.join(where)}"
@@ -149,38 +123,3 @@ def _fetch(
         batches = dialect.stream(proven(table, version, columns, sql), schema)
         proven_ones = proven_batches(batches, table, version, "partition_id")
         return pa.Table.from_batches(list(proven_ones), schema)
-
-
-def _slot_names(condition: KeyExpr, slots: Sequence[Slot]) -> str:
-    used = sorted(s for s in slots_used(condition) if slots[s].indexed)
-    return ", ".join(".".join(slots[s].column.path) for s in used)
-
-
-def key_sql(condition: KeyExpr, slots: Sequence[Slot]) -> tuple[str, bool]:
-    """A key condition as SQL over lo and hi; and whether an index bounds what it looks at.
-
-    Where a slot is indexed and no file is wider than `width`, `hi >= x` implies `lo >= x - width`:
-    that is what makes the btree on `lo` find the few files around a point.
-    """
-    if isinstance(condition, SlotBound):
-        slot = slots[condition.slot]
-        low, high = f"lo{slot.number}", f"hi{slot.number}"
-        parts = []
-        if condition.lo_max is not None:
-            parts.append(f"{low} <= {condition.lo_max}")
-        bounded = False
-        if condition.hi_min is not None:
-            parts.append(f"{high} >= {condition.hi_min}")
-            least = condition.hi_min - slot.width
-            if slot.indexed and least > NEG_INF:
-                bounded = condition.lo_max is not None
-                if slot.missing:
-                    parts.append(f"({low} >= {least} OR {low} = {NEG_INF})")
-                else:
-                    parts.append(f"{low} >= {least}")
-        return " AND ".join(parts) or "1 = 1", bounded
-    found = [key_sql(child, slots) for child in condition.children]
-    if isinstance(condition, KeyAnd):
-        return " AND ".join(text for text, _ in found), any(bounded for _, bounded in found)
-    either = " OR ".join(f"({text})" for text, _ in found)
-    return f"({either or '1 = 0'})", all(bounded for _, bounded in found)

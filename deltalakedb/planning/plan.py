@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,11 +19,8 @@ from deltalakedb.catalog.reading.proof import check_complete
 from deltalakedb.catalog.reading.queries import file_schema, totals_at
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.columns import array_of, column_of, numbers_of, table_of
-from deltalakedb.planning.from_cache import from_cache
-from deltalakedb.planning.from_sql import few_from_sql, from_sql, slots_of
-from deltalakedb.planning.pruning.keys import key_condition
+from deltalakedb.planning.from_sql import few_from_sql, from_sql
 from deltalakedb.planning.pruning.partitions import PartitionTuples, partition_condition, text_tests
-from deltalakedb.planning.pruning.statistics import statistics_filter
 from deltalakedb.planning.request import (
     IDS_IN_SQL,
     ROWS_AT_ONCE,
@@ -31,7 +29,10 @@ from deltalakedb.planning.request import (
     PlanRequest,
     Step,
 )
-from deltalakedb.predicate.tree import TRUE, columns_of
+from deltalakedb.predicate.tree import TRUE, Expr, columns_of
+
+if TYPE_CHECKING:
+    from deltalakedb.planning.key_sql import KeyQuestion
 
 
 def plan(
@@ -50,7 +51,6 @@ def plan(
     at_head = request.version == request.table.head_version
     steps = [Step("partitions", left if at_head else None, detail, _since(started))]
 
-    slots = slots_of(request.table)
     columns = _columns(request)
     pieces, how = [table_of([], file_schema(columns))], "nothing to look up"
     looked = ruled = 0
@@ -59,25 +59,30 @@ def plan(
     many = request.table.num_files > ROWS_AT_ONCE
     for group in groups:
         started = time.perf_counter()
-        condition = None
+        keys = None
         fetched = columns
         if group.predicate is not None:
-            condition = key_condition(group.predicate, [s.column for s in slots])
+            keys = _keys(request, group.predicate)
             fetched = tuple(dict.fromkeys((*columns, "stats")))
         answer = None
         if many and (cached is not None or listed is not None):
-            answer = few_from_sql(catalog, request, group, condition, slots, fetched)
+            answer = few_from_sql(catalog, request, group, keys, fetched)
         if answer is None:
             if cached is not None:
                 listed, cached = cached(), None
             if listed is not None:
+                from deltalakedb.planning.from_cache import from_cache
+
+                condition = None if keys is None else keys.condition
                 answer = from_cache(listed, group.partitions, condition, fetched)
             else:
-                answer = from_sql(catalog, request, group, condition, slots, fetched)
+                answer = from_sql(catalog, request, group, keys, fetched)
         found, how = answer
         looked += found.num_rows
         milliseconds[0] += _since(started)
         if group.predicate is not None and found.num_rows:
+            from deltalakedb.planning.pruning.statistics import statistics_filter
+
             started = time.perf_counter()
             mask = statistics_filter(group.predicate, found.column("stats"))
             ruled += int(len(mask) - np.count_nonzero(mask))
@@ -97,6 +102,13 @@ def plan(
         files = files.append_column("partition_values", texts)
     total = None if partitions is None else partitions.total
     return Plan(files.select(request.columns), steps, total)
+
+
+def _keys(request: PlanRequest, predicate: Expr) -> KeyQuestion | None:
+    # With its first use: a question about partitions alone needs none of it.
+    from deltalakedb.planning.key_sql import key_question, slots_of
+
+    return key_question(predicate, slots_of(request.table.skipping))
 
 
 def _since(started: float) -> float:

@@ -7,9 +7,7 @@ from typing import Any, get_args
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import StructType
-from deltalakedb.predicate.dnf import parse_dnf
 from deltalakedb.predicate.names import Columns
-from deltalakedb.predicate.sql.grammar import parse_sql
 from deltalakedb.predicate.tree import TRUE, Expr
 
 Predicate = Any
@@ -39,8 +37,12 @@ def parse_predicate(
     if isinstance(predicate, _NODES):
         return predicate  # type: ignore[return-value]
     if isinstance(predicate, str):
+        from deltalakedb.predicate.sql.grammar import parse_sql
+
         return parse_sql(predicate, columns) if predicate.strip() else TRUE
     if isinstance(predicate, list | tuple):
+        from deltalakedb.predicate.dnf import parse_dnf
+
         return parse_dnf(predicate, columns, partition_columns)
     if type(predicate).__module__.startswith("pyarrow"):
         from deltalakedb.predicate.arrow import parse_arrow

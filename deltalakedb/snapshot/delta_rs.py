@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.paths import decode_path, is_absolute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +41,8 @@ class DeltaRsNames:
         self, partition_filters: Predicate = None, *, file_pruning_predicate: Predicate = None
     ) -> list[str]:
         """Absolute paths of the files that may match."""
+        from deltalakedb.log.paths import decode_path, is_absolute
+
         found = self.plan(either(partition_filters, file_pruning_predicate), ("path",))
         root = self.location.rstrip("/")
         return [

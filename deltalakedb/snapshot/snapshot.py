@@ -10,31 +10,28 @@ from typing import TYPE_CHECKING, Any
 from deltalakedb import tracing
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
-from deltalakedb.catalog.reading.partition_counts import partition_counts
-from deltalakedb.catalog.reading.size_classes import size_classes
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata, PartitionNames, protocol_of
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import column_mapping_mode
-from deltalakedb.planning.cache import FileCache
-from deltalakedb.planning.explain import Explanation
 from deltalakedb.planning.plan import plan
 from deltalakedb.planning.request import FILE_COLUMNS, PLAN_COLUMNS, Plan, PlanRequest
 from deltalakedb.predicate.tree import TRUE, Expr, columns_of, conjunction, is_exact
 from deltalakedb.snapshot.delta_rs import DeltaRsNames
-from deltalakedb.snapshot.files import FileList
 from deltalakedb.snapshot.held import HeldVersion
-from deltalakedb.storage.open import open_store
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from deltalakedb.planning.cache import FileCache
+    from deltalakedb.planning.explain import Explanation
     from deltalakedb.planning.paging import FilePages
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.scan.scan import Planner, ScanSpec
+    from deltalakedb.snapshot.files import FileList
     from deltalakedb.snapshot.scan import Scan
 
 _SLICE = 65_536
@@ -119,6 +116,8 @@ class Snapshot(DeltaRsNames):
     @property
     def files(self) -> FileList:
         """The live files, read when looked at; `len(snapshot.files)` is known already."""
+        from deltalakedb.snapshot.files import FileList
+
         count, size = self._totals
         return FileList(count, size, self._stream, self.to_arrow, self.partition_names)
 
@@ -231,6 +230,7 @@ class Snapshot(DeltaRsNames):
 
     def explain(self, predicate: Predicate = None) -> Explanation:
         """How `plan(predicate)` finds its files: what each step left, by which key or index."""
+        from deltalakedb.planning.explain import Explanation
         from deltalakedb.predicate.text import left_to_rows, understood
 
         parsed = self.where(predicate)
@@ -262,11 +262,15 @@ class Snapshot(DeltaRsNames):
 
     def partition_summary(self) -> list[tuple[dict[str, str | None], int, int]]:
         """(partition values, files, bytes) of each partition that has live files."""
+        from deltalakedb.catalog.reading.partition_counts import partition_counts
+
         found = self._held.ask(lambda row: partition_counts(self._catalog, row, self.version))
         return [(self.partition_names.values(text), files, size) for text, files, size in found]
 
     def size_classes(self, bounds: Sequence[int]) -> list[tuple[int, int]]:
         """(files, bytes) below the first bound, from each to the next, and above the last one."""
+        from deltalakedb.catalog.reading.size_classes import size_classes
+
         return self._held.ask(lambda row: size_classes(self._catalog, row, self.version, bounds))
 
     def get_add_actions(self, flatten: bool = False) -> pa.Table:
@@ -312,6 +316,7 @@ class Snapshot(DeltaRsNames):
     def scan_spec(self, predicate: Predicate = None) -> ScanSpec:
         """What reading all rows of the planned files takes. Picklable."""
         from deltalakedb.scan.scan import ScanSpec
+        from deltalakedb.storage.open import open_store
         from deltalakedb.storage.spec import StoreSpec
 
         return ScanSpec(

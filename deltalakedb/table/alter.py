@@ -220,7 +220,7 @@ class TableAlterer:
 
     def set_table_properties(
         self,
-        properties: Mapping[str, str],
+        properties: Mapping[str, Any],
         raise_if_not_exists: bool = True,
         *,
         commit_properties: Any = None,
@@ -231,7 +231,7 @@ class TableAlterer:
         INVALID_ARGUMENT for unknown names that begin with `delta.`, unless `raise_if_not_exists`
         is false.
         """
-        given = {key: str(value) for key, value in properties.items()}
+        given = settings.property_texts(properties)
         return self._alter(
             lambda base: settings.configure(base, given, known=raise_if_not_exists),
             commit_properties,

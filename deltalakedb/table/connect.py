@@ -11,13 +11,13 @@ from weakref import WeakValueDictionary
 from deltalakedb import fork
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.queries import no_table
-from deltalakedb.config import CacheConfig, SqlConfig
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.table.table import Table
 from deltalakedb.uri import TableUri, parse_database, parse_table_uri
 
 if TYPE_CHECKING:
+    from deltalakedb.config import CacheConfig, SqlConfig
     from deltalakedb.planning.cache import FileCache
     from deltalakedb.snapshot.snapshot import Snapshot
 
@@ -85,7 +85,7 @@ def connect_to_table(
     return Table(
         parsed,
         open_catalog(parsed.database),
-        cache=CacheConfig() if cache is True else cache or None,
+        cache=_configured(cache),
         storage_options=storage_options,
     )
 
@@ -128,11 +128,20 @@ def snapshots(
 
 
 def _file_cache(cache: CacheConfig | bool | None) -> FileCache | None:
-    if not cache:
+    config = _configured(cache)
+    if config is None:
         return None
     from deltalakedb.planning.cache import FileCache
 
-    return FileCache(CacheConfig() if cache is True else cache)
+    return FileCache(config)
+
+
+def _configured(cache: CacheConfig | bool | None) -> CacheConfig | None:
+    if cache is not True:
+        return cache or None
+    from deltalakedb.config.reading import CacheConfig
+
+    return CacheConfig()
 
 
 def _place(

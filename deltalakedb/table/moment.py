@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 import operator
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
-Timestamp = int | str | dt.datetime | dt.date | np.datetime64
+if TYPE_CHECKING:
+    import numpy as np
+
+Timestamp: TypeAlias = "int | str | dt.datetime | dt.date | np.datetime64"
 """Milliseconds since 1970, ISO 8601 text (UTC without a zone), or a datetime, also numpy's."""
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _FOREVER = (1 << 63) - 1
@@ -38,8 +39,11 @@ def milliseconds(timestamp: Timestamp) -> int:
         return min(max(operator.index(timestamp), -_FOREVER), _FOREVER)  # type: ignore[arg-type]
     except TypeError:
         pass
-    if isinstance(timestamp, np.datetime64) and not np.isnat(timestamp):
-        return int(timestamp.astype("datetime64[ms]").astype(np.int64))
+    if type(timestamp).__module__ == "numpy":
+        import numpy as np
+
+        if isinstance(timestamp, np.datetime64) and not np.isnat(timestamp):
+            return int(timestamp.astype("datetime64[ms]").astype(np.int64))
     if isinstance(timestamp, str):
         try:
             timestamp = dt.datetime.fromisoformat(timestamp)

@@ -17,7 +17,6 @@ from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.table.changing import RowChanges
-from deltalakedb.table.history import History
 from deltalakedb.table.moment import Timestamp, iso_text, milliseconds, whole_version
 from deltalakedb.table.upkeep import Upkeep
 from deltalakedb.uri import TableUri
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from deltalakedb.predicate.parse import Predicate
     from deltalakedb.snapshot.snapshot import Snapshot
     from deltalakedb.table.appending import Appending
+    from deltalakedb.table.history import History
     from deltalakedb.table.operations.authority import Authority, AuthorityState
     from deltalakedb.table.operations.base import Base
     from deltalakedb.table.operations.write import Mode, WriteOptions
@@ -262,6 +262,8 @@ class Table(RowChanges, Upkeep):
         return self._history(limit)
 
     def _history(self, limit: int | None) -> History:
+        from deltalakedb.table.history import History
+
         rows = self._ask(lambda row: commits.history(self._catalog, row, limit))
         return History(self.name, rows)
 

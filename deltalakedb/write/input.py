@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.write.casts import converted, matched, mismatches
+from deltalakedb.write.schema import schema_of
 
 ROWS_AT_A_TIME = 131_072
 """Rows of a batch that are converted at a time: an input may come as one batch of a gigabyte."""
@@ -20,8 +22,8 @@ def batches_of(data: Any) -> pa.RecordBatchReader:
 
     Takes what has the Arrow C stream interface (pyarrow, Polars, DuckDB, pandas 3), pandas data
     frames, pyarrow datasets and scanners, a record batch, and iterables of those or of record
-    batches. An index of a pandas data frame is a column when it has a name. Raises
-    INVALID_ARGUMENT for anything else.
+    batches; these have the first one's columns, in any order. An index of a pandas data frame is a
+    column when it has a name. Raises INVALID_ARGUMENT for anything else.
     """
     if isinstance(data, pa.RecordBatchReader):
         return data
@@ -30,9 +32,9 @@ def batches_of(data: Any) -> pa.RecordBatchReader:
         named = all(name is not None for name in data.index.names)
         return pa.Table.from_pandas(data, preserve_index=named).to_reader()
     if hasattr(data, "__arrow_c_stream__"):
-        return pa.RecordBatchReader.from_stream(data)
+        return _of_arrow(data, pa.RecordBatchReader.from_stream)
     if hasattr(data, "__arrow_c_array__"):
-        batch = pa.record_batch(data)
+        batch = _of_arrow(data, pa.record_batch)
         return pa.RecordBatchReader.from_batches(batch.schema, [batch])
     if hasattr(data, "scanner"):
         return data.scanner().to_reader()
@@ -45,6 +47,13 @@ def batches_of(data: Any) -> pa.RecordBatchReader:
     raise _refused(data, "give an Arrow table or a data frame")
 
 
+def _of_arrow(data: Any, taken: Callable[[Any], Any]) -> Any:
+    try:
+        return taken(data)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
+        raise _refused(data, f"give an Arrow table or a data frame, as {error}") from error
+
+
 def _of_many(data: Iterable[Any]) -> pa.RecordBatchReader:
     pieces = _pieces(data)
     first = next(pieces, None)
@@ -53,7 +62,52 @@ def _of_many(data: Iterable[Any]) -> pa.RecordBatchReader:
             DeltaLakeErrorKind.INVALID_ARGUMENT,
             "there is no batch to write, so the columns are unknown; give an empty table instead",
         )
-    return pa.RecordBatchReader.from_batches(first.schema, chain([first], pieces))
+    rest = (_like(first.schema, piece) for piece in pieces)
+    return pa.RecordBatchReader.from_batches(first.schema, chain([first], rest))
+
+
+def _like(schema: pa.Schema, piece: pa.RecordBatch) -> pa.RecordBatch:
+    """A later batch as the first: its columns found by name, its values cast as a table's are.
+
+    Arrow would take them by their places. SCHEMA_MISMATCH for other columns, or types that aren't
+    written to the first batch's.
+    """
+    if piece.schema.equals(schema):
+        return piece
+    places = [matched(piece.schema.names, name) for name in schema.names]
+    if None in places or len(set(places)) < piece.num_columns:
+        raise _unlike(
+            f"it has the columns {', '.join(piece.schema.names)}, the first batch has "
+            f"{', '.join(schema.names)}"
+        )
+    columns = [
+        _cast(piece.column(place), field) for place, field in zip(places, schema, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _cast(column: pa.Array, field: pa.Field) -> pa.Array:
+    if column.type == field.type:
+        return column
+    if pa.types.is_null(column.type):
+        return pa.nulls(len(column), field.type)
+    if pa.types.is_null(field.type):
+        raise _unlike(f"column {field.name} is {column.type}, and of nulls alone in the first")
+    target = schema_of(pa.schema([field])).fields[0].type
+    wrong = next(mismatches(column.type, target, (field.name,)), None)
+    if wrong is not None:
+        raise _unlike(wrong)
+    try:
+        return converted(column, target, (field.name,)).cast(field.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise _unlike(f"column {field.name} is {column.type}: {error}") from error
+
+
+def _unlike(why: str) -> DeltaLakeError:
+    return DeltaLakeError(
+        DeltaLakeErrorKind.SCHEMA_MISMATCH,
+        f"a batch differs from the first: {why}; give batches of one schema",
+    )
 
 
 def _pieces(data: Iterable[Any]) -> Iterator[pa.RecordBatch]:

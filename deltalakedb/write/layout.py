@@ -36,13 +36,14 @@ def hive_escaped(text: str) -> str:
 def partition_directory(names: Sequence[str], values: Values) -> str:
     """`a=1/b=x/`, with the slash; "" for a table without partitions.
 
-    A value too long for a file system's names is shown by its hash: the log has the value.
+    A value too long for a file system's names is shown by its hash: the log has the value. So is
+    the text that stands for null, for readers that believe the directory.
     """
     parts = []
     for name, value in zip(names, values, strict=True):
         shown = HIVE_NULL if value is None else hive_escaped(value)
         part = f"{hive_escaped(name)}={shown}"
-        if len(part.encode()) > _LONGEST_NAME:
+        if len(part.encode()) > _LONGEST_NAME or value == HIVE_NULL:
             part = f"{_digest(name)}={_digest(shown)}"
         parts.append(part + "/")
     return "".join(parts)

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import deltalakedb as dl
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.loads import heap, ledger
+from deltalakedb.catalog.loads.slots import SlotRange, narrow_slots
 from deltalakedb.catalog.loads.swap import index_load
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import in_heap
@@ -256,3 +257,12 @@ def test_readers_beside_rebuilds_moves_and_gc(
     assert moved == REBUILDS
     assert readers.answers > 10 * len(readers.refused)
     assert readers.answers > 50
+
+
+def test_the_narrowest_slots_are_indexed_in_whatever_order_files_come() -> None:
+    narrow, narrower, wide = (SlotRange(0, 10_000, width, 0) for width in (100, 7, 900))
+    sparse = SlotRange(0, 10_000, 3, 500)
+    slots = [narrow, wide, sparse, narrower]
+    assert narrow_slots(slots, 1_000, 4) == (3, 0)
+    assert narrow_slots(slots, 1_000, 1) == (3,)
+    assert narrow_slots(slots, 10_000, 4) == (2, 3, 0)

@@ -192,3 +192,38 @@ def test_a_column_that_may_be_null_from_now_on(sqlite_url: str, tmp_path: Path) 
     assert table.to_pyarrow_table()["id"].null_count == 1
     assert delta_rs(place).schema().fields[0].nullable
     assert delta_rs(place).to_pyarrow_table()["id"].null_count == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("delta.appendOnly", "maybe"),
+        ("delta.checkpointInterval", "0"),
+        ("delta.dataSkippingNumIndexedCols", "-2"),
+        ("delta.logRetentionDuration", "soon"),
+        ("mine", ["a", "list"]),
+        ("", "nameless"),
+    ],
+)
+def test_a_new_table_has_no_property_that_cannot_be_set(
+    catalog_url: str, tmp_path: Path, name: str, value: Any
+) -> None:
+    place = tmp_path / "t"
+    assert kind_of(lambda: made(catalog_url, place, configuration={name: value})) is (
+        DeltaLakeErrorKind.INVALID_ARGUMENT
+    )
+    assert not place.exists()
+    table = made(catalog_url, place)
+    assert kind_of(lambda: table.alter.set_table_properties({name: value})) is (
+        DeltaLakeErrorKind.INVALID_ARGUMENT
+    )
+
+
+def test_properties_are_texts_as_delta_rs_reads_them(catalog_url: str, tmp_path: Path) -> None:
+    given = {"delta.appendOnly": True, "delta.checkpointInterval": 7, "none": None}
+    table = made(catalog_url, tmp_path / "t", configuration=given)
+    table.alter.set_table_properties({"delta.appendOnly": False})
+    assert delta_rs(tmp_path / "t").metadata().configuration == {
+        "delta.appendOnly": "false",
+        "delta.checkpointInterval": "7",
+    }

@@ -175,12 +175,17 @@ import re, sys
 import deltalakedb
 table = deltalakedb.connect_to_table({table_uri(shared)!r})
 assert table.version == 20
-heavy = ("sqlalchemy", "pyarrow.dataset", "pyarrow.parquet", "pandas", "dask", "fsspec", "yaml")
+heavy = ("numpy", "pyarrow", "sqlalchemy", "pandas", "dask", "fsspec", "yaml", "logging")
 print([name for name in heavy if name in sys.modules])
 peak = re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]
 print(int(peak) / 1024)
-table.snapshot().plan("region = 'us'")
-print([name for name in ("sqlalchemy", "pyarrow.dataset", "dask") if name in sys.modules])
+table.snapshot().plan([("region", "=", "us")])
+unused = ("hashlib", "logging.handlers", "difflib", "fractions", "sqlalchemy", "pyarrow.dataset",
+          "pyarrow.compute", "dask", *("deltalakedb." + name for name in (
+              "config.sections", "config.sql", "display", "logs", "log.paths", "log.statistics",
+              "planning.explain", "planning.from_cache", "planning.pruning.keys",
+              "predicate.sql", "storage", "write")))
+print([name for name in unused if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -284,3 +285,23 @@ def test_postgresql_says_that_it_holds_no_nul(pg_database: str, tmp_path: Path) 
             uri, pa.schema([("x", pa.int64())]), location=str(tmp_path / "t"), description="a\0"
         )
     assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+
+
+def test_what_is_no_rows_is_refused(catalog_url: str, tmp_path: Path) -> None:
+    uri = uri_of(catalog_url)
+    for given in (pl.Series("a", [1]), {"a": [1]}, "a.parquet", None, pl.LazyFrame({"a": [1]})):
+        with pytest.raises(DeltaLakeError, match="can't be written") as caught:
+            dl.write_deltalake(uri, given, location=str(tmp_path / "t"))
+        assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+
+
+def test_numbers_and_columns_that_make_no_sense_are_refused(
+    catalog_url: str, tmp_path: Path
+) -> None:
+    uri, place = uri_of(catalog_url), str(tmp_path / "t")
+    rows = pa.table({"a": [1], "b": [2], "c": [3]})
+    with pytest.raises(DeltaLakeError, match="above 0"):
+        dl.write_deltalake(uri, rows, location=place, target_file_size=0)
+    with pytest.raises(DeltaLakeError, match="named twice"):
+        dl.write_deltalake(uri, rows, location=place, partition_by=["a", "a"])
+    assert not (tmp_path / "t").exists()

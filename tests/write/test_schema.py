@@ -14,6 +14,7 @@ import pytest
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import StructType, parse_schema
 from deltalakedb.log.schema_writer import schema_string, struct_of_arrow
+from deltalakedb.write.input import batches_of
 from deltalakedb.write.schema import (
     RowConverter,
     merged_schema,
@@ -273,3 +274,40 @@ def test_column_mapping_numbers_new_columns_only() -> None:
     assert second.fields[1].physical_name.startswith("col-")
     assert without_column_mapping(second).fields[0].metadata == {}
     assert with_column_mapping(more, {"x": "y"}) == (more, {"x": "y"})
+
+
+def test_batches_of_an_iterable_are_taken_by_name() -> None:
+    word = pa.dictionary(pa.int8(), pa.string())
+    given = [
+        pa.record_batch({"a": [1], "b": [2], "w": ["x"], "s": [{"x": 1, "y": 2}]}),
+        pa.record_batch(
+            {
+                "s": [{"y": 3, "x": 4}],
+                "W": pa.array(["y"], word),
+                "b": [5],
+                "a": pa.array([6], pa.int8()),
+            }
+        ),
+        pa.table({"a": [None], "b": [7.0], "s": [None], "w": pa.array(["z"], pa.string_view())}),
+    ]
+    assert batches_of(iter(given)).read_all().to_pylist() == [
+        {"a": 1, "b": 2, "w": "x", "s": {"x": 1, "y": 2}},
+        {"a": 6, "b": 5, "w": "y", "s": {"x": 4, "y": 3}},
+        {"a": None, "b": 7, "w": "z", "s": None},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"b": [1]}, "it has the columns b, the first batch has a, b"),
+        ({"a": [1], "b": [1], "c": [1]}, "it has the columns a, b, c"),
+        ({"a": ["5"], "b": [1]}, "column a is long, and string values"),
+        ({"a": [2.5], "b": [1]}, "a value of column a doesn't fit long"),
+    ],
+)
+def test_batches_that_differ_are_refused(columns: dict[str, list[Any]], said: str) -> None:
+    reader = batches_of([pa.record_batch({"a": [1], "b": [2]}), pa.record_batch(columns)])
+    with pytest.raises(DeltaLakeError, match=said) as caught:
+        reader.read_all()
+    assert caught.value.kind is DeltaLakeErrorKind.SCHEMA_MISMATCH

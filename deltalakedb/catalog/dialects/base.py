@@ -80,6 +80,8 @@ class Dialect(ABC):
     """How many bytes a plain TEXT column takes at most; None for as many as there are."""
     index_builds: ClassVar[int] = 1
     """How many indexes of a load are built at the same time."""
+    indexed_slots: ClassVar[int] = 3
+    """How many pruning slots of a load have an index at most: what an import waits for."""
 
     def __init__(self, url: DatabaseUrl) -> None:
         self._url = url

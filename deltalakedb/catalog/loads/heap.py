@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.leases import Lease, acquire
 from deltalakedb.catalog.loads import ledger
-from deltalakedb.catalog.loads.slots import SlotRange, clustered, indexes
+from deltalakedb.catalog.loads.slots import SlotRange, indexes, narrow_slots
 from deltalakedb.catalog.loads.swap import TableFacts, index_load, lease_name, swap
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow, in_heap, load_of
@@ -116,7 +116,7 @@ def _move(catalog: Catalog, table: TableRow, lease: Lease) -> None:
         move = _Move(table, load_id)
         with catalog.write() as connection:
             move.copy(connection, heap.c.added_version <= table.head_version)
-        move.indexed = _clustered(catalog, table, load_id)
+        move.indexed = _narrow(catalog, table, load_id)
         index_load(catalog, load_id, indexes(move.indexed))
         swap(
             catalog,
@@ -132,7 +132,7 @@ def _move(catalog: Catalog, table: TableRow, lease: Lease) -> None:
         raise
 
 
-def _clustered(catalog: Catalog, table: TableRow, load_id: int) -> tuple[int, ...]:
+def _narrow(catalog: Catalog, table: TableRow, load_id: int) -> tuple[int, ...]:
     """The slots that an import of these files would index.
 
     In the heap they had no index, and what the table says of their keys lags behind appends.
@@ -149,7 +149,7 @@ def _clustered(catalog: Catalog, table: TableRow, load_id: int) -> tuple[int, ..
             found = sa.select(sa.func.min(lo), sa.func.max(hi), count).where(known)
             least, greatest, keyed = connection.execute(found).tuples().one()
             slots.append(SlotRange(least or 0, greatest or 0, slot["width"], rows - keyed))
-    return clustered(slots, rows)
+    return narrow_slots(slots, rows, catalog.dialect.indexed_slots)
 
 
 @dataclass

@@ -16,7 +16,6 @@ from deltalakedb.log.keys import NEG_INF, POS_INF
 INDEXES = (("path_key",), ("partition_id", "removed_version"))
 """Of every table of a load's own."""
 _CLUSTERED_SHARE = 0.02
-_INDEXED_SLOTS = 2
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,11 @@ def wider_slots(described: str, added: Sequence[SlotRange]) -> str | None:
     return json.dumps(slots)
 
 
-def clustered(slots: Sequence[SlotRange], adds: int) -> tuple[int, ...]:
-    """Slots whose files are narrow beside the whole: there a btree on `lo` finds a point."""
+def narrow_slots(slots: Sequence[SlotRange], adds: int, most: int) -> tuple[int, ...]:
+    """Slots whose files are narrow beside the whole: there a btree on `lo` finds a point.
+
+    Whether the files come in the order of their keys doesn't matter. The `most` narrowest.
+    """
     shares: list[tuple[float, int]] = []
     for number, slot in enumerate(slots):
         extent = slot.greatest - slot.least
@@ -129,7 +131,7 @@ def clustered(slots: Sequence[SlotRange], adds: int) -> tuple[int, ...]:
             share = slot.width / extent
             if share <= _CLUSTERED_SHARE:
                 shares.append((share, number))
-    return tuple(number for _, number in sorted(shares)[:_INDEXED_SLOTS])
+    return tuple(number for _, number in sorted(shares)[:most])
 
 
 def indexes(slots: Iterable[int]) -> list[tuple[str, ...]]:

@@ -19,7 +19,7 @@ from deltalakedb.catalog.reading.queries import (
 from deltalakedb.catalog.records import TABLE_COLUMNS, TableRow, TableState
 from deltalakedb.catalog.schema_version import check_schema_version
 from deltalakedb.catalog.table_name import is_uuid, may_be_stored
-from deltalakedb.log.rows import LIVE
+from deltalakedb.log.lives import LIVE
 
 
 def open_head(

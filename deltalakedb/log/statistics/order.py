@@ -45,7 +45,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from fractions import Fraction
 
 from deltalakedb.log.schema import decimal_parameters
 
@@ -201,6 +200,8 @@ def _lossy_literal(value: float, type: str) -> _Literal | None:
     """Engines compare the column as double with a double, where neighbours fall together."""
     if not math.isfinite(value):
         return None
+    from fractions import Fraction
+
     _, scale = decimal_parameters(type) or (0, 0)
     scaled = Fraction(value) * 10**scale
     spread = abs(scaled) / 2**52
@@ -289,6 +290,8 @@ def _scaled_span(value: object, scale: int) -> Span | None:
         return number * 10**scale, number * 10**scale
     if not math.isfinite(number):
         return None
+    from fractions import Fraction
+
     scaled = Fraction(number) * 10**scale
     return math.floor(scaled), math.ceil(scaled)
 

@@ -31,6 +31,7 @@ from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.provenance import commit_info
+from deltalakedb.table.operations.settings import check_value, property_texts
 from deltalakedb.table.operations.write import WriteOptions, put_files, rows_of
 from deltalakedb.table.transaction import WriteResult, ratify
 from deltalakedb.write.files import WrittenFiles
@@ -199,7 +200,9 @@ def _commit(
 
 def described(new: NewTable, struct: StructType) -> tuple[Metadata, Protocol]:
     """The metadata and protocol of a new table."""
-    given = dict(new.configuration or {})
+    given = property_texts(new.configuration or {})
+    for key, text in given.items():
+        check_value(key, text)
     names = {field.name for field in struct.fields}
     for column in new.partition_by:
         if column not in names:
@@ -209,6 +212,12 @@ def described(new: NewTable, struct: StructType) -> tuple[Metadata, Protocol]:
                 f"{', '.join(sorted(names))}",
                 column=column,
             )
+    if len(set(new.partition_by)) < len(new.partition_by):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.SCHEMA_MISMATCH,
+            f"{new.full_name} can't be partitioned by {', '.join(new.partition_by)}: a column is "
+            "named twice; name each once",
+        )
     mapped, configuration = with_column_mapping(
         struct, with_column_names(logged_configuration(given))
     )

@@ -6,6 +6,7 @@ names them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -60,8 +61,11 @@ def _is_switch(text: str) -> bool:
     return text.strip().lower() in ("true", "false")
 
 
-def _is_number(text: str) -> bool:
-    return text.strip().lstrip("+-").isdigit()
+_WHOLE = re.compile(r"\s*[+-]?[0-9]{1,9}\s*", re.ASCII)
+
+
+def _at_least(least: int) -> Callable[[str], bool]:
+    return lambda text: _WHOLE.fullmatch(text) is not None and int(text) >= least
 
 
 def _is_interval(text: str) -> bool:
@@ -83,14 +87,14 @@ _PROPERTIES: Mapping[str, Callable[[str], bool]] = {
     "delta.autoOptimize.optimizeWrite": _is_any,
     "delta.checkpoint.writeStatsAsJson": _is_switch,
     "delta.checkpoint.writeStatsAsStruct": _is_switch,
-    "delta.checkpointInterval": _is_number,
+    "delta.checkpointInterval": _at_least(1),
     "delta.checkpointPolicy": lambda text: text in ("classic", "v2"),
     "delta.checkpointRetentionDuration": _is_interval,
     "delta.columnMapping.mode": lambda text: text in ("none", "name", "id"),
     "delta.compatibility.symlinkFormatManifest.enabled": _is_switch,
-    "delta.dataSkippingNumIndexedCols": _is_number,
+    "delta.dataSkippingNumIndexedCols": _at_least(-1),
     "delta.dataSkippingStatsColumns": _is_any,
-    "delta.dataSkippingStringPrefixLength": _is_number,
+    "delta.dataSkippingStringPrefixLength": _at_least(0),
     "delta.deletedFileRetentionDuration": _is_interval,
     "delta.enableChangeDataFeed": _is_switch,
     "delta.enableDeletionVectors": _is_switch,
@@ -103,11 +107,11 @@ _PROPERTIES: Mapping[str, Callable[[str], bool]] = {
         text in ("Serializable", "WriteSerializable", "SnapshotIsolation")
     ),
     "delta.logRetentionDuration": _is_interval,
-    "delta.minReaderVersion": _is_number,
-    "delta.minWriterVersion": _is_number,
+    "delta.minReaderVersion": _at_least(1),
+    "delta.minWriterVersion": _at_least(1),
     "delta.parquet.compression.codec": _is_any,
     "delta.randomizeFilePrefixes": _is_switch,
-    "delta.randomPrefixLength": _is_number,
+    "delta.randomPrefixLength": _at_least(1),
     "delta.setTransactionRetentionDuration": _is_interval,
     "delta.targetFileSize": _is_size,
     "delta.tuneFileSizesForRewrites": _is_switch,
@@ -203,15 +207,37 @@ def check_property(key: str, text: str, *, known: bool) -> None:
         raise _invalid(f"{key} counts the columns by itself; leave it out")
     if not key.startswith("delta.") or key.startswith(FEATURE_PREFIX):
         return
+    if known and key not in _PROPERTIES:
+        raise _invalid(
+            f"there is no table property {key}; check its spelling, or give "
+            "raise_if_not_exists=False"
+        )
+    check_value(key, text)
+
+
+def check_value(key: str, text: str) -> None:
+    """INVALID_ARGUMENT for a property of Delta's whose value no writer could follow."""
     valid = _PROPERTIES.get(key)
-    if valid is None:
-        if known:
-            raise _invalid(
-                f"there is no table property {key}; check its spelling, or give "
-                "raise_if_not_exists=False"
-            )
-    elif not valid(text):
+    if valid is not None and not valid(text):
         raise _invalid(f"the property {key} can't be {text!r}; see Delta's table properties")
+
+
+def property_texts(given: Mapping[str, Any]) -> dict[str, str]:
+    """Properties as the log has them, texts: True is `true`, 5 is `5`; those of None are left out.
+
+    INVALID_ARGUMENT for other values, and for a property without a name.
+    """
+    found = {}
+    for key, value in given.items():
+        if not isinstance(key, str) or not key:
+            raise _invalid(f"a table property can't be named {key!r}; name it by a text")
+        if isinstance(value, bool):
+            found[key] = str(value).lower()
+        elif isinstance(value, str | int | float):
+            found[key] = str(value)
+        elif value is not None:
+            raise _invalid(f"the property {key} can't be {value!r}; give it a text")
+    return found
 
 
 def configured(

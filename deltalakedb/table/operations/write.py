@@ -105,6 +105,8 @@ class WriteOptions:
             raise _invalid(f"no schema_mode {self.schema_mode!r}; use merge or overwrite")
         if self.schema_mode == "overwrite" and self.mode != "overwrite":
             raise _invalid("schema_mode='overwrite' goes with mode='overwrite' alone")
+        if self.target_file_size is not None and self.target_file_size <= 0:
+            raise _invalid("target_file_size is in bytes, above 0")
         if self.predicate is not None:
             if self.mode != "overwrite":
                 raise _invalid("a predicate goes with mode='overwrite' alone")

@@ -54,6 +54,7 @@ class MySqlDialect(Dialect):
     parallel_load: ClassVar[bool] = True
     clock_ms: ClassVar[str] = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     text_bytes: ClassVar[int | None] = 65_535
+    indexed_slots: ClassVar[int] = 2
 
     def _engine(self, **options: Any) -> sa.Engine:
         def connected() -> MySqlConnection:

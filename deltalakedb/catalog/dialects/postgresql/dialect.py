@@ -62,6 +62,7 @@ class PostgresDialect(Dialect):
     partitions_files: ClassVar[bool] = True
     clock_ms: ClassVar[str] = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     index_builds: ClassVar[int] = 2
+    indexed_slots: ClassVar[int] = 4
 
     def _engine(self, **options: Any) -> sa.Engine:
         def connected() -> Any:
