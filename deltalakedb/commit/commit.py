@@ -13,7 +13,7 @@ from dataclasses import replace
 from deltalakedb import measures, tracing
 from deltalakedb.catalog.dialects.writer import LostConnectionError
 from deltalakedb.catalog.dialects.writers import writing
-from deltalakedb.commit.attempt import Attempt, RestartError, checked
+from deltalakedb.commit.attempt import Attempt, RestartError, checked, united
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.create import name_or_place_taken
 from deltalakedb.commit.heads import lock
@@ -60,8 +60,9 @@ def _commit(
 ) -> list[Committed]:
     _check_authorities(staged)
     for table in staged.tables:
-        # Made now, so that nothing of it is made under the lock.
-        _ = table.body, table.prepared
+        # Made now, so that nothing of it is made under the lock, unless it would be made again.
+        if table.rebase is None or (database, table.table.table_key) not in united:
+            _ = table.body, table.prepared
     put, unheard = -1, False
     for number in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)

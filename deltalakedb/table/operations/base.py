@@ -19,6 +19,7 @@ from deltalakedb.catalog.records import TableRow, TableState, load_files_name
 from deltalakedb.commit.staged import StagedTable, no_files
 from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.columns import array_of
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.protocol import Protocol, check_writable
@@ -275,8 +276,8 @@ class Base:
 
 def _with_second_key(found: pa.Table) -> pa.Table:
     _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
-    found = found.append_column("path_key2", pa.array(second))
-    return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+    found = found.append_column("path_key2", array_of(second))
+    return pa.Table.from_arrays(found.select(FILE_SCHEMA.names).columns, schema=FILE_SCHEMA)
 
 
 def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:
