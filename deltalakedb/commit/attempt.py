@@ -43,6 +43,10 @@ checked: dict[tuple[int, DatabaseUrl, int], str] = {}
 against the head."""
 
 
+united: set[tuple[DatabaseUrl, int]] = set()
+"""Tables of a database whose last commit of vectors here was made anew under the lock."""
+
+
 class RestartError(Exception):
     """What was read isn't what is locked: read again."""
 
@@ -125,6 +129,8 @@ class Attempt:
         self._commit(statements)
         for table in self._staged.tables:
             table.forget_rows()
+            if table.table.table_key not in self._changed:
+                united.discard((self._writer.url, table.table.table_key))
             key = (os.getpid(), self._writer.url, table.table.table_key)
             checked[key] = locked.incarnation
         return done
@@ -313,6 +319,7 @@ class Attempt:
             [VectorClash(base[path], live[path], ours[path]) for path in sorted(paths)]
         )
         self._changed[table.table.table_key] = replace(again, read_version=head.head_version)
+        united.add((self._writer.url, table.table.table_key))
         if not holds:
             raise RestartError
 

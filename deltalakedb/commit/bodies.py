@@ -40,20 +40,18 @@ class Bodies:
         self._ratifier = ratifier
         self._made: dict[int, tuple[StagedTable, Body]] = {}
 
-    def make(self, tables: Sequence[StagedTable]) -> None:
-        """Before the lock, so that nothing of it is made under it."""
-        for table in tables:
-            # With its rows' ids, which the lock tells, it is another one.
-            if not (table.tracks_rows and table.added.num_rows):
-                self.of(table)
+    def make(self, table: StagedTable) -> None:
+        """Before the lock, what isn't another one with its rows' ids, which the lock tells."""
+        if not (table.tracks_rows and table.added.num_rows):
+            self.of(table)
 
     def of(self, table: StagedTable) -> Body:
         """The body of a table's commit."""
         if id(table) not in self._made:
-            self._made[id(table)] = table, self._make(table)
+            self._made[id(table)] = table, self._made_of(table)
         return self._made[id(table)][1]
 
-    def _make(self, table: StagedTable) -> Body:
+    def _made_of(self, table: StagedTable) -> Body:
         begun, size = [], 0
         lines = table.lines()
         for piece in lines:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from deltalakedb import measures, tracing
 from deltalakedb.catalog.dialects.writer import LostConnectionError
 from deltalakedb.catalog.dialects.writers import writing
-from deltalakedb.commit.attempt import Attempt, RestartError, checked
+from deltalakedb.commit.attempt import Attempt, RestartError, checked, united
 from deltalakedb.commit.bodies import Bodies
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.create import name_or_place_taken
@@ -62,7 +62,6 @@ def _commit(
     _check_authorities(staged)
     bodies = Bodies(ratifier)
     try:
-        bodies.make(staged.tables)
         found = _decided(database, staged, ratifier, bodies, wait, max_unpublished)
     except DeltaLakeError as error:
         if error.outcome == "failed":
@@ -83,8 +82,10 @@ def _decided(
     max_unpublished: int,
 ) -> list[Committed]:
     for table in staged.tables:
-        # Made now, so that nothing of it is made under the lock.
-        _ = table.prepared
+        # Made now, so that nothing of it is made under the lock, unless it would be made again.
+        if table.rebase is None or (database, table.table.table_key) not in united:
+            bodies.make(table)
+            _ = table.prepared
     put, unheard = -1, False
     for number in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)

@@ -17,6 +17,7 @@ from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects.writer import Statement, UpdateEach, Upsert, Writer, insert
 from deltalakedb.catalog.records import load_files_name
 from deltalakedb.commit.prepared import BULK_ROWS, CHANGE_COLUMNS, Changes, Counted, Ending
+from deltalakedb.log.columns import array_of
 from deltalakedb.log.commit import StateChange
 from deltalakedb.log.rows import LIVE
 from deltalakedb.replay.intervals import state_intervals
@@ -157,7 +158,7 @@ class LiveLoad:
             columns = {
                 "table_key": pa.repeat(self.table_key, count),
                 "version": pa.repeat(version, count),
-                "position": pa.array(np.arange(count, dtype=np.int32)),
+                "position": array_of(np.arange(count, dtype=np.int32)),
                 **{name: changes.column(name) for name in CHANGE_COLUMNS},
             }
             yield from put(writer, "dl_changes", pa.table(columns))

@@ -19,6 +19,7 @@ from deltalakedb.catalog.records import TableRow, TableState, load_files_name
 from deltalakedb.commit.staged import StagedTable, no_files
 from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.columns import array_of
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.protocol import Protocol, check_writable
@@ -278,11 +279,11 @@ def _with_second_key(found: pa.Table) -> pa.Table:
     # As Python's values some at a time: of a million they take more than the table.
     parts = [found.slice(start, _KEYED_ROWS) for start in range(0, found.num_rows, _KEYED_ROWS)]
     seconds = [
-        pa.array(file_keys(part.column("path").to_pylist(), part.column("dv_id").to_pylist())[1])
+        array_of(file_keys(part.column("path").to_pylist(), part.column("dv_id").to_pylist())[1])
         for part in parts
     ]
     found = found.append_column("path_key2", pa.chunked_array(seconds, pa.int64()))
-    return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+    return pa.Table.from_arrays(found.select(FILE_SCHEMA.names).columns, schema=FILE_SCHEMA)
 
 
 def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from deltalakedb.commit.conflict import rows_conflict, unite
 from deltalakedb.commit.staged import StagedTable, VectorClash
+from deltalakedb.log.columns import table_of_dicts
 from deltalakedb.log.deletion_vector import unique_id, vector_path
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys
 from deltalakedb.scan.file import read_vector
@@ -132,8 +133,8 @@ class Vectors:
             else:
                 ours[path] = with_vector(head, self.add(places), records)
         self.close()
-        adds = pa.Table.from_pylist(list(ours.values()), schema=FILE_SCHEMA)
-        removes = pa.Table.from_pylist(list(ended.values()), schema=FILE_SCHEMA)
+        adds = table_of_dicts(list(ours.values()), FILE_SCHEMA)
+        removes = table_of_dicts(list(ended.values()), FILE_SCHEMA)
         metrics = dict(staged.info.metrics)
         for name, value in vector_metrics(adds, removes).items():
             for known in (name, MERGE_NAMES[name]):
