@@ -45,8 +45,8 @@ _BATCH = 200
 
 _stores: OrderedDict[tuple[int, str, Any], ObjectStore] = OrderedDict()
 _MOST_STORES = 256
-_puts: dict[tuple[int, str], deque[float]] = {}
-"""The seconds of this process's last puts, by process and log."""
+_puts: OrderedDict[tuple[int, str], deque[float]] = OrderedDict()
+"""The seconds of this process's last puts, by process and log; of as many logs as stores."""
 _lock = fork.Lock()
 
 
@@ -257,7 +257,12 @@ def put_seconds(log: ObjectStore) -> float | None:
 
 
 def _note_put(log: ObjectStore, seconds: float) -> None:
-    _puts.setdefault((os.getpid(), log.spec.url), deque(maxlen=8)).append(seconds)
+    key = (os.getpid(), log.spec.url)
+    with _lock:
+        _puts.setdefault(key, deque(maxlen=8)).append(seconds)
+        _puts.move_to_end(key)
+        if len(_puts) > _MOST_STORES:
+            _puts.popitem(last=False)
 
 
 def foreign(table: TableRow, log: ObjectStore, version: int) -> DeltaLakeError:
