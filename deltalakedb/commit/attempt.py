@@ -15,13 +15,15 @@ from deltalakedb.catalog.dialects.writer import (
     WrongCountError,
 )
 from deltalakedb.catalog.dialects.writers import writing
+from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import metrics
 from deltalakedb.commit.bodies import Bodies
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check, tracks_rows
 from deltalakedb.commit.create import make
-from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
+from deltalakedb.commit.heads import Locked, LockedHead, lock, stands, winners
 from deltalakedb.commit.matching import Matching
+from deltalakedb.commit.naming import Dropped, change_names, unpublished
 from deltalakedb.commit.refusal import (
     catalog_behind,
     dropped,
@@ -75,7 +77,7 @@ class Attempt:
         """Whether vectors are united under the lock even where that takes time: among many writers
         of one file, whoever lets it go for that may never be in time."""
         self._changed: dict[int, StagedTable] = {}
-        self._crowded: list[StagedTable] = []
+        self._crowded: list[TableRow] = []
         self._behind: list[StagedTable] = []
         self._slots = {
             table.table.table_key: Slot(table.table.table_id, staged.token)
@@ -103,6 +105,8 @@ class Attempt:
         for table in self._staged.tables:
             if not table.makes_table:
                 self.check_head(table, locked)
+        if self._staged.name_changes:
+            self._change_names()
         self._staged = make(self._writer, self.again(), locked)
         done: list[Committed] = []
         statements: list[Statement] = []
@@ -135,6 +139,13 @@ class Attempt:
             checked[key] = locked.incarnation
         return done
 
+    def _change_names(self) -> None:
+        changes = self._staged.name_changes
+        self._crowded += unpublished(self._writer, changes)
+        if self._crowded:
+            raise RestartError
+        change_names(self._writer, changes)
+
     def _commit(self, statements: Sequence[Statement]) -> None:
         try:
             self._send(statements)
@@ -165,8 +176,8 @@ class Attempt:
     def help_out(self) -> None:
         """Outside the transaction: what the next attempt needs others not to be in the way of."""
         self.give_up()
-        for table in self._crowded:
-            self._ratifier.relieve(table.table)
+        for row in self._crowded:
+            self._ratifier.relieve(row)
         for table in self._behind:
             self._ratifier.adopt(table.table)
 
@@ -180,7 +191,10 @@ class Attempt:
         `own`: the token is there because of this call, whose answer was lost.
         """
         found = []
+        gone = {c.table.table_id for c in self._staged.name_changes if isinstance(c, Dropped)}
         for table in self._staged.tables:
+            if table.table.table_id in gone:
+                continue
             if table.makes_table:
                 key = locked.made.get(table.table.table_id)
                 if key is not None:
@@ -197,7 +211,9 @@ class Attempt:
                 again = not own or head.committed is None
                 found.append(Committed(table, version, 0, None, again, head.published_version))
         if not found:
-            return None
+            # What only drops tables leaves no token behind.
+            is_done = own and gone and not {h.table_id for h in locked.heads.values()} & gone
+            return [] if is_done else None
         if self._staged.members and not own:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
@@ -253,7 +269,7 @@ class Attempt:
                 raise files_taken(row)
         waiting = head.head_version - head.published_version
         if head.authority != "log" and waiting >= self._max_unpublished:
-            self._crowded.append(table)
+            self._crowded.append(row)
             raise RestartError
         if head.head_version != table.read_version:
             self._check_winners(table, head)
@@ -369,7 +385,7 @@ class Attempt:
             again = lock(self._writer, self._staged, wait)
         except DeltaLakeError as error:
             raise LostConnectionError(str(error)) from error
-        if not _stands(locked, again):
+        if not stands(locked, again):
             self._writer.rollback()
             raise LostConnectionError("others were faster to take it from the log")
         return self._slot.free()
@@ -379,18 +395,6 @@ class Attempt:
         if self._slot is not None and self.put < 0:
             with suppress(DeltaLakeError), writing(self._writer.url) as writer:
                 writer.transact([self._slot.free()])
-
-
-def _stands(before: Locked, after: Locked) -> bool:
-    """Whether the heads are where they were, and the server is the same."""
-
-    def seen(locked: Locked) -> list[tuple[object, ...]]:
-        return [
-            (h.table_key, h.table_id, h.head_version, h.epoch, h.live_load, h.authority)
-            for h in locked.heads.values()
-        ]
-
-    return seen(before) == seen(after) and before.incarnation == after.incarnation
 
 
 def _removed(table: StagedTable) -> dict[str, bool]:

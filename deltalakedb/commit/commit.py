@@ -18,6 +18,7 @@ from deltalakedb.commit.bodies import Bodies
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.create import name_or_place_taken
 from deltalakedb.commit.heads import lock
+from deltalakedb.commit.naming import name_taken
 from deltalakedb.commit.refusal import log_exists
 from deltalakedb.commit.resolve import resolve
 from deltalakedb.commit.staged import StagedCommit
@@ -47,7 +48,7 @@ def commit(
     began = time.perf_counter()
     with tracing.span("commit", table=staged.tables[0].table.full_name, tables=len(staged.tables)):
         found = _commit(database, staged, ratifier, wait, max_unpublished)
-        tracing.tell(version=found[0].version)
+        tracing.tell(version=found[0].version if found else None)
     measures.observe(measures.COMMIT_SECONDS, time.perf_counter() - began)
     return found
 
@@ -157,9 +158,10 @@ def find_conflicts(
             writer, staged, ratifier, Bodies(ratifier), {}, max_unpublished, False, -1
         )
         locked = lock(writer, staged, wait)
+        freed = {change.table.table_id for change in staged.name_changes}
         for table in staged.tables:
             if table.makes_table:
-                found += filter(None, [name_or_place_taken(writer, [table])])
+                found += filter(None, [name_or_place_taken(writer, [table], freed)])
                 continue
             try:
                 attempt.check_head(replace(table, rebase=None), locked)
@@ -170,6 +172,7 @@ def find_conflicts(
             except RestartError:
                 continue
         writer.rollback()
+        found += filter(None, [name_taken(writer, staged.name_changes)])
     return found
 
 

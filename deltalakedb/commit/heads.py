@@ -231,6 +231,18 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     return Locked(heads, now, incarnation, made)
 
 
+def stands(before: Locked, after: Locked) -> bool:
+    """Whether the heads are where they were, and the server is the same."""
+
+    def seen(locked: Locked) -> list[tuple[object, ...]]:
+        return [
+            (h.table_key, h.table_id, h.head_version, h.epoch, h.live_load, h.authority)
+            for h in locked.heads.values()
+        ]
+
+    return seen(before) == seen(after) and before.incarnation == after.incarnation
+
+
 def winners(writer: Writer, staged: StagedTable, head: LockedHead) -> list[Winner]:
     """What others committed after the version that was read, in order.
 

@@ -26,6 +26,7 @@ from deltalakedb.predicate.tree import Expr
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.writer import Statement
+    from deltalakedb.commit.naming import NameChange
 
 Isolation = Literal["WriteSerializable", "Serializable", "SnapshotIsolation"]
 ISOLATIONS: tuple[Isolation, ...] = ("WriteSerializable", "Serializable", "SnapshotIsolation")
@@ -233,7 +234,8 @@ class StagedCommit:
 
     `token` names the commit: a retry with the same one finds what became of it. It is the
     `txnId` of each commitInfo. `members` are tokens of further calls that this commit answers.
-    A `group_id`, of the catalog `catalog_id`, is for several tables.
+    A `group_id`, of the catalog `catalog_id`, is for several tables. `name_changes` come with the
+    commit, in their order; each of their tables is among `tables`, an empty one where it goes.
     """
 
     tables: tuple[StagedTable, ...]
@@ -242,6 +244,7 @@ class StagedCommit:
     members: tuple[str, ...] = ()
     group_id: str | None = None
     catalog_id: str = ""
+    name_changes: tuple[NameChange, ...] = ()
 
     def __post_init__(self) -> None:
         keys = [staged.table.table_id for staged in self.tables]
