@@ -42,6 +42,7 @@ def begin(
     mirror: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     commit_properties: Any = None,
+    client: Any = None,
 ) -> Transaction:
     """Begin a transaction over tables of one catalog, at this moment's version of each of them.
 
@@ -50,10 +51,11 @@ def begin(
     was read of the tables that are written against others' commits, but for blind appends;
     Serializable holds all that was read, also of tables that are only read; SnapshotIsolation
     only what both have written. `token`, `mirror` and `commit_properties` as `write_deltalake`.
+    `client`: a `distributed.Client` whose workers read and write in `delete`, `update`, `merge`.
     """
     url = database.url if isinstance(database, SqlConfig) else parse_database(database)
     options = CommitOptions.of(commit_properties, token, isolation=isolation, mirror=mirror)
-    return Transaction(open_catalog(url), options, dict(storage_options or {}))
+    return Transaction(open_catalog(url), options, dict(storage_options or {}), client)
 
 
 class Transaction:
@@ -65,11 +67,16 @@ class Transaction:
     """
 
     def __init__(
-        self, catalog: LightCatalog, options: CommitOptions, storage_options: Mapping[str, Any]
+        self,
+        catalog: LightCatalog,
+        options: CommitOptions,
+        storage_options: Mapping[str, Any],
+        client: Any = None,
     ) -> None:
         self._catalog = catalog
         self._options = options
         self._storage_options = storage_options
+        self._client = client
         self._beginning = Beginning(catalog)
         self._members: dict[str, Member] = {}
         self._gone: list[Member] = []
@@ -285,7 +292,7 @@ class Transaction:
         if member is None:
             base = Base.of(*self._beginning.at_beginning(row, state), self._storage_options)
             member = self._members[row.table_id] = Member(
-                self._catalog, base, self._options, self._check_open
+                self._catalog, base, self._options, self._check_open, self._client
             )
         return member
 
@@ -304,7 +311,7 @@ class Transaction:
         for member in self._members.values():
             if member.location == base.row.location:
                 raise location_taken(base.row, member.name)
-        member = Member(self._catalog, base, self._options, self._check_open)
+        member = Member(self._catalog, base, self._options, self._check_open, self._client)
         self._members[base.row.table_id] = member
         member.begin_with(creation(base, WriteOptions()))
         return member

@@ -40,11 +40,13 @@ class Member(RowChanges):
         base: Base,
         options: CommitOptions,
         check_open: Callable[[], None],
+        client: Any = None,
     ) -> None:
         self._catalog = catalog
         self._check_open = check_open
         self._base = base
         self._options = options
+        self._client = client
         self._reads = Reads()
         self._written: list[str] = []
 

@@ -108,7 +108,7 @@ class Rewrite:
         self._whole: set[str] = set()
         self._names: list[str] = []
         self._parts: list[Part] = []
-        self.vectors = Vectors(base.data, base.row.full_name)
+        self.vectors = Vectors(base.data, base.row.full_name, write_id)
         self.written = WrittenFiles()
         self.cdc = WrittenFiles()
 
@@ -236,7 +236,8 @@ class Rewrite:
     def takes(self, part: Part) -> None:
         """What was done elsewhere, of some of the files, is part of this commit."""
         self._parts.append(part)
-        self._names += part.names
+        for name in part.names:
+            (self.vectors.names if name.endswith(".bin") else self._names).append(name)
         mine, its = self.counts, part.counts
         mine.deleted = (
             None if mine.deleted is None or its.deleted is None else mine.deleted + its.deleted

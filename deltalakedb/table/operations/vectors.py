@@ -6,6 +6,7 @@ PROTOCOL.md, "Deletion Vectors" and "Per-file Statistics" (tightBounds).
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -51,10 +52,12 @@ class Vectors:
     `names` are the objects that were made: no data file is ever among them.
     """
 
-    def __init__(self, store: ObjectStore, table: str) -> None:
+    def __init__(self, store: ObjectStore, table: str, write_id: str | None = None) -> None:
+        """`write_id` names the first file: who writes it again leaves no other one behind."""
         self._store = store
         self._table = table
-        self._file = VectorFile(store)
+        named = None if write_id is None else uuid.uuid5(uuid.NAMESPACE_OID, write_id)
+        self._file = VectorFile(store, name_id=named)
         self._known: dict[str, Places] = {}
         self._used: frozenset[str | None] = frozenset()
         self.names: list[str] = []
