@@ -84,7 +84,7 @@ def test_the_readmes_code_runs(tmp_path: Path, generated: Path) -> None:
 
 def test_the_page_of_maintenance_is_right(tmp_path: Path) -> None:
     blocks = BLOCK.findall((ROOT / "docs" / "maintenance.md").read_text())
-    assert len(blocks) == 8
+    assert len(blocks) == 7
     names: dict[str, Any] = {
         "uri": f"deltasql://sqlite:///{tmp_path / 'm.sqlite'}?table=t",
         "location": str(tmp_path / "t"),
