@@ -53,10 +53,11 @@ def ours(target: str, count: int) -> Append:
 def slow_puts(target: str, count: int) -> Append:
     """`ours` where each put into the log takes 30 ms longer, as in an object store."""
     from deltalakedb.storage.local import LocalStore
+    from deltalakedb.storage.store import Content
 
     put = LocalStore.put_if_absent
 
-    def slow(self: LocalStore, name: str, data: bytes) -> bool:
+    def slow(self: LocalStore, name: str, data: Content) -> bool:
         time.sleep(PUT_SECONDS)
         return put(self, name, data)
 

@@ -8,6 +8,8 @@ from contextlib import closing, contextmanager
 
 import psycopg2
 
+import deltalakedb
+from benchmarks.appender import rows_of
 from benchmarks.places import PROCESSES, Places, appended, seconds_of
 from benchmarks.report import Entry, Figure, Kind
 from benchmarks.workbench import Workbench
@@ -15,6 +17,9 @@ from tests.writing.proxy import CountingProxy
 
 SECTION = "Write"
 TRIP_SECONDS = 0.0005
+APPENDS, WARM = 30, 5
+HELD = 7.5
+"""As many times longer than without it a snapshot is held: a minute, where the rest takes 8 s."""
 MAX_UNPUBLISHED = 200
 
 
@@ -25,7 +30,7 @@ def held_snapshot(bench: Workbench) -> Iterator[Entry]:
     free = appended(bench, "ours", places.ours(1), PROCESSES, seconds)
     targets = places.ours(1)
     with _snapshot_of(places.database):
-        held = appended(bench, "ours", targets, PROCESSES, 3 * seconds)
+        held = appended(bench, "ours", targets, PROCESSES, HELD * seconds)
     yield Figure(
         SECTION,
         "append while another session holds a snapshot, 8 processes",
@@ -39,7 +44,7 @@ def held_snapshot(bench: Workbench) -> Iterator[Entry]:
 
 
 def slow_trips(bench: Workbench) -> Iterator[Entry]:
-    """Appends through a proxy that holds each trip up, and one that doesn't; trips in the lock."""
+    """Appends through a proxy that holds each trip up, and one that doesn't."""
     seconds = seconds_of(bench)
     taken = {}
     for name, delay in (("near", 0.0), ("far", TRIP_SECONDS)):
@@ -57,6 +62,22 @@ def slow_trips(bench: Workbench) -> Iterator[Entry]:
         "without",
         note=f"through a proxy both; {taken['far'].note}; without {taken['near'].note}",
     )
+
+
+def trips(bench: Workbench) -> Iterator[Entry]:
+    """Round trips to PostgreSQL between a commit's lock and its COMMIT, counted by a proxy."""
+    most = 0
+    with closing(CountingProxy(bench.postgresql.port)) as proxy:
+        [uri] = Places(bench, port=proxy.port).ours(1)
+        with closing(deltalakedb.connect_to_table(uri)) as table:
+            for number in range(APPENDS):
+                before = len(proxy.trips)
+                table.append(rows_of(number, 10))
+                if number >= WARM:
+                    most = max(most, proxy.trips_in_lock(before))
+    note = f"the most of {APPENDS - WARM} appends; by a proxy that counts"
+    name = "round trips between lock and COMMIT"
+    yield Figure(SECTION, name, Kind.LIMIT, 2, most, unit="trips", note=note)
 
 
 def slow_puts(bench: Workbench) -> Iterator[Entry]:
@@ -112,6 +133,6 @@ def _snapshot_of(database: str) -> Iterator[None]:
 
 def conditions(bench: Workbench) -> Iterator[Entry]:
     """All of it."""
-    for part in (held_snapshot, slow_trips, slow_puts):
+    for part in (held_snapshot, trips, slow_trips, slow_puts):
         bench.say(f"conditions: {part.__name__}")
         yield from part(bench)

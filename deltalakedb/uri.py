@@ -62,6 +62,15 @@ class TableUri:
         return _format_table_uri(database, self.namespace, self.table)
 
 
+def _text(given: object, what: str) -> str:
+    """What a caller gave for an address or place: a text, or a path of `pathlib`."""
+    if isinstance(given, os.PathLike):
+        given = os.fspath(given)
+    if not isinstance(given, str):
+        raise _invalid(f"{what} can't be a {type(given).__name__}; give a text, or a pathlib.Path")
+    return given
+
+
 def parse_table_uri(text: str) -> TableUri:
     """The table that a `deltasql://` address names.
 
@@ -71,6 +80,7 @@ def parse_table_uri(text: str) -> TableUri:
     (`.sqlite`, `.db`, …), or where a file of that name exists. Other query parameters stay
     with the database URL. INVALID_ARGUMENT for anything else.
     """
+    text = _text(text, "a table's address")
     if not text.startswith("deltasql://"):
         raise _invalid(f"{redact_url(text)!r} is not a table address. {_TABLE_FORM}.")
     inner = text[len("deltasql://") :]
@@ -103,7 +113,7 @@ def parse_table_uri(text: str) -> TableUri:
     return TableUri(parse_database(database_url).secret, namespace[0] if namespace else None, table)
 
 
-def parse_database(database: str | Secret) -> DatabaseUrl:
+def parse_database(database: str | os.PathLike[str] | Secret) -> DatabaseUrl:
     """A SQLite path or a database URL, taken apart; SQLite paths become absolute.
 
     `postgres`, `pg` and `postgresql` are the same, and may have several hosts (`h1:1,h2:2`).
@@ -116,7 +126,7 @@ def parse_database(database: str | Secret) -> DatabaseUrl:
     if isinstance(database, Secret):
         parsed = _parse_database(database.reveal())
         return replace(parsed, source=database if database.renewable else None)
-    return _parse_database(database)
+    return _parse_database(_text(database, "a database"))
 
 
 def renewed(url: DatabaseUrl) -> DatabaseUrl:
@@ -145,7 +155,7 @@ def _parse_database(text: str) -> DatabaseUrl:
     return _parse_server_url(text, dialect, rest)
 
 
-def normalise_location(text: str) -> str:
+def normalise_location(text: str | os.PathLike[str]) -> str:
     """The one spelling of a table's location, by which it is unique in a catalog.
 
     A local path becomes absolute, without `..`, repeated or trailing slashes (links are not
@@ -155,6 +165,7 @@ def normalise_location(text: str) -> str:
     Other schemes keep their text. INVALID_ARGUMENT for an empty text or a file URL of
     another machine.
     """
+    text = _text(text, "a location")
     if not text or "\0" in text:
         raise _invalid("A location is empty or holds a NUL. Give a path, file:// or s3:// URL.")
     if text[:6].lower() == "file:/":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import string
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -322,3 +324,14 @@ def test_bad_locations_are_refused(location: str) -> None:
     with pytest.raises(DeltaLakeError) as caught:
         normalise_location(location)
     assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+
+
+def test_paths_are_places_and_other_things_are_refused(tmp_path: Path) -> None:
+    assert normalise_location(tmp_path) == str(tmp_path)
+    assert parse_database(tmp_path / "a.sqlite") == parse_database(str(tmp_path / "a.sqlite"))
+    parsers: list[Callable[[Any], object]] = [normalise_location, parse_database, parse_table_uri]
+    for parse in parsers:
+        for thing in (None, 5, b"x"):
+            with pytest.raises(DeltaLakeError, match="give a text") as caught:
+                parse(thing)
+            assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT

@@ -58,7 +58,6 @@ commits = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False),
     sa.Column("group_id", sa.String(64)),
     sa.Column("committed_at", sa.BigInteger, nullable=False),
-    sa.Index("dl_commits_version", "table_key", "version"),
 )
 """Our own commits by their tokens; outlives loads."""
 

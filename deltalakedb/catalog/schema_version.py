@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The migration that this program is written for."""
 
 

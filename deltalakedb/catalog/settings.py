@@ -19,8 +19,8 @@ def warehouse(catalog: Catalog) -> str:
     if found is None:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
-            "the catalog has no warehouse, so a new table needs a location; give location=, or "
-            "set the folder for all of them with `dl init --warehouse URL`",
+            "the catalog has no warehouse, so a new table needs a location; give one "
+            "(location=, --location), or set the folder for all with `dl init --warehouse URL`",
         )
     return str(found)
 

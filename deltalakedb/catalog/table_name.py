@@ -73,8 +73,10 @@ def _fault(namespace: str, name: str, text: str | None) -> str | None:
     return None
 
 
-def may_be_stored(text: str) -> bool:
-    """Whether any database could hold the text: what couldn't be stored names no table."""
+def may_be_stored(text: object) -> bool:
+    """Whether any database could hold it as a text: what couldn't be stored names no table."""
+    if not isinstance(text, str):
+        return False
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -15,12 +15,15 @@ from deltalakedb.catalog.dialects.writer import (
     WrongCountError,
 )
 from deltalakedb.catalog.dialects.writers import writing
+from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import metrics
+from deltalakedb.commit.bodies import Bodies
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.conflict import Ours, check, tracks_rows
 from deltalakedb.commit.create import make
-from deltalakedb.commit.heads import Locked, LockedHead, lock, winners
+from deltalakedb.commit.heads import Locked, LockedHead, lock, stands, winners
 from deltalakedb.commit.matching import Matching
+from deltalakedb.commit.naming import Dropped, change_names, unpublished
 from deltalakedb.commit.refusal import (
     catalog_behind,
     dropped,
@@ -42,6 +45,10 @@ checked: dict[tuple[int, DatabaseUrl, int], str] = {}
 against the head."""
 
 
+united: set[tuple[DatabaseUrl, int]] = set()
+"""Tables of a database whose last commit of vectors here was made anew under the lock."""
+
+
 class RestartError(Exception):
     """What was read isn't what is locked: read again."""
 
@@ -54,6 +61,7 @@ class Attempt:
         writer: Writer,
         staged: StagedCommit,
         ratifier: Ratifier,
+        bodies: Bodies,
         newest: Mapping[int, int],
         max_unpublished: int,
         holds: bool,
@@ -62,13 +70,14 @@ class Attempt:
         self._writer = writer
         self._staged = staged
         self._ratifier = ratifier
+        self._bodies = bodies
         self._newest = newest
         self._max_unpublished = max_unpublished
         self._holds = holds
         """Whether vectors are united under the lock even where that takes time: among many writers
         of one file, whoever lets it go for that may never be in time."""
         self._changed: dict[int, StagedTable] = {}
-        self._crowded: list[StagedTable] = []
+        self._crowded: list[TableRow] = []
         self._behind: list[StagedTable] = []
         self._slots = {
             table.table.table_key: Slot(table.table.table_id, staged.token)
@@ -96,6 +105,8 @@ class Attempt:
         for table in self._staged.tables:
             if not table.makes_table:
                 self.check_head(table, locked)
+        if self._staged.name_changes:
+            self._change_names()
         self._staged = make(self._writer, self.again(), locked)
         done: list[Committed] = []
         statements: list[Statement] = []
@@ -107,7 +118,10 @@ class Attempt:
         for table in self._staged.tables:
             if not table.is_empty:
                 version = Version(self._writer, self._staged, table, locked, versions)
-                done.append(version.committed(self._ratifier))
+                try:
+                    done.append(version.committed(self._bodies))
+                except WrongCountError:
+                    raise not_live(table.table) from None
                 statements += [*version.statements, *table.guards, *table.takes]
         if self._staged.group_id is not None:
             statements.append(group_row(self._staged, versions, locked.now))
@@ -119,9 +133,18 @@ class Attempt:
         self._commit(statements)
         for table in self._staged.tables:
             table.forget_rows()
+            if table.table.table_key not in self._changed:
+                united.discard((self._writer.url, table.table.table_key))
             key = (os.getpid(), self._writer.url, table.table.table_key)
             checked[key] = locked.incarnation
         return done
+
+    def _change_names(self) -> None:
+        changes = self._staged.name_changes
+        self._crowded += unpublished(self._writer, changes)
+        if self._crowded:
+            raise RestartError
+        change_names(self._writer, changes)
 
     def _commit(self, statements: Sequence[Statement]) -> None:
         try:
@@ -153,8 +176,8 @@ class Attempt:
     def help_out(self) -> None:
         """Outside the transaction: what the next attempt needs others not to be in the way of."""
         self.give_up()
-        for table in self._crowded:
-            self._ratifier.relieve(table.table)
+        for row in self._crowded:
+            self._ratifier.relieve(row)
         for table in self._behind:
             self._ratifier.adopt(table.table)
 
@@ -168,12 +191,15 @@ class Attempt:
         `own`: the token is there because of this call, whose answer was lost.
         """
         found = []
+        gone = {c.table.table_id for c in self._staged.name_changes if isinstance(c, Dropped)}
         for table in self._staged.tables:
+            if table.table.table_id in gone:
+                continue
             if table.makes_table:
                 key = locked.made.get(table.table.table_id)
                 if key is not None:
                     known = replace(table, table=replace(table.table, table_key=key))
-                    found.append(Committed(known, 0, 0, None, b"", not own))
+                    found.append(Committed(known, 0, 0, None, not own))
                 continue
             head = _head_of(locked, table)
             version = head.committed
@@ -183,9 +209,11 @@ class Attempt:
                     version = stored[1]
             if version is not None:
                 again = not own or head.committed is None
-                found.append(Committed(table, version, 0, None, b"", again, head.published_version))
+                found.append(Committed(table, version, 0, None, again, head.published_version))
         if not found:
-            return None
+            # What only drops tables leaves no token behind.
+            is_done = own and gone and not {h.table_id for h in locked.heads.values()} & gone
+            return [] if is_done else None
         if self._staged.members and not own:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
@@ -241,7 +269,7 @@ class Attempt:
                 raise files_taken(row)
         waiting = head.head_version - head.published_version
         if head.authority != "log" and waiting >= self._max_unpublished:
-            self._crowded.append(table)
+            self._crowded.append(row)
             raise RestartError
         if head.head_version != table.read_version:
             self._check_winners(table, head)
@@ -307,6 +335,7 @@ class Attempt:
             [VectorClash(base[path], live[path], ours[path]) for path in sorted(paths)]
         )
         self._changed[table.table.table_key] = replace(again, read_version=head.head_version)
+        united.add((self._writer.url, table.table.table_key))
         if not holds:
             raise RestartError
 
@@ -333,7 +362,7 @@ class Attempt:
     def _begin_log(self, each: Committed) -> None:
         """Nobody knows of the table, so that its first version is put within the transaction."""
         assert each.row is not None
-        if not self._ratifier.ratify(each.table.table, each.row, each.body):
+        if not self._ratifier.ratify(each.table.table, each.row):
             raise log_exists(each.table.table.location)
 
     def _ratify(self, each: Committed, locked: Locked, wait: float) -> Statement:
@@ -345,7 +374,7 @@ class Attempt:
         self._send([*table.claims, *reserve])
         self.put = each.version
         try:
-            is_there = self._ratifier.ratify(table.table, each.row, each.body)
+            is_there = self._ratifier.ratify(table.table, each.row)
         except DeltaLakeError as error:
             raise LostConnectionError(str(error)) from error
         if not is_there:
@@ -356,7 +385,7 @@ class Attempt:
             again = lock(self._writer, self._staged, wait)
         except DeltaLakeError as error:
             raise LostConnectionError(str(error)) from error
-        if not _stands(locked, again):
+        if not stands(locked, again):
             self._writer.rollback()
             raise LostConnectionError("others were faster to take it from the log")
         return self._slot.free()
@@ -366,18 +395,6 @@ class Attempt:
         if self._slot is not None and self.put < 0:
             with suppress(DeltaLakeError), writing(self._writer.url) as writer:
                 writer.transact([self._slot.free()])
-
-
-def _stands(before: Locked, after: Locked) -> bool:
-    """Whether the heads are where they were, and the server is the same."""
-
-    def seen(locked: Locked) -> list[tuple[object, ...]]:
-        return [
-            (h.table_key, h.table_id, h.head_version, h.epoch, h.live_load, h.authority)
-            for h in locked.heads.values()
-        ]
-
-    return seen(before) == seen(after) and before.incarnation == after.incarnation
 
 
 def _removed(table: StagedTable) -> dict[str, bool]:

@@ -13,10 +13,12 @@ from dataclasses import replace
 from deltalakedb import measures, tracing
 from deltalakedb.catalog.dialects.writer import LostConnectionError
 from deltalakedb.catalog.dialects.writers import writing
-from deltalakedb.commit.attempt import Attempt, RestartError, checked
+from deltalakedb.commit.attempt import Attempt, RestartError, checked, united
+from deltalakedb.commit.bodies import Bodies
 from deltalakedb.commit.committer import Ratifier
 from deltalakedb.commit.create import name_or_place_taken
 from deltalakedb.commit.heads import lock
+from deltalakedb.commit.naming import name_taken
 from deltalakedb.commit.refusal import log_exists
 from deltalakedb.commit.resolve import resolve
 from deltalakedb.commit.staged import StagedCommit
@@ -46,7 +48,7 @@ def commit(
     began = time.perf_counter()
     with tracing.span("commit", table=staged.tables[0].table.full_name, tables=len(staged.tables)):
         found = _commit(database, staged, ratifier, wait, max_unpublished)
-        tracing.tell(version=found[0].version)
+        tracing.tell(version=found[0].version if found else None)
     measures.observe(measures.COMMIT_SECONDS, time.perf_counter() - began)
     return found
 
@@ -59,15 +61,40 @@ def _commit(
     max_unpublished: int,
 ) -> list[Committed]:
     _check_authorities(staged)
+    bodies = Bodies(ratifier)
+    try:
+        found = _decided(database, staged, ratifier, bodies, wait, max_unpublished)
+    except DeltaLakeError as error:
+        if error.outcome == "failed":
+            bodies.keep(())
+        raise
+    # Without an answer it isn't known which one was committed.
+    if all(each.row is not None or each.repeated for each in found):
+        bodies.keep([each.row.staged_name for each in found if each.row is not None])
+    return found
+
+
+def _decided(
+    database: DatabaseUrl,
+    staged: StagedCommit,
+    ratifier: Ratifier,
+    bodies: Bodies,
+    wait: float,
+    max_unpublished: int,
+) -> list[Committed]:
     for table in staged.tables:
-        # Made now, so that nothing of it is made under the lock.
-        _ = table.body, table.prepared
+        # Made now, so that nothing of it is made under the lock, unless it would be made again.
+        if table.rebase is None or (database, table.table.table_key) not in united:
+            bodies.make(table)
+            _ = table.prepared
     put, unheard = -1, False
     for number in range(_RESTARTS):
         newest = _newest_in_log(database, staged, ratifier)
         lost = None
         with writing(database) as writer:
-            attempt = Attempt(writer, staged, ratifier, newest, max_unpublished, number > 0, put)
+            attempt = Attempt(
+                writer, staged, ratifier, bodies, newest, max_unpublished, number > 0, put
+            )
             try:
                 return attempt.run(wait)
             except RestartError:
@@ -127,11 +154,14 @@ def find_conflicts(
     _check_authorities(staged)
     found: list[DeltaLakeError] = []
     with writing(database) as writer:
-        attempt = Attempt(writer, staged, ratifier, {}, max_unpublished, False, -1)
+        attempt = Attempt(
+            writer, staged, ratifier, Bodies(ratifier), {}, max_unpublished, False, -1
+        )
         locked = lock(writer, staged, wait)
+        freed = {change.table.table_id for change in staged.name_changes}
         for table in staged.tables:
             if table.makes_table:
-                found += filter(None, [name_or_place_taken(writer, [table])])
+                found += filter(None, [name_or_place_taken(writer, [table], freed)])
                 continue
             try:
                 attempt.check_head(replace(table, rebase=None), locked)
@@ -142,6 +172,7 @@ def find_conflicts(
             except RestartError:
                 continue
         writer.rollback()
+        found += filter(None, [name_taken(writer, staged.name_changes)])
     return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit.bodies import StagedBody
 from deltalakedb.commit.outbox import OutboxRow
-from deltalakedb.commit.staged import StagedTable
 
 
 class Ratifier(Protocol):
@@ -19,11 +20,15 @@ class Ratifier(Protocol):
         """
         ...
 
-    def stage(self, staged: StagedTable, token: str) -> str | None:
-        """Put a body that is too long for SQL beside the log; its name there."""
+    def stage(self, table: TableRow, pieces: Iterable[bytes]) -> StagedBody:
+        """Put a body that is too long for SQL beside the log, durably, under a name of its own."""
         ...
 
-    def ratify(self, table: TableRow, row: OutboxRow, body: bytes) -> bool:
+    def discard(self, table: TableRow, name: str) -> None:
+        """Remove a body that isn't committed."""
+        ...
+
+    def ratify(self, table: TableRow, row: OutboxRow) -> bool:
         """Put the version into the log, durably: authority `log`. Nothing is locked meanwhile.
 
         False when another has taken the slot. Whatever it raises, the version may be there.

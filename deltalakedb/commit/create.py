@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,21 +51,28 @@ def make(writer: Writer, staged: StagedCommit, locked: Locked) -> StagedCommit:
     return replace(staged, tables=tables)
 
 
-def name_or_place_taken(writer: Writer, new: Sequence[StagedTable]) -> DeltaLakeError | None:
-    """What is in the way of making tables: a name or a location that another has."""
+def name_or_place_taken(
+    writer: Writer, new: Sequence[StagedTable], freed: Collection[str] = ()
+) -> DeltaLakeError | None:
+    """What is in the way of making tables: a name or a location that another has.
+
+    `freed`: ids of tables that are about to leave their names.
+    """
     for table in new:
         row = table.table
         found = writer.select(
             Statement(
-                "SELECT namespace, name FROM dl_tables "
+                "SELECT namespace, name, table_id FROM dl_tables "
                 "WHERE (namespace = ? AND name = ?) OR location_hash = ?",
                 (row.namespace, row.name, location_hash(row.location)),
             )
         )
-        if (row.namespace, row.name) in {(each[0], each[1]) for each in found}:
+        called = {(each[0], each[1]): each[2] for each in found}
+        by_name = called.pop((row.namespace, row.name), None)
+        if by_name is not None and by_name not in freed:
             return table_exists(row.full_name)
-        if found:
-            return location_taken(row, ".".join(filter(None, found[0])))
+        if called:
+            return location_taken(row, ".".join(filter(None, next(iter(called)))))
     return None
 
 

@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog.dialects.writer import Statement, losses
-from deltalakedb.catalog.records import load_files_name
+from deltalakedb.catalog.records import ADDED, REMOVED, load_files_name
 from deltalakedb.catalog.schema_version import SCHEMA_VERSION, check_schema_version
 from deltalakedb.commit.conflict import ChangedFile, Winner
 from deltalakedb.commit.slot import Reservation, slot_name
 from deltalakedb.commit.staged import StagedCommit, StagedTable
-from deltalakedb.log.rows import LIVE
+from deltalakedb.log.rows import FILE_SCHEMA, LIVE, file_keys
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.writer import Writer
@@ -39,6 +39,7 @@ class LockedHead:
     writes, the last version and the table version that set it. `metadata`, `protocol`: what
     versions after the one that was read set, in order. `slot`: who puts a version into the log.
     `listed_before`: files of nobody's that were written before this time may have been taken away.
+    `lives`: by raw path, rows of FILE_SCHEMA that were asked along with the winners.
     """
 
     table_key: int
@@ -62,6 +63,7 @@ class LockedHead:
     domains: list[tuple[int, str]] = field(default_factory=list)
     slot: Reservation | None = None
     listed_before: int = -1
+    lives: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -229,6 +231,18 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     return Locked(heads, now, incarnation, made)
 
 
+def stands(before: Locked, after: Locked) -> bool:
+    """Whether the heads are where they were, and the server is the same."""
+
+    def seen(locked: Locked) -> list[tuple[object, ...]]:
+        return [
+            (h.table_key, h.table_id, h.head_version, h.epoch, h.live_load, h.authority)
+            for h in locked.heads.values()
+        ]
+
+    return seen(before) == seen(after) and before.incarnation == after.incarnation
+
+
 def winners(writer: Writer, staged: StagedTable, head: LockedHead) -> list[Winner]:
     """What others committed after the version that was read, in order.
 
@@ -252,28 +266,42 @@ def winners(writer: Writer, staged: StagedTable, head: LockedHead) -> list[Winne
 
 
 _VERSION = 2
+_COMMON = ("data_change", "path", "stats", "dv_id", "partition_values")
+_REST = tuple(n for n in FILE_SCHEMA.names if n not in (*_COMMON, "path_key2"))
 
 
 def _changed(writer: Writer, staged: StagedTable, head: LockedHead) -> dict[int, dict[str, Any]]:
-    """By version: its operation, whether it only appended, and the files that it changed."""
+    """By version: its operation, whether it only appended, and the files that it changed.
+
+    For a commit that unites vectors, `head.lives` gets those of the files that still live.
+    """
     files, since = load_files_name(head.live_load), staged.read_version
-    parts = [
-        f"SELECT {_VERSION}, v.version, v.is_blind_append, v.operation, NULL, NULL, NULL "
-        "FROM dl_versions v WHERE v.load_id = ? AND v.version > ?"
-    ]
-    params: list[Any] = [head.live_load, since]
-    for kind, version in ((0, "added_version"), (1, "removed_version")):
+    whole = [f"f.{name}" for name in _REST] if staged.rebase is not None else []
+    parts, params = [], []
+    # What was added comes first, as it says of what types the columns are.
+    for kind, version, rest in (
+        (ADDED, "added_version", whole),
+        (REMOVED, "removed_version", ["NULL"] * len(whole)),
+    ):
+        columns = [str(kind), "c.version", "c.data_change", "f.path", "f.stats", "f.dv_id"]
+        columns += ["p.partition_values", *rest]
         parts.append(
-            f"SELECT {kind}, c.version, c.data_change, f.path, f.stats, f.dv_id, "
-            f"p.partition_values FROM dl_changes c JOIN {files} f ON f.path_key = c.path_key "
-            f"AND f.load_id = ? AND f.{version} = c.version "
+            f"SELECT {', '.join(columns)} FROM dl_changes c "
+            f"JOIN {files} f ON f.path_key = c.path_key "
+            # Either way the life ends later: who begins with the load leaves out all that are over.
+            f"AND f.load_id = ? AND f.removed_version > ? AND f.{version} = c.version "
             "JOIN dl_partitions p ON p.load_id = f.load_id AND p.partition_id = f.partition_id "
             f"WHERE c.table_key = ? AND c.version > ? AND c.kind = {kind}"
         )
-        params += [head.live_load, head.table_key, since]
+        params += [head.live_load, since, head.table_key, since]
+    parts.append(
+        f"SELECT {_VERSION}, v.version, v.is_blind_append, v.operation"
+        f"{', NULL' * (3 + len(whole))} FROM dl_versions v WHERE v.load_id = ? AND v.version > ?"
+    )
+    params += [head.live_load, since]
     found: dict[int, dict[str, Any]] = {}
     changed: dict[int, tuple[list[ChangedFile], list[ChangedFile]]] = {}
-    for kind, at, said, text, stats, dv_id, values in writer.ask(
+    for kind, at, said, text, stats, dv_id, values, *more in writer.ask(
         Statement(" UNION ALL ".join(parts), tuple(params))
     ):
         if kind == _VERSION:
@@ -282,6 +310,12 @@ def _changed(writer: Writer, staged: StagedTable, head: LockedHead) -> dict[int,
         data_change = None if said is None else bool(said)
         both = changed.setdefault(at, ([], []))
         both[kind].append(ChangedFile(text, values, stats, dv_id, data_change))
+        if kind == ADDED and more:
+            life = dict(zip(_REST, more, strict=True))
+            if life["removed_version"] == LIVE:
+                common = zip(_COMMON, (data_change, text, stats, dv_id, values), strict=True)
+                second = int(file_keys([text], [dv_id])[1][0])
+                head.lives[text] = life | dict(common) | {"path_key2": second}
     for at, (adds, removes) in changed.items():
         found.setdefault(at, {}).update(_with_vectors(adds, removes))
     return found

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.dialects.writer import Statement, UpdateEach, Upsert, Writer, insert
 from deltalakedb.catalog.records import load_files_name
-from deltalakedb.commit.prepared import BULK_ROWS, Counted, Ending
+from deltalakedb.commit.prepared import BULK_ROWS, CHANGE_COLUMNS, Changes, Counted, Ending
+from deltalakedb.log.columns import array_of
 from deltalakedb.log.commit import StateChange
 from deltalakedb.log.rows import LIVE
 from deltalakedb.replay.intervals import state_intervals
@@ -149,25 +151,21 @@ class LiveLoad:
         whole = {"load_id": self.load_id, "readable": True, **row}
         return insert("dl_versions", tuple(whole), [tuple(whole.values())])
 
-    def changes(
-        self, writer: Writer, version: int, changes: Sequence[tuple[int, int, int, bool | None]]
-    ) -> Iterator[Statement]:
-        """What later commits hold against what they have read: (kind, path key, partition,
-
-        whether data changes) of the files of one version.
-        """
-        names = ("table_key", "version", "position", "kind", "path_key", "partition_id")
-        found = [(self.table_key, version, place, *each) for place, each in enumerate(changes)]
-        if len(found) > BULK_ROWS:
-            columns = zip(*found, strict=True)
-            kinds = (pa.int64(), pa.int64(), pa.int32(), pa.int16(), pa.int64(), pa.int64())
-            arrays = [
-                pa.array(column, kind)
-                for column, kind in zip(columns, (*kinds, pa.bool_()), strict=True)
-            ]
-            yield from put(writer, "dl_changes", pa.table(arrays, names=[*names, "data_change"]))
+    def changes(self, writer: Writer, version: int, changes: Changes) -> Iterator[Statement]:
+        """What later commits hold against what they have read, of the files of one version."""
+        if isinstance(changes, pa.Table):
+            count = changes.num_rows
+            columns = {
+                "table_key": pa.repeat(self.table_key, count),
+                "version": pa.repeat(version, count),
+                "position": array_of(np.arange(count, dtype=np.int32)),
+                **{name: changes.column(name) for name in CHANGE_COLUMNS},
+            }
+            yield from put(writer, "dl_changes", pa.table(columns))
             return
-        yield from _inserts("dl_changes", (*names, "data_change"), found)
+        names = ("table_key", "version", "position", *CHANGE_COLUMNS)
+        found = [(self.table_key, version, place, *each) for place, each in enumerate(changes)]
+        yield from _inserts("dl_changes", names, found)
 
     def move_head(
         self,

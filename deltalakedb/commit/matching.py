@@ -80,6 +80,8 @@ class Matching:
 
     def live_rows(self, head: LockedHead, paths: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The lives at the head of paths that winners added, rows of FILE_SCHEMA by raw path."""
+        if all(path in head.lives for path in paths):
+            return {path: head.lives[path] for path in paths}
         names = [n for n in FILE_SCHEMA.names if n not in ("path_key2", "partition_values")]
         columns = ", ".join(f"f.{name}" for name in names)
         found: dict[str, dict[str, Any]] = {}

@@ -10,12 +10,10 @@ import xxhash
 
 from deltalakedb.catalog.dialects.writer import Statement, insert
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.commit.bodies import Body
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.writer import Writer
-
-INLINE_BYTES = 4 << 20
-"""Above this a commit's body lies in a staged file; servers take messages of 16 MB or less."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +54,17 @@ class OutboxHead:
         return len(data) == self.size and xxhash.xxh3_128_hexdigest(data) == self.digest
 
 
-def outbox_row(
-    version: int, epoch: int, head: bytes, body: bytes, staged_name: str | None, now: int
-) -> OutboxRow:
+def outbox_row(version: int, epoch: int, head: bytes, body: Body, now: int) -> OutboxRow:
     """The row of a commit made of first lines and a body, which may lie in a staged file."""
-    whole = xxhash.xxh3_128(head)
-    whole.update(body)
-    return OutboxRow(
-        version,
-        epoch,
-        head if staged_name else head + body,
-        staged_name,
-        len(head) + len(body),
-        whole.hexdigest(),
-        now,
-    )
+    if isinstance(body, bytes):
+        whole = head + body
+        digest = xxhash.xxh3_128_hexdigest(whole)
+        return OutboxRow(version, epoch, whole, None, len(whole), digest, now)
+    sums = xxhash.xxh3_128(head)
+    for piece in body:
+        sums.update(piece)
+    size = len(head) + body.size
+    return OutboxRow(version, epoch, head, body.name, size, sums.hexdigest(), now)
 
 
 def put(table_key: int, row: OutboxRow) -> Statement:

@@ -7,17 +7,18 @@ as the driver takes them, what they add up to.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from deltalakedb.catalog import rows
 from deltalakedb.catalog.loads.slots import SlotRange, slot_range_of_few, slot_ranges
 from deltalakedb.catalog.records import ADDED, REMOVED, SLOTS
-from deltalakedb.log.few_files import MOST_FILES, FewFiles, Files, values_of
+from deltalakedb.log.few_files import MOST_FILES, FewFiles, Files, table_of, values_of
 from deltalakedb.log.keys import SkippingColumn
 from deltalakedb.log.rows import LIVE
 
@@ -45,6 +46,11 @@ class Counted(NamedTuple):
     version: int | None
 
 
+Changes: TypeAlias = "tuple[tuple[int, int, int, bool | None], ...] | pa.Table"
+"""(kind, path key, partition, whether data changes) of each; of many files a table of these."""
+CHANGE_COLUMNS = ("kind", "path_key", "partition_id", "data_change")
+
+
 @dataclass(frozen=True)
 class PreparedRows:
     """Rows of one table's commit.
@@ -52,8 +58,8 @@ class PreparedRows:
     `columns` are those of the pruning keys, which the locked table has to have too, `slots` what
     the keys are like. `files` are rows of `dl_files` for load 0 and version 0; where they aren't
     many `values` has them, by columns. `partitions` are (id, values, files, bytes) of changes.
-    `ended` are (path key, path, dv id or "") of lives that end. `changes` are rows of `dl_changes`
-    from the kind on.
+    `ended` are (path key, path, dv id or "") of lives that end; of many a table. `changes` are rows
+    of `dl_changes` from the kind on.
     """
 
     columns: tuple[SkippingColumn, ...]
@@ -61,8 +67,8 @@ class PreparedRows:
     files: pa.Table | None
     values: Mapping[str, list[Any]]
     partitions: tuple[tuple[int, str, int, int], ...]
-    ended: tuple[tuple[int, str, str], ...]
-    changes: tuple[tuple[int, int, int, bool | None], ...]
+    ended: tuple[tuple[int, str, str], ...] | pa.Table
+    changes: Changes
     bytes_added: int
     bytes_removed: int
 
@@ -79,9 +85,19 @@ class PreparedRows:
             found = found.set_column(place, found.schema.field(place), column)
         return found
 
-    def endings(self, version: int, removed_at: int | None) -> list[Ending]:
-        """The lives that end with a version."""
-        return [Ending(*life, version, removed_at) for life in self.ended]
+    @property
+    def ends_many(self) -> bool:
+        """Whether the lives that end are so many that they come in groups."""
+        return isinstance(self.ended, pa.Table)
+
+    def endings(self, version: int, removed_at: int | None) -> Iterator[list[Ending]]:
+        """The lives that end with a version; many in groups, none in none."""
+        if isinstance(self.ended, pa.Table):
+            for batch in self.ended.to_batches(BULK_ROWS):
+                lives = zip(*[column.to_pylist() for column in batch.columns], strict=True)
+                yield [Ending(key, path, dv, version, removed_at) for key, path, dv in lives]
+        elif self.ended:
+            yield [Ending(key, path, dv, version, removed_at) for key, path, dv in self.ended]
 
     def counted(self, version: int) -> list[Counted]:
         """What a version changes in the partitions."""
@@ -109,31 +125,66 @@ def prepare(
     sizes = []
     for table, sign in ((adds, 1), (removes, -1)):
         total = 0
-        for ident, text, size in _lists(table, "partition_id", "partition_values", "size"):
+        for ident, text, count, size in _by_partition(table):
             entry = partitions.setdefault(ident, [text, 0, 0])
-            entry[1] += sign
-            entry[2] += sign * (size or 0)
-            total += size or 0
+            entry[1] += sign * count
+            entry[2] += sign * size
+            total += size
         sizes.append(total)
-    ended = _lists(removes, "path_key", "path", "dv_id")
-    changes = [
-        *((ADDED, *row) for row in _lists(adds, "path_key", "partition_id", "data_change")),
-        *(
-            (REMOVED, *row, removes_change_data)
-            for row in _lists(removes, "path_key", "partition_id")
-        ),
-    ]
     return PreparedRows(
         columns,
         _slots(files, values, len(columns)),
         files,
         values,
         tuple((ident, *entry) for ident, entry in sorted(partitions.items())),
-        tuple((key, path, dv or "") for key, path, dv in ended),
-        tuple(changes),
+        _ended(removes),
+        _changes(adds, removes, removes_change_data),
         sizes[0],
         sizes[1],
     )
+
+
+def _ended(removes: pa.Table) -> tuple[tuple[int, str, str], ...] | pa.Table:
+    if removes.num_rows <= BULK_ROWS:
+        found = _lists(removes, "path_key", "path", "dv_id")
+        return tuple((key, path, dv or "") for key, path, dv in found)
+    vectors = pc.fill_null(removes.column("dv_id"), "")
+    return removes.select(["path_key", "path"]).append_column("dv_id", vectors)
+
+
+def _by_partition(files: Files) -> Iterable[tuple[int, str, int, int]]:
+    """Id, values, files and bytes, of each file or of many together."""
+    if isinstance(files, FewFiles) or files.num_rows <= BULK_ROWS:
+        each = _lists(files, "partition_id", "partition_values", "size")
+        return [(ident, text, 1, size or 0) for ident, text, size in each]
+    table = files.select(["partition_id", "partition_values"])
+    table = table.append_column("size", pc.fill_null(files.column("size"), 0))
+    grouped = table.group_by(["partition_id", "partition_values"], use_threads=False)
+    found = grouped.aggregate([("size", "count"), ("size", "sum")])
+    return _lists(found, "partition_id", "partition_values", "size_count", "size_sum")
+
+
+def _changes(adds: Files, removes: pa.Table, removes_change_data: bool) -> Changes:
+    if adds.num_rows + removes.num_rows <= BULK_ROWS:
+        return (
+            *((ADDED, *row) for row in _lists(adds, "path_key", "partition_id", "data_change")),
+            *(
+                (REMOVED, *row, removes_change_data)
+                for row in _lists(removes, "path_key", "partition_id")
+            ),
+        )
+    parts = []
+    for files, kind in ((table_of(adds), ADDED), (removes, REMOVED)):
+        count = files.num_rows
+        said = pa.repeat(pa.scalar(removes_change_data, pa.bool_()), count)
+        columns = [
+            pa.chunked_array([pa.repeat(pa.scalar(kind, pa.int16()), count)]),
+            files.column("path_key"),
+            files.column("partition_id"),
+            files.column("data_change") if kind == ADDED else pa.chunked_array([said]),
+        ]
+        parts.append(pa.table(columns, names=list(CHANGE_COLUMNS)))
+    return pa.concat_tables(parts)
 
 
 def _keyed(

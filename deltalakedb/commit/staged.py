@@ -7,17 +7,17 @@ the rows' version columns.
 
 from __future__ import annotations
 
-import io
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from deltalakedb.catalog.records import TableRow
-from deltalakedb.commit.prepared import PreparedRows, prepare
+from deltalakedb.commit.prepared import BULK_ROWS, PreparedRows, prepare
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, add_lines, commit_body, remove_lines
 from deltalakedb.log.few_files import FewFiles, Files, table_of, values_of
@@ -26,6 +26,7 @@ from deltalakedb.predicate.tree import Expr
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.writer import Statement
+    from deltalakedb.commit.naming import NameChange
 
 Isolation = Literal["WriteSerializable", "Serializable", "SnapshotIsolation"]
 ISOLATIONS: tuple[Isolation, ...] = ("WriteSerializable", "Serializable", "SnapshotIsolation")
@@ -126,11 +127,9 @@ class StagedTable:
     rebases_at_once: bool = False
 
     def __post_init__(self) -> None:
-        paths = values_of(self.added, "path")
-        ended = values_of(self.removes, "path") if self.removes.num_rows else []
-        for which, names in (("added", paths), ("removed", ended)):
-            if len(names) > 1 and len(set(names)) != len(names):
-                twice = next(name for name in names if names.count(name) > 1)
+        for which, files in (("added", self.added), ("removed", self.removes)):
+            twice = _twice(files)
+            if twice is not None:
                 raise DeltaLakeError(
                     DeltaLakeErrorKind.INTERNAL_ERROR,
                     f"a commit of {self.table.full_name} has {which} {twice} twice; please report "
@@ -192,9 +191,8 @@ class StagedTable:
         """The rows of its files, with pruning keys by the columns that the table had when read."""
         return prepare(self.added, self.removes, self.removes_change_data, self.table.skipping)
 
-    @cached_property
-    def body(self) -> bytes:
-        """All lines but the first one."""
+    def lines(self) -> Iterator[bytes]:
+        """All lines but the first one, some at a time: of a million they are never all held."""
         small = [
             *([{"protocol": self.protocol}] if self.protocol else []),
             *([{"metaData": self.metadata}] if self.metadata else []),
@@ -202,20 +200,32 @@ class StagedTable:
             *({"domainMetadata": body} for body in self.domains),
             *({kind: body} for kind, body in self.others),
         ]
-        # Of a million files the lines take hundreds of megabytes: once, and not twice.
-        whole = io.BytesIO(commit_body(small))
-        whole.seek(0, io.SEEK_END)
-        whole.writelines(() if self.adds_again else self._remove_lines())
-        whole.writelines(add_lines(self.added))
-        whole.write(commit_body({"cdc": body} for body in self.changes))
-        return whole.getvalue()
+        yield commit_body(small)
+        if not self.adds_again:
+            changed = self.removes_change_data
+            yield from remove_lines(self.removes, self.deletion_time, data_change=changed)
+        yield from add_lines(self.added)
+        yield commit_body({"cdc": body} for body in self.changes)
 
     def forget_rows(self) -> None:
         """Once they are in the catalog nobody needs its prepared rows, which may be millions."""
         self.__dict__.pop("prepared", None)
 
-    def _remove_lines(self) -> Iterable[bytes]:
-        return remove_lines(self.removes, self.deletion_time, data_change=self.removes_change_data)
+
+def _twice(files: Files) -> str | None:
+    """A path that more than one of the files has."""
+    if files.num_rows < 2:
+        return None
+    # Of many their hashes, not their texts, are held against each other.
+    is_many = files.num_rows > BULK_ROWS and not isinstance(files, FewFiles)
+    if is_many and len(np.unique(table_of(files).column("path_key").to_numpy())) == files.num_rows:
+        return None
+    seen: set[str] = set()
+    for path in values_of(files, "path"):
+        if path in seen:
+            return str(path)
+        seen.add(path)
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,7 +234,8 @@ class StagedCommit:
 
     `token` names the commit: a retry with the same one finds what became of it. It is the
     `txnId` of each commitInfo. `members` are tokens of further calls that this commit answers.
-    A `group_id`, of the catalog `catalog_id`, is for several tables.
+    A `group_id`, of the catalog `catalog_id`, is for several tables. `name_changes` come with the
+    commit, in their order; each of their tables is among `tables`, an empty one where it goes.
     """
 
     tables: tuple[StagedTable, ...]
@@ -233,6 +244,7 @@ class StagedCommit:
     members: tuple[str, ...] = ()
     group_id: str | None = None
     catalog_id: str = ""
+    name_changes: tuple[NameChange, ...] = ()
 
     def __post_init__(self) -> None:
         keys = [staged.table.table_id for staged in self.tables]

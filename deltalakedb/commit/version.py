@@ -14,7 +14,7 @@ import orjson
 from deltalakedb.catalog.dialects.writer import Statement, Writer, insert
 from deltalakedb.catalog.loads.slots import wider_slots
 from deltalakedb.commit import outbox
-from deltalakedb.commit.committer import Ratifier
+from deltalakedb.commit.bodies import Bodies
 from deltalakedb.commit.completed import completed
 from deltalakedb.commit.heads import Locked
 from deltalakedb.commit.live import LiveLoad
@@ -30,15 +30,14 @@ from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 class Committed:
     """A table's part of a commit.
 
-    `row` is what is to be published, `body` the part of it that is not in `row.body`. `repeated`
-    tells that an earlier call had written this already: its token or its application's version.
+    `row` is what is to be published. `repeated` tells that an earlier call had written this
+    already: its token or its application's version.
     """
 
     table: StagedTable
     version: int
     timestamp: int
     row: outbox.OutboxRow | None
-    body: bytes
     repeated: bool = False
     published_version: int = -1
 
@@ -67,7 +66,7 @@ class Version:
         self._now = locked.now
         self.statements: list[Statement] = []
 
-    def committed(self, ratifier: Ratifier) -> Committed:
+    def committed(self, bodies: Bodies) -> Committed:
         table, head = self._table, self._head
         version = head.head_version + 1
         before = head.commit_time
@@ -85,21 +84,10 @@ class Version:
         if self._staged.group_id is not None:
             group = group_body(self._staged.group_id, self._members(), self._staged.catalog_id)
             first += action_line("transactionGroup", group)
-        staged_name = None
-        if len(table.body) > outbox.INLINE_BYTES:
-            staged_name = ratifier.stage(table, self._staged.token)
-        row = outbox.outbox_row(version, head.epoch, first, table.body, staged_name, self._now)
+        row = outbox.outbox_row(version, head.epoch, first, bodies.of(table), self._now)
         load = LiveLoad(head.table_key, head.live_load)
         self.statements += self._rows(load, version, info, row, timestamp)
-        return Committed(
-            table,
-            version,
-            timestamp,
-            row,
-            table.body if staged_name else b"",
-            False,
-            head.published_version,
-        )
+        return Committed(table, version, timestamp, row, False, head.published_version)
 
     def _members(self) -> list[tuple[str, int]]:
         """By what the logs themselves call their tables."""
@@ -119,9 +107,14 @@ class Version:
         if prepared.columns != columns_of(head.skipping):
             # The table was imported anew, and prunes by other columns now.
             prepared = prepare(table.added, table.removes, table.removes_change_data, head.skipping)
-        if prepared.ended:
-            endings = prepared.endings(version, None if table.adds_again else table.deletion_time)
-            yield from load.close(writer, endings)
+        removed_at = None if table.adds_again else table.deletion_time
+        for endings in prepared.endings(version, removed_at):
+            closing = load.close(writer, endings)
+            if prepared.ends_many:
+                # Here and now, as rows that are loaded in bulk: not all are held.
+                writer.run(list(closing))
+            else:
+                yield from closing
         num_files = head.num_files + table.added.num_rows - table.removes.num_rows
         total_bytes = head.total_bytes + prepared.bytes_added - prepared.bytes_removed
         if table.added.num_rows:

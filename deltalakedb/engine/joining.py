@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from deltalakedb import fork
 from deltalakedb.engine.expression import Expression, compile_tree, input_of, input_type
 from deltalakedb.engine.term import invalid
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -204,6 +205,9 @@ class Join:
         self._connection.execute("SET TimeZone = 'UTC'")
         # Not in the configuration: with it DuckDB takes no folder to put rows aside in.
         self._connection.execute("SET enable_external_access = false")
+        self._process = os.getpid()
+        self._reader: pa.RecordBatchReader | None = None
+        fork.watch(self)
         self._condition = condition
         self._raised: DeltaLakeError | None = None
         self._inputs: dict[bool, list[tuple[str, Path, str | None]]] = {True: [], False: []}
@@ -266,13 +270,22 @@ class Join:
             "SELECT n FROM src WHERE NOT EXISTS (SELECT 1 FROM pairs WHERE pairs.n = src.n) "
             "ORDER BY n"
         )
-        reader: pa.RecordBatchReader = found.to_arrow_reader(rows)
-        for batch in reader:
+        self._reader = found.to_arrow_reader(rows)
+        for batch in self._reader:
             yield batch.column(0).to_numpy()
 
     def close(self) -> None:
-        """Let go of memory and files."""
-        self._connection.close()
+        """Let go of memory and files; a forked process leaves them to its parent."""
+        if os.getpid() == self._process:
+            self._connection.close()
+
+    def before_fork(self) -> None:
+        """Nothing: the parent goes on."""
+
+    def after_fork(self) -> None:
+        """Whatever ends here would wait for threads that are the parent's."""
+        fork.leave(self._connection)
+        fork.leave(self._reader)
 
     def __enter__(self) -> Join:
         return self

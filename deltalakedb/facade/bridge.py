@@ -67,7 +67,7 @@ class DeltaLakeBridge:
         package = _deltalake()
         with _errors(uri):
             table = package.DeltaTable(uri, version, storage_options=self._storage_options or None)
-        return CompatibleTable(table, uri)
+        return CompatibleTable(table, str(uri))
 
 
 class CompatibleTable:

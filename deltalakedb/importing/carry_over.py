@@ -132,7 +132,7 @@ class CarryOver:
             )
         ).mappings()
         rows = [OutboxRow(**{**row, "body": bytes(row["body"])}) for row in waiting]
-        bodies = {row.version: whole(self.log, row, b"") for row in rows}
+        bodies = {row.version: whole(self.log, row) for row in rows}
         in_log = [number for number in range(first, last + 1) if number not in bodies]
         bodies |= zip(in_log, self._read_log(in_log), strict=True)
         reader = ActionReader()

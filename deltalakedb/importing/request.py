@@ -95,7 +95,8 @@ def existing_table(catalog: Catalog, request: ImportRequest) -> queries.TableRow
         return row
     if request.name is None:
         check_table_name(*request.named, advice=_OTHER_NAME)
-    queries.check_name_is_free(catalog, request.full_name, _OTHER_NAME, row)
+    own = () if row is None else (row.table_id,)
+    queries.check_name_is_free(catalog, request.full_name, _OTHER_NAME, own)
     if row is not None and not request.rebuild:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,

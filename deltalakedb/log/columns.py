@@ -6,7 +6,7 @@ plans a query needs for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,3 +86,9 @@ def table_of(rows: Sequence[Sequence[Any]], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(
         [column_of(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
     )
+
+
+def table_of_dicts(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
+    """The same of rows by name."""
+    names = schema.names
+    return table_of([[row[name] for name in names] for row in rows], schema)

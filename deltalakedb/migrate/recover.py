@@ -24,6 +24,7 @@ from deltalakedb.migrate.records import ask, migration_at
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.mirror.resolve import newest_in
+from deltalakedb.storage.pieces import Held, compare
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.fence import said_by
 from deltalakedb.table.operations.rebuild import what_is_lost
@@ -174,7 +175,7 @@ def take_over(
 def _kept(catalog: Catalog, row: TableRow, log: ObjectStore, since: int) -> list[Stranded]:
     found: list[Stranded] = []
     for each in _waiting(catalog, row, since - 1):
-        data = publish.whole(log, each, b"")
+        data = publish.whole(log, each)
         copy = f"{STRANDED}/{row.epoch}-{_name(each.version)}"
         log.put(copy, data)
         log.sync([copy])
@@ -291,7 +292,7 @@ def first_foreign(catalog: Catalog, row: TableRow, log: ObjectStore) -> int | No
     """The first version of which the catalog and the log have different bytes; None for none."""
     for each in _waiting(catalog, row, -1):
         name = _name(each.version)
-        if log.exists(name) and log.read(name) != publish.whole(log, each, b""):
+        if log.exists(name) and not _is_in(log, each):
             return each.version
     return None
 
@@ -301,9 +302,12 @@ def unpublished(catalog: Catalog, row: TableRow, log: ObjectStore) -> list[int]:
     return [
         each.version
         for each in _waiting(catalog, row, -1)
-        if not log.exists(_name(each.version))
-        or log.read(_name(each.version)) != publish.whole(log, each, b"")
+        if not log.exists(_name(each.version)) or not _is_in(log, each)
     ]
+
+
+def _is_in(log: ObjectStore, row: outbox.OutboxRow) -> bool:
+    return compare(log, _name(row.version), publish.content(log, row)) is Held.SAME
 
 
 def _waiting(catalog: Catalog, row: TableRow, after: int) -> Iterator[outbox.OutboxRow]:

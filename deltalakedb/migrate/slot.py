@@ -15,7 +15,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, commit_body, metadata_body
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.protocol import Protocol
-from deltalakedb.mirror.publish import commit_name, is_torn
+from deltalakedb.mirror.publish import commit_name
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.fence import said_by
 
@@ -65,7 +65,8 @@ def put_in_next_slot(
             log.sync([name])
             return Put(tail.version + 1, tail, lost, body)
         there = log.read(name)
-        if is_torn(there, body):
+        if len(there) < len(body) and body.startswith(there):
+            # Cut off by a power failure before it was synced.
             log.put(name, body)
             log.sync([name])
             return Put(tail.version + 1, tail, lost, body)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 import uuid
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from deltalakedb import logs
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
-from deltalakedb.commit.staged import StagedTable
 from deltalakedb.commit.version import Committed
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
 from deltalakedb.mirror import publish, tend
+from deltalakedb.storage.pieces import Held, StoredFile, compare
 
 _log = logging.getLogger(__name__)
 
@@ -43,25 +44,38 @@ class LogRatifier:
         versions = [n.version for n in names if isinstance(n, CommitFile | CheckpointFile)]
         return max(versions, default=-1)
 
-    def stage(self, staged: StagedTable, token: str) -> str | None:
-        log = publish.log_of(staged.table, self._options)
-        name = f"_staged_commits/{uuid.uuid5(uuid.NAMESPACE_OID, token)}.json"
-        log.put(name, staged.body)
-        log.sync([name])
-        return name
+    def stage(self, table: TableRow, pieces: Iterable[bytes]) -> StoredFile:
+        log = publish.log_of(table, self._options)
+        name = f"_staged_commits/{uuid.uuid4()}.json"
+        size = 0
+        try:
+            with log.open_output(name) as file:
+                for piece in pieces:
+                    file.write(piece)
+                    size += len(piece)
+            log.sync([name])
+        except BaseException:
+            self.discard(table, name)
+            raise
+        return StoredFile(log, name, size)
 
-    def ratify(self, table: TableRow, row: outbox.OutboxRow, body: bytes) -> bool:
+    def discard(self, table: TableRow, name: str) -> None:
+        # Nobody reads what is left.
+        with suppress(DeltaLakeError):
+            publish.log_of(table, self._options).delete([name])
+
+    def ratify(self, table: TableRow, row: outbox.OutboxRow) -> bool:
         log = publish.log_of(table, self._options)
         name = publish.commit_name(row.version)
-        data = publish.whole(log, row, body)
+        data = publish.content(log, row)
         if row.version and not log.exists(publish.commit_name(row.version - 1)):
             # Acknowledged by the catalog alone, until now.
             publish.drain(self._database, table, log, after=-1, until=row.version - 1)
         if not log.put_if_absent(name, data):
-            there = log.read(name)
-            if there != data:
-                if not publish.is_torn(there, data):
-                    return False
+            held = compare(log, name, data)
+            if held is Held.OTHER:
+                return False
+            if held is Held.TORN:
                 log.put(name, data)
         log.sync([name])
         return True
@@ -109,9 +123,7 @@ class LogRatifier:
     def _publish(self, table: TableRow, log: Any, done: Committed, known: int, wait: float) -> bool:
         assert done.row is not None
         try:
-            return publish.publish(
-                self._database, table, log, done.row, done.body, known=known, wait=wait
-            )
+            return publish.publish(self._database, table, log, done.row, known=known, wait=wait)
         except DeltaLakeError as error:
             if error.kind is DeltaLakeErrorKind.MIRROR_CONFLICT:
                 raise

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict, deque
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -21,11 +23,13 @@ from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
+from deltalakedb.commit.bodies import INLINE_BYTES
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.open import open_store
+from deltalakedb.storage.pieces import Held, StoredFile, compare
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.storage.store import ObjectStore
+from deltalakedb.storage.store import Content, ObjectStore
 
 PUBLISH_SECONDS = 30.0
 """How long a write waits for its version to be in the log."""
@@ -41,8 +45,8 @@ _BATCH = 200
 
 _stores: OrderedDict[tuple[int, str, Any], ObjectStore] = OrderedDict()
 _MOST_STORES = 256
-_puts: dict[tuple[int, str], deque[float]] = {}
-"""The seconds of this process's last puts, by process and log."""
+_puts: OrderedDict[tuple[int, str], deque[float]] = OrderedDict()
+"""The seconds of this process's last puts, by process and log; of as many logs as stores."""
 _lock = fork.Lock()
 
 
@@ -71,15 +75,13 @@ def publish(
     table: TableRow,
     log: ObjectStore,
     row: outbox.OutboxRow,
-    body: bytes,
     *,
     known: int,
     wait: float = PUBLISH_SECONDS,
 ) -> bool:
     """Put a version into the log after those before it; False when that takes longer than `wait`.
 
-    `known`: a version that is in the log. `body` is what `row.body` lacks. MIRROR_CONFLICT when a
-    foreign file is in the slot.
+    `known`: a version that is in the log. MIRROR_CONFLICT when a foreign file is in the slot.
     """
     deadline = time.monotonic() + wait
     if row.version - 1 > known and not _wait_for(log, row.version - 1, _PATIENCE_SECONDS):
@@ -90,7 +92,7 @@ def publish(
             if time.monotonic() > deadline:
                 return False
             time.sleep(_LONGEST_PAUSE)
-    put(database, table, log, row, body)
+    put(database, table, log, row)
     return True
 
 
@@ -144,7 +146,7 @@ def drain(
                 return reached
             if row.version > reached + 1 and not log.exists(commit_name(row.version - 1)):
                 return reached
-            put(database, table, log, row, b"")
+            put(database, table, log, row)
             reached = row.version
         if len(rows) < _BATCH:
             return reached
@@ -180,7 +182,7 @@ def confirm(
 
 def _right(log: ObjectStore, heads: Sequence[outbox.OutboxHead]) -> set[int]:
     """Versions whose files are there and theirs; none of those that are large."""
-    small = [head for head in heads if head.size <= outbox.INLINE_BYTES]
+    small = [head for head in heads if head.size <= INLINE_BYTES]
     try:
         files = log.read_many([commit_name(head.version) for head in small])
     except DeltaLakeError as error:
@@ -190,41 +192,62 @@ def _right(log: ObjectStore, heads: Sequence[outbox.OutboxHead]) -> set[int]:
     return {head.version for head, data in zip(small, files, strict=True) if head.is_whole(data)}
 
 
-def whole(log: ObjectStore, row: outbox.OutboxRow, body: bytes) -> bytes:
-    """The file of a commit."""
-    if row.staged_name is None:
-        return row.body
-    data = row.body + (body or log.read(row.staged_name))
-    if xxhash.xxh3_128_hexdigest(data) != row.digest:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.MIRROR_CONFLICT,
-            f"{log.describe(row.staged_name)} isn't what version {row.version} was committed with; "
-            "find out who changed it",
-            version=row.version,
-        )
-    return data
+@dataclass(frozen=True)
+class _Joined:
+    """A commit's first lines and the staged file with its others, as one file's pieces.
+
+    MIRROR_CONFLICT in the place of the end where that isn't what was committed.
+    """
+
+    log: ObjectStore
+    row: outbox.OutboxRow
+    name: str
+
+    @property
+    def size(self) -> int:
+        return self.row.size
+
+    def __iter__(self) -> Iterator[bytes]:
+        sums = xxhash.xxh3_128()
+        for piece in chain([self.row.body], StoredFile(self.log, self.name, -1)):
+            sums.update(piece)
+            yield piece
+        if sums.hexdigest() != self.row.digest:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.MIRROR_CONFLICT,
+                f"{self.log.describe(self.name)} isn't what version {self.row.version} was "
+                "committed with; find out who changed it",
+                version=self.row.version,
+            )
 
 
-def put(
-    database: DatabaseUrl, table: TableRow, log: ObjectStore, row: outbox.OutboxRow, body: bytes
-) -> None:
+def content(log: ObjectStore, row: outbox.OutboxRow) -> Content:
+    """The file of a commit; a long one in pieces."""
+    return row.body if row.staged_name is None else _Joined(log, row, row.staged_name)
+
+
+def whole(log: ObjectStore, row: outbox.OutboxRow) -> bytes:
+    """The file of a commit, whatever its length."""
+    data = content(log, row)
+    return data if isinstance(data, bytes) else b"".join(data)
+
+
+def put(database: DatabaseUrl, table: TableRow, log: ObjectStore, row: outbox.OutboxRow) -> None:
     """Put a version into its slot; MIRROR_CONFLICT, and the table marked, where it is foreign."""
     name = commit_name(row.version)
-    data = whole(log, row, body)
+    data = content(log, row)
     began = time.perf_counter()
     is_new = log.put_if_absent(name, data)
     _note_put(log, time.perf_counter() - began)
     if is_new:
         return
-    there = log.read(name)
-    if there == data:
-        return
-    if is_torn(there, data):
+    held = compare(log, name, data)
+    if held is Held.TORN:
         # Our own put, cut off by a power failure before it was synced.
         log.put(name, data)
-        return
-    mark_foreign(database, table, row.version, there)
-    raise foreign(table, log, row.version)
+    elif held is Held.OTHER:
+        mark_foreign(database, table, row.version, log.read(name))
+        raise foreign(table, log, row.version)
 
 
 def put_seconds(log: ObjectStore) -> float | None:
@@ -234,12 +257,12 @@ def put_seconds(log: ObjectStore) -> float | None:
 
 
 def _note_put(log: ObjectStore, seconds: float) -> None:
-    _puts.setdefault((os.getpid(), log.spec.url), deque(maxlen=8)).append(seconds)
-
-
-def is_torn(there: bytes, ours: bytes) -> bool:
-    """Whether a file is a beginning of ours, or nothing at all."""
-    return len(there) < len(ours) and ours.startswith(there)
+    key = (os.getpid(), log.spec.url)
+    with _lock:
+        _puts.setdefault(key, deque(maxlen=8)).append(seconds)
+        _puts.move_to_end(key)
+        if len(_puts) > _MOST_STORES:
+            _puts.popitem(last=False)
 
 
 def foreign(table: TableRow, log: ObjectStore, version: int) -> DeltaLakeError:

@@ -52,7 +52,8 @@ def plan(
     steps = [Step("partitions", left if at_head else None, detail, _since(started))]
 
     columns = _columns(request)
-    pieces, how = [table_of([], file_schema(columns))], "nothing to look up"
+    pieces: list[pa.Table] = []
+    how = "nothing to look up"
     looked = ruled = 0
     milliseconds = [0.0, 0.0]
     listed: pa.Table | None = None
@@ -93,7 +94,9 @@ def plan(
     if any(g.predicate is not None for g in groups):
         detail = f"{ruled:,} ruled out by min, max and null counts"
         steps.append(Step("statistics", looked - ruled, detail, milliseconds[1]))
-    files = pa.concat_tables(pieces)
+    if not pieces:
+        pieces.append(table_of([], file_schema(columns)))
+    files = pieces[0] if len(pieces) == 1 else pa.concat_tables(pieces)
     if request.predicate is None and listed is None:
         expected = totals_at(catalog, request.table, request.version)
         check_complete(files, request.table, request.version, expected)

@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.storage.store import DEFAULT_CONCURRENCY, ObjectInfo, ObjectStore, not_found
+from deltalakedb.storage.store import (
+    DEFAULT_CONCURRENCY,
+    Content,
+    ObjectInfo,
+    ObjectStore,
+    not_found,
+)
 from deltalakedb.storage.syncfs import sync_whole
 
 if TYPE_CHECKING:
@@ -118,7 +124,7 @@ class LocalStore(ObjectStore):
         except OSError as error:
             raise self._error(error, name) from error
 
-    def put_if_absent(self, name: str, data: bytes) -> bool:
+    def put_if_absent(self, name: str, data: Content) -> bool:
         """A hard link to a complete temporary file is what makes it atomic (as in delta-rs)."""
         path = self._path(name)
         try:
@@ -132,7 +138,7 @@ class LocalStore(ObjectStore):
         except OSError as error:
             raise self._error(error, name) from error
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         path = self._path(name)
         try:
             temporary = _write_temporary(os.path.dirname(path), data)
@@ -327,7 +333,7 @@ class _WholeFile(io.FileIO):
             os.replace(self._temporary, self._target)
 
 
-def _write_temporary(directory: str, data: bytes) -> str:
+def _write_temporary(directory: str, data: Content) -> str:
     """A complete file under a name that listings leave out; its directories are made."""
     temporary = os.path.join(directory, _TEMPORARY + secrets.token_hex(8))
     try:
@@ -336,9 +342,10 @@ def _write_temporary(directory: str, data: bytes) -> str:
         os.makedirs(directory, exist_ok=True)
         descriptor = os.open(temporary, _CREATE_FLAGS, 0o666)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        for piece in (data,) if isinstance(data, bytes) else data:
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[os.write(descriptor, rest) :]
     except BaseException:
         _remove(temporary)
         raise

@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
@@ -31,6 +31,21 @@ class ObjectInfo(NamedTuple):
     """Bytes."""
     modified_ms: int
     """Milliseconds since 1970-01-01 UTC."""
+
+
+class Pieces(Protocol):
+    """Bytes that are too many to be held: some at a time, from the beginning whenever asked for."""
+
+    @property
+    def size(self) -> int:
+        """All of them, in bytes."""
+        ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
+Content: TypeAlias = "bytes | Pieces"
+"""What an object is written with."""
 
 
 class ObjectStore(ABC):
@@ -107,7 +122,7 @@ class ObjectStore(ABC):
         """A seekable file for pyarrow's readers; close it after use."""
 
     @abstractmethod
-    def put_if_absent(self, name: str, data: bytes) -> bool:
+    def put_if_absent(self, name: str, data: Content) -> bool:
         """Create an object with `data`, or return False when the name exists.
 
         Of concurrent callers exactly one gets True. The object is seen whole or not at all;
@@ -116,7 +131,7 @@ class ObjectStore(ABC):
         """
 
     @abstractmethod
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         """Create or replace an object: readers see the old one or the new one, whole."""
 
     @abstractmethod

@@ -6,24 +6,16 @@ many files a checkpoint lists.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
 from deltalakedb.log.rows import LIVE
-from deltalakedb.log.segment import CheckpointEntry
-from deltalakedb.mirror.sidecars import sidecars_in
 from deltalakedb.mirror.status import mirror_status
-from deltalakedb.storage.open import open_store
-from deltalakedb.storage.store import ObjectStore
 from deltalakedb.sweep.findings import Finding
-from deltalakedb.sweep.logs import Log
 
 STUCK_SECONDS = 3600.0
 """So long a version may wait to be durable in its log before somebody is told."""
-_V2_NAME = re.compile(r"\d{20}\.checkpoint\.[0-9a-f-]{36}\.(json|parquet)")
 
 
 def history_wrong(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
@@ -77,6 +69,7 @@ def stuck(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
     """Versions that wait in the outbox although nothing keeps them from their log."""
     if row.authority == "log":
         return
+    yield from _outbox_lost(catalog, row)
     [status] = mirror_status(catalog, [row])
     if not status.waiting:
         return
@@ -88,47 +81,23 @@ def stuck(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
         )
 
 
-def checkpoint_mark(log: Log, entry: CheckpointEntry) -> str:
-    """A checkpoint as it is listed, with the files that it may name, to see a change of them."""
-    if not _V2_NAME.fullmatch(entry.names[0]):
-        return entry.fingerprint
-    found = sorted((o.name, o.modified_ms) for o in sidecars_in(open_store(log.store)))
-    return f"{entry.fingerprint}:{len(found)}:{max((at for _, at in found), default=0)}"
-
-
-def adds_listed(log: ObjectStore, entry: CheckpointEntry) -> int | None:
-    """How many files a checkpoint lists, those that stand twice twice; None if it doesn't tell."""
-    import pyarrow.parquet as pq
-
-    total = 0
-    names = list(entry.names)
-    while names:
-        name = names.pop()
-        if not name.endswith(".parquet"):
-            return None
-        with log.open_input(name) as data:
-            file = pq.ParquetFile(data)
-            found = _valid(file, "add.path")
-            if found is None:
-                return None
-            total += found
-            if not name.startswith("_sidecars/") and "sidecar" in file.schema_arrow.names:
-                column = file.read(["sidecar.path"]).column("sidecar").combine_chunks()
-                names += [f"_sidecars/{each['path']}" for each in column.drop_null().to_pylist()]
-    return total
-
-
-def _valid(file: Any, path: str) -> int | None:
-    """Values of a column that aren't null, as the footer counts them."""
-    total = 0
-    for number in range(file.metadata.num_row_groups):
-        group = file.metadata.row_group(number)
-        columns = [group.column(n) for n in range(group.num_columns)]
-        found = next((c for c in columns if c.path_in_schema == path), None)
-        if found is None:
-            return 0
-        told = found.statistics
-        if told is None or told.null_count is None:
-            return None
-        total += group.num_rows - told.null_count
-    return total
+def _outbox_lost(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
+    """Versions leave the outbox when they are known to be durable in the log, and not before."""
+    found = catalog.reader.rows(
+        "SELECT m.durable_version, h.head_version, (SELECT count(*) FROM dl_outbox o "
+        "WHERE o.table_key = m.table_key AND o.version > m.durable_version "
+        "AND o.version <= h.head_version) FROM dl_mirror m "
+        "JOIN dl_heads h ON h.table_key = m.table_key WHERE m.table_key = ?",
+        (row.table_key,),
+    )
+    for durable, head, waiting in found:
+        if durable > head:
+            yield Finding(
+                "outbox-lost", f"version {durable} is said to be in the log, the head is {head}"
+            )
+        elif waiting != head - durable:
+            yield Finding(
+                "outbox-lost",
+                f"of the {head - durable} versions after {durable}, which aren't known to be in "
+                f"the log, {waiting} wait in the outbox",
+            )

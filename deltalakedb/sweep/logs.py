@@ -16,13 +16,14 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.paths import commit_name
 from deltalakedb.log.segment import CheckpointEntry, LogListing, list_log
 from deltalakedb.mirror import fingerprints
+from deltalakedb.parity.catalog_side import catalog_state
+from deltalakedb.parity.diff import first_difference
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.sweep.digest import FileSums
 from deltalakedb.sweep.findings import Finding
+from deltalakedb.sweep.last_checkpoint import last_checkpoint_wrong
 from deltalakedb.sweep.proofs import Proof
-
-_LAST = "_last_checkpoint"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def moved(catalog: Catalog, row: TableRow, log: Log, published: int) -> Iterator
                 "foreign-commit",
                 f"the log has version {log.listing.head}, the catalog ends at {now.head_version}",
             )
-    yield from _last_checkpoint(log)
+    yield from last_checkpoint_wrong(
+        open_store(log.store), log.objects.keys(), log.listing.checkpoints
+    )
 
 
 def _gap(row: TableRow, log: Log) -> Iterator[Finding]:
@@ -119,22 +122,6 @@ def _gap(row: TableRow, log: Log) -> Iterator[Finding]:
                 "commit-lost", f"commit {version} is missing, and the log goes on to {listing.head}"
             )
             return
-
-
-def _last_checkpoint(log: Log) -> Iterator[Finding]:
-    if _LAST not in log.objects:
-        return
-    versions = {c.version for c in log.listing.checkpoints}
-    try:
-        found = orjson.loads(open_store(log.store).read(_LAST))
-        version = found.get("version")
-    except (orjson.JSONDecodeError, AttributeError):
-        yield Finding("last-checkpoint-wrong", f"{_LAST} is no JSON object")
-        return
-    if version not in versions:
-        yield Finding(
-            "last-checkpoint-wrong", f"{_LAST} names version {version}, of which there is none"
-        )
 
 
 def checksum_differs(
@@ -167,6 +154,29 @@ def checksum_differs(
             f"{name} counts {told[0]} files of {told[1]} bytes at version {version}, the catalog "
             f"{ours[0]} of {ours[1]}",
         )
+    elif (what := _other_state(catalog, row, version, said)) is not None:
+        yield Finding("checksum-wrong", f"{name} has another {what} than the catalog")
+
+
+def _other_state(
+    catalog: Catalog, row: TableRow, version: int, said: Mapping[str, Any]
+) -> str | None:
+    """Whether a .crc has another schema, id or protocol than the catalog at its version."""
+    state = catalog_state(catalog, row, version)
+    if state is None:
+        return None
+    metadata, protocol = said.get("metadata"), said.get("protocol")
+    if isinstance(metadata, dict):
+        if metadata.get("id") != state.metadata["id"]:
+            return "table id"
+        if first_difference(metadata.get("schemaString"), state.metadata["schema_string"]):
+            return "schema"
+    if isinstance(protocol, dict):
+        versions = {"minReaderVersion": "min_reader_version"}
+        versions["minWriterVersion"] = "min_writer_version"
+        if any(protocol.get(theirs) != state.protocol[ours] for theirs, ours in versions.items()):
+            return "protocol"
+    return None
 
 
 def is_new(proof: Proof | None, mark: str | None, kept: str) -> bool:

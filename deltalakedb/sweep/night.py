@@ -22,12 +22,12 @@ from deltalakedb.parity.catalog_side import catalog_state
 from deltalakedb.parity.comparison import Sides, compare
 from deltalakedb.parity.lag import measure_lag
 from deltalakedb.parity.log_side import Plan
-from deltalakedb.parity.report import DiffReport
 from deltalakedb.parity.run import diff_table, no_progress
 from deltalakedb.storage.open import open_store
-from deltalakedb.sweep import counts, logs
+from deltalakedb.sweep import checkpoints, counts, logs, provenance, statistics
 from deltalakedb.sweep.carry import carried
 from deltalakedb.sweep.digest import FileSums, Sum
+from deltalakedb.sweep.drift import of_report, rows_changed
 from deltalakedb.sweep.findings import KINDS, LAG, Finding
 from deltalakedb.sweep.logs import Log
 from deltalakedb.sweep.proofs import Proof
@@ -35,22 +35,6 @@ from deltalakedb.sweep.proofs import Proof
 SMALL_LOG = 4 << 20
 """Bytes of a log up to which a table that has moved is compared whole."""
 _ORDER = {kind: place for place, kind in enumerate(KINDS)}
-_STATE_KINDS = {
-    "dl_metadata": "metadata-changed",
-    "dl_protocols": "protocol-changed",
-    "dl_txns": "txns-changed",
-    "dl_domains": "domains-changed",
-    "dl_partitions": "partitions-changed",
-    "dl_versions": "history-changed",
-}
-_DIFFERENCES = {
-    "metadata": "metadata-changed",
-    "property": "metadata-changed",
-    "protocol": "protocol-changed",
-    "txn": "txns-changed",
-    "domain": "domains-changed",
-    "totals": "totals-wrong",
-}
 _UNREADABLE = {
     DeltaLakeErrorKind.NOT_FOUND: "log-gone",
     DeltaLakeErrorKind.EMPTY_LOG: "log-gone",
@@ -135,6 +119,7 @@ class Night:
     client: Any
     options: Mapping[str, Any]
     lag_threshold: float
+    night: int
 
     @tracing.traced("look")
     def look(self, look: Look) -> TableNight:
@@ -163,20 +148,29 @@ class Night:
         found.log_version = log.listing.head
         same = proof is not None and _place(proof) == (row.live_load, row.epoch, row.head_version)
         if not look.moving:
-            found.findings += _rows_changed(look, same)
+            found.findings += rows_changed(look.row, look.sums, look.state, look.proof, same)
         if proof is None or proof.listing != log.digest:
             found.findings += logs.moved(self.catalog, row, log, published)
         checkpoint = log.checkpoint(row.head_version)
-        mark = None if checkpoint is None else counts.checkpoint_mark(log, checkpoint)
+        mark = (
+            None
+            if checkpoint is None
+            else checkpoints.checkpoint_mark(open_store(log.store), checkpoint)
+        )
         found.findings += self._small_files(look, log, checkpoint, mark)
         found.findings += counts.stuck(self.catalog, row)
         full = look.turn or look.moving or proof is None or bool(found.findings)
+        # The checkpoint that was there has other bytes now: its statistics too are read.
+        full = full or _replaced(proof, mark)
         if not full and not same:
             full = not self._carry(look, log, found)
         if full:
             self._compare(look, found)
             if not look.moving:
-                for finding in counts.history_wrong(self.catalog, row):
+                first: dict[str, Finding] = {}
+                for finding in self._rows_in_full(look, log):
+                    first.setdefault(finding.kind, finding)
+                for finding in first.values():
                     _note(found, finding)
         else:
             found.how = found.how or "unchanged"
@@ -205,7 +199,7 @@ class Night:
             ranges = plan_ranges(open_store(log.store), Segment((run,), ()))
             sides = Sides(self.catalog, row, log.store, self.executor, no_progress)
             outcome = compare(sides, Plan(at, checkpoint, tuple(ranges)))
-            listed = counts.adds_listed(open_store(log.store), checkpoint)
+            listed = checkpoints.adds_listed(open_store(log.store), checkpoint)
         except DeltaLakeError as error:
             if error.kind is not DeltaLakeErrorKind.CORRUPT_CHECKPOINT:
                 raise
@@ -267,8 +261,20 @@ class Night:
         found.recorded = True
         found.log_version = report.log_version
         found.file_drift = report.file_drift
-        for finding in _of_report(report):
+        for finding in of_report(report):
             _note(found, finding)
+
+    def _rows_in_full(self, look: Look, log: Log) -> Iterator[Finding]:
+        """What a comparison of files leaves out: the rest of their rows, history, counts."""
+        row = look.row
+        yield from counts.history_wrong(self.catalog, row)
+        try:
+            yield from provenance.findings(self.catalog, row, log, self.night)
+            yield from statistics.findings(self.catalog, row, log, self.executor)
+        except DeltaLakeError as error:
+            # What can't be read has been told of.
+            if error.retryable or error.kind not in _UNREADABLE:
+                raise
 
     def _lag(self, look: Look, log: Log, found: TableNight) -> None:
         row = look.row
@@ -338,72 +344,15 @@ def _place(proof: Proof) -> tuple[int, int, int]:
     return proof.load, proof.epoch, proof.version
 
 
-def _rows_changed(look: Look, same: bool) -> Iterator[Finding]:
-    """What the rows say of themselves, and against the proof where no commit came between."""
-    row, sums, proof = look.row, look.sums, look.proof
-    if (row.num_files, row.total_bytes) != (sums.files.count, sums.total_bytes):
-        yield Finding(
-            "totals-wrong",
-            f"the head counts {row.num_files} files of {row.total_bytes} bytes, its rows are "
-            f"{sums.files.count} of {sums.total_bytes}",
-        )
-    if (
-        proof is not None
-        and (row.live_load, row.epoch) == (proof.load, proof.epoch)
-        and row.head_version < proof.version
-    ):
-        yield Finding(
-            "head-moved",
-            f"the head is version {row.head_version}, and was {proof.version} when it was proven",
-        )
-    if proof is None:
-        return
-    if row.epoch == proof.epoch and row.authority != proof.authority:
-        yield Finding(
-            "authority-changed",
-            f"{row.authority} ratifies, and {proof.authority} did when it was proven",
-        )
-    if row.live_load == proof.load and row.skipping != proof.skipping:
-        yield Finding("pruning-changed", "the columns that have keys aren't those that had them")
-    if not same:
-        return
-    if sums.files != proof.files:
-        more = sums.files.count - proof.files.count
-        kind = "files-lost" if more < 0 else "files-added" if more else "files-changed"
-        yield Finding(kind, f"rows of version {row.head_version} were changed without a commit")
-    elif sums.rows != proof.rows:
-        yield Finding(
-            "pruning-changed", f"rows of version {row.head_version} were changed without a commit"
-        )
-    for name, kind in _STATE_KINDS.items():
-        forgotten = name == "dl_versions" and row.known_since != proof.since
-        if not forgotten and look.state[name] != proof.state[name]:
-            yield Finding(kind, f"rows of {name} were changed without a commit")
+def _mark(log: Log, checkpoint: CheckpointEntry) -> str:
+    return checkpoints.checkpoint_mark(open_store(log.store), checkpoint)
 
 
-def _of_report(report: DiffReport) -> Iterator[Finding]:
-    files = report.files
-    at = f"at version {report.compared_version}"
-    for kind, count, first in (
-        ("files-lost", files.missing_in_catalog_count, files.missing_in_catalog),
-        ("files-added", files.missing_in_log_count, files.missing_in_log),
-        ("files-changed", files.different_count, files.different),
-    ):
-        if count:
-            path = getattr(first[0], "path", "") if first else ""
-            yield Finding(kind, f"{count} files {at}" + (f", such as {path}" if path else ""))
-    for each in report.differences:
-        replaced = each.kind == "metadata" and each.name == "id"
-        kind = "table-replaced" if replaced else _DIFFERENCES[each.kind]
-        yield Finding(kind, f"{each.kind} {each.name}: {each.catalog!r}, the log says {each.log!r}")
-    if report.rewritten_commits:
-        first_version = report.rewritten_commits[0]
-        count = len(report.rewritten_commits)
-        yield Finding("commit-rewritten", f"commit {first_version} is another one ({count} in all)")
-    if report.missing_commits:
-        first_version = report.missing_commits[0]
-        count = len(report.missing_commits)
-        yield Finding("commit-lost", f"commit {first_version} is gone ({count} in all)")
+def _replaced(proof: Proof | None, mark: str | None) -> bool:
+    """Whether the newest checkpoint has the name of the one before, and isn't it."""
+    if proof is None or mark is None or proof.checkpoint in (None, mark):
+        return False
+    return str(proof.checkpoint).split(":")[0] == mark.split(":")[0]
 
 
 def _note(found: TableNight, finding: Finding) -> None:

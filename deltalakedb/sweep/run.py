@@ -250,6 +250,7 @@ class _Sweep:
             self.client,
             self.options.storage_options,
             self.options.lag_threshold,
+            self.night,
         )
         for row in rows:
             proof = proofs.get(row.table_key)
@@ -275,7 +276,8 @@ class _Sweep:
                 found.findings += [finding for finding, _ in broken]
                 found.status = "drift"
                 suspects = tuple(dict.fromkeys(file for _, file in broken))
-                kept = proof or found.proof
+                # That of tonight, where there is one: the table has had its turn.
+                kept = found.proof or proof
                 found.proof = None if kept is None else replace(kept, suspects=suspects)
             found.not_seen = self._not_seen(row, found, len(files.get(row.live_load, ())))
             yield found

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
-from deltalakedb.catalog.reading import opening, queries
+from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
-from deltalakedb.catalog.reading.live import ask_live
-from deltalakedb.catalog.reading.versions import state_to_read
-from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.catalog.table_name import full_name, parse_table_name
 from deltalakedb.commit.refusal import location_taken, table_exists
 from deltalakedb.commit.staged import Isolation, StagedTable
 from deltalakedb.config import SqlConfig
-from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.snapshot.snapshot import Snapshot
+from deltalakedb.table.beginning import Beginning
 from deltalakedb.table.connect import open_catalog
 from deltalakedb.table.member import Member
 from deltalakedb.table.merging import TableMerger
+from deltalakedb.table.naming import NameChanges
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.write import WriteOptions
@@ -37,11 +34,6 @@ if TYPE_CHECKING:
     from deltalakedb.table.operations.create import NewTable
 
 
-_used: dict[DatabaseUrl, tuple[str, ...]] = {}
-"""The tables of this process's last transaction on a database, by their ids."""
-_MOST_AHEAD = 32
-
-
 def begin(
     database: str | SqlConfig,
     *,
@@ -50,6 +42,7 @@ def begin(
     mirror: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     commit_properties: Any = None,
+    client: Any = None,
 ) -> Transaction:
     """Begin a transaction over tables of one catalog, at this moment's version of each of them.
 
@@ -58,10 +51,11 @@ def begin(
     was read of the tables that are written against others' commits, but for blind appends;
     Serializable holds all that was read, also of tables that are only read; SnapshotIsolation
     only what both have written. `token`, `mirror` and `commit_properties` as `write_deltalake`.
+    `client`: a `distributed.Client` whose workers read and write in `delete`, `update`, `merge`.
     """
     url = database.url if isinstance(database, SqlConfig) else parse_database(database)
     options = CommitOptions.of(commit_properties, token, isolation=isolation, mirror=mirror)
-    return Transaction(open_catalog(url), options, dict(storage_options or {}))
+    return Transaction(open_catalog(url), options, dict(storage_options or {}), client)
 
 
 class Transaction:
@@ -73,14 +67,20 @@ class Transaction:
     """
 
     def __init__(
-        self, catalog: LightCatalog, options: CommitOptions, storage_options: Mapping[str, Any]
+        self,
+        catalog: LightCatalog,
+        options: CommitOptions,
+        storage_options: Mapping[str, Any],
+        client: Any = None,
     ) -> None:
         self._catalog = catalog
         self._options = options
         self._storage_options = storage_options
-        self._heads = opening.heads(catalog)
-        self._ahead = self._opened_ahead()
+        self._client = client
+        self._beginning = Beginning(catalog)
         self._members: dict[str, Member] = {}
+        self._gone: list[Member] = []
+        self._names = NameChanges(catalog, storage_options)
         self._named_before: dict[tuple[str | None, str], Member] = {}
         self._state: Literal["open", "committed", "rolled back", "unknown"] = "open"
         self.result: TransactionResult | None = None
@@ -118,13 +118,44 @@ class Transaction:
         )
         return self._make(new, schema)
 
-    def drop_table(self, table: str | Table, **options: Any) -> NoReturn:
-        """Refused: UNSUPPORTED_FEATURE."""
-        raise _outside("dropped", "dl.drop_table", table)
+    def drop_table(self, table: str | Table, *, purge: bool = False) -> None:
+        """Take a table out of the catalog with the transaction, and with it what was done to it.
 
-    def rename_table(self, table: str | Table, new_name: str) -> NoReturn:
-        """Refused: UNSUPPORTED_FEATURE."""
-        raise _outside("renamed", "dl.rename_table", table)
+        Its data and its log stay; its name is free for a table that comes later in the transaction.
+        At the commit its log has to have all that the catalog has. `purge` is refused
+        (UNSUPPORTED_FEATURE), as nothing could bring files back.
+        """
+        member = self._member(table)
+        if purge:
+            raise DeltaLakeError(
+                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
+                f"{member.name} can't be purged within a transaction: files that are removed don't "
+                "come back with a rollback; drop it without `purge`, or use dl.drop_table",
+                table=member.name,
+            )
+        member.drop()
+        del self._members[member.row.table_id]
+        self._named_before.clear()
+        if not member.is_yet_to_be:
+            self._names.drop(member.row)
+            self._gone.append(member)
+
+    def rename_table(self, table: str | Table, new_name: str) -> None:
+        """Give a table another `[namespace.]name` with the transaction, which knows it by that.
+
+        Raises TABLE_EXISTS for a name that is taken, now or at the commit, INVALID_ARGUMENT for one
+        that no table can have.
+        """
+        namespace, name = parse_table_name(new_name)
+        member = self._member(table)
+        for other in self._members.values():
+            if other is not member and other.name == new_name:
+                raise table_exists(new_name)
+        self._names.check_free(new_name, member.row)
+        self._named_before.clear()
+        member.rename(namespace, name)
+        if not member.is_yet_to_be:
+            self._names.rename(member.row, namespace, name)
 
     def append(self, table: str | Table, data: Any, **options: Any) -> None:
         """Add rows; `options` as `write`."""
@@ -187,7 +218,9 @@ class Transaction:
     def conflicts(self) -> list[DeltaLakeError]:
         """What would keep the transaction from committing now, found out under the lock."""
         self._check_open()
-        return conflicts(self._catalog, self._staged(), self._options, self._storage_options)
+        return conflicts(
+            self._catalog, self._staged(), self._options, self._storage_options, self._names.all
+        )
 
     def commit(self) -> TransactionResult:
         """Commit all tables in one transaction of the database, then publish them.
@@ -197,9 +230,14 @@ class Transaction:
         """
         self._check_open()
         try:
-            result = ratify_group(
-                self._catalog, self._staged(), self._options, self._storage_options
-            )
+            with self._names.ready():
+                result = ratify_group(
+                    self._catalog,
+                    self._staged(),
+                    self._options,
+                    self._storage_options,
+                    self._names.all,
+                )
         except DeltaLakeError as error:
             if error.outcome == "failed":
                 self.rollback()
@@ -212,9 +250,10 @@ class Transaction:
             raise
         self._state = "committed"
         self.result = result
-        _used[self._catalog.reader.url] = tuple(self._members)[:_MOST_AHEAD]
+        self._beginning.note_used(self._members)
         for member in self._members.values():
             member.discard(all_of_it=result.repeated)
+        self._names.finish()
         return result
 
     def rollback(self) -> None:
@@ -227,24 +266,33 @@ class Transaction:
 
     def _staged(self) -> list[StagedTable]:
         serializable = self._options.isolation == "Serializable"
-        found = [member.committing(serializable=serializable) for member in self._members.values()]
+        renamed = self._names.renamed
+        found = [
+            member.committing(serializable=serializable, locked=table_id in renamed)
+            for table_id, member in self._members.items()
+        ]
+        found += [
+            member.committing(serializable=serializable, locked=True) for member in self._gone
+        ]
         return [each for each in found if each is not None]
 
     def _member(self, table: str | Table) -> Member:
         self._check_open()
         named = self._named(table)
-        member = self._named_before.get(named) or self._made(table)
+        member = self._named_before.get(named) or self._called(table)
         if member is None:
             member = self._named_before[named] = self._opened(*named)
         return member
 
     def _opened(self, namespace: str | None, name: str) -> Member:
-        row, state = self._open(namespace, name)
+        row, state = self._beginning.open(namespace, name)
         member = self._members.get(row.table_id)
+        if row.table_id in self._names.freed and (member is None or name != row.table_id):
+            raise queries.no_table(self._catalog, name)
         if member is None:
-            base = self._at_beginning(row, state)
+            base = Base.of(*self._beginning.at_beginning(row, state), self._storage_options)
             member = self._members[row.table_id] = Member(
-                self._catalog, base, self._options, self._check_open
+                self._catalog, base, self._options, self._check_open, self._client
             )
         return member
 
@@ -258,22 +306,25 @@ class Transaction:
             if member.name == new.full_name:
                 raise table_exists(new.full_name)
         with Catalog(self._catalog.reader.url) as catalog:
-            base = new_base(catalog, new, schema_of(schema), self._options.token)
+            token, freed = self._options.token, self._names.freed
+            base = new_base(catalog, new, schema_of(schema), token, freed=freed)
         for member in self._members.values():
             if member.location == base.row.location:
                 raise location_taken(base.row, member.name)
-        member = Member(self._catalog, base, self._options, self._check_open)
+        member = Member(self._catalog, base, self._options, self._check_open, self._client)
         self._members[base.row.table_id] = member
         member.begin_with(creation(base, WriteOptions()))
         return member
 
-    def _made(self, table: str | Table) -> Member | None:
-        """A table that this transaction makes."""
+    def _called(self, table: str | Table) -> Member | None:
+        """A table that has its name by this transaction."""
         if isinstance(table, Table):
             return None
         named = self._named_new(table) if "://" in table else None
+        renamed = self._names.renamed
         for member in self._members.values():
-            if member.is_yet_to_be and member.name == (full_name(*named) if named else table):
+            ours = member.is_yet_to_be or member.row.table_id in renamed
+            if ours and member.name == (full_name(*named) if named else table):
                 return member
         return None
 
@@ -282,28 +333,6 @@ class Transaction:
             return parse_table_name(table)
         namespace, name = self._named(table)
         return namespace or "", name
-
-    def _opened_ahead(self) -> list[tuple[TableRow, TableState]]:
-        """By one question, the tables of this process's last transaction: who goes on to use them
-        needs none for each."""
-        usual = [each for each in _used.get(self._catalog.reader.url, ()) if each in self._heads]
-        if len(usual) < 2:
-            return []
-        found = opening.open_heads(self._catalog, [(None, table_id) for table_id in usual])
-        return [each for each in found if each is not None]
-
-    def _open(self, namespace: str | None, name: str) -> tuple[TableRow, TableState]:
-        for row, state in self._ahead:
-            full = row.full_name if namespace is None else row.name
-            if row.table_id == name or (namespace in (None, row.namespace) and full == name):
-                return row, state
-        found = opening.open_head(self._catalog, namespace, name)
-        if found is None and namespace is None and "." in name:
-            row = queries.find_table(self._catalog, name)
-            found = opening.open_head(self._catalog, None, row.table_id)
-        if found is None:
-            raise queries.no_table(self._catalog, name)
-        return found
 
     def _named(self, table: str | Table) -> tuple[str | None, str]:
         if isinstance(table, Table):
@@ -324,40 +353,6 @@ class Transaction:
                 f"{self._catalog.reader.dialect.described}: two catalogs can't commit together; "
                 "use a transaction for each"
             )
-
-    def _at_beginning(self, row: TableRow, state: TableState) -> Base:
-        if row.authority != "sql":
-            raise _invalid(
-                f"{row.full_name} has authority {row.authority}, where its log decides; a "
-                "transaction over several tables needs `sql` for each of them"
-            )
-        if row.table_id not in self._heads:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.TABLE_NOT_FOUND,
-                f"{row.full_name} was made after this transaction began; begin another",
-                table=row.full_name,
-            )
-        version, epoch = self._heads[row.table_id]
-        if row.epoch != epoch or row.head_version < version:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"{row.full_name} was moved, restored or handed over since this transaction "
-                "began; begin another",
-                rule="epoch",
-            )
-        if row.head_version != version:
-            row, (state, files, size) = ask_live(
-                row, lambda live: self._state_at(live, version), lambda: self._again(row)
-            )
-            row = replace(row, head_version=version, num_files=files, total_bytes=size)
-        return Base.of(row, state, self._storage_options)
-
-    def _state_at(self, row: TableRow, version: int) -> tuple[TableState, int, int]:
-        state = state_to_read(self._catalog, row, version, small=True)
-        return state, *queries.totals_at(self._catalog, row, version)
-
-    def _again(self, row: TableRow) -> TableRow:
-        return queries.find_table(self._catalog, row.table_id)
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -388,15 +383,6 @@ def _of_operation(options: Mapping[str, Any]) -> Mapping[str, Any]:
     if said:
         raise _invalid(f"{', '.join(said)} can't be said of one operation; say it to `begin`")
     return options
-
-
-def _outside(what: str, how: str, table: str | Table) -> DeltaLakeError:
-    name = table.name if isinstance(table, Table) else table
-    return DeltaLakeError(
-        DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-        f"{name} can't be {what} within a transaction; use {how} before or after it",
-        table=name,
-    )
 
 
 def _metrics(found: dict[str, Any]) -> dict[str, Any]:

@@ -23,6 +23,9 @@ class RowChanges:
     meanwhile, rows decide: CONCURRENCY_ERROR (with `path` and `rows`) for the same ones only.
     """
 
+    _client: Any = None
+    """Whose workers do what no other client is said for."""
+
     def _changed(self, change: Callable[[LightCatalog, Base], T]) -> T:
         raise NotImplementedError
 
@@ -55,7 +58,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
-            client=client,
+            client=self._client if client is None else client,
         )
         return self._changed(lambda catalog, base: delete(catalog, base, predicate, options))
 
@@ -117,7 +120,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
-            client=client,
+            client=self._client if client is None else client,
         )
         return self._changed(
             lambda catalog, base: update(catalog, base, updates, new_values, predicate, options)
@@ -161,7 +164,7 @@ class RowChanges:
             isolation=isolation,
             if_version=if_version,
             mirror=mirror,
-            client=client,
+            client=self._client if client is None else client,
         )
         options = MergeOptions(
             rewrite=rewrite,

@@ -15,16 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.commit_tables import (
-    changes,
-    commits,
-    mirror,
-    outbox,
-    properties,
-    rollback_points,
-    staged_files,
-    waiting,
-)
+from deltalakedb.catalog.commit_tables import outbox
+from deltalakedb.catalog.dialects.writers import writer_of
 from deltalakedb.catalog.grants import check_owner
 from deltalakedb.catalog.loads.ledger import remove_unless_read
 from deltalakedb.catalog.loads.swap import location_lease
@@ -32,6 +24,7 @@ from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import HEAD_COLUMNS, TABLE_COLUMNS, TableRow
 from deltalakedb.catalog.table_name import parse_table_name
 from deltalakedb.catalog.tables import heads, tables
+from deltalakedb.commit.naming import forgetting
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.location import location_hash
@@ -93,8 +86,8 @@ def drop_table(
         purged, lease = None, None
         if purge:
             purged = Purge.of(catalog, row, storage_options, writers_stopped=writers_stopped)
-        _publish(catalog, row, storage_options)
-        held.enter_context(_leased(catalog, row.location))
+        publish_all(catalog, row, storage_options)
+        held.enter_context(leased(catalog, row.location))
         if purged is not None:
             lease = held.enter_context(purged.alone(catalog))
         with catalog.write() as connection:
@@ -102,7 +95,8 @@ def drop_table(
             _require_published(connection, row)
             if lease is not None:
                 lease.check(connection)
-            _forget(connection, row.table_key)
+            driver = connection.connection.dbapi_connection
+            writer_of(catalog.url, driver).run(forgetting(row.table_key))
         # Past this point it is dropped; what can't be removed now is garbage of `dl gc`.
         removed = remove_unless_read(catalog, row.live_load)
         files = None if purged is None else purged.remove()
@@ -119,7 +113,7 @@ def rename_table(table: str, new_name: str, *, database: str | SqlConfig) -> Mov
     advice = "choose another name"
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
-        queries.check_name_is_free(catalog, new_name, advice, row)
+        queries.check_name_is_free(catalog, new_name, advice, {row.table_id})
         taken = f"the name {new_name} was taken by another table meanwhile; {advice}"
         return _update(catalog, row, taken, namespace=namespace, name=name)
 
@@ -144,7 +138,7 @@ def relocate_table(
     """
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
-        _publish(catalog, row, storage_options)
+        publish_all(catalog, row, storage_options)
         store, location = _places(row, log_dir, table_location, storage_options)
         at_location = queries.table_at(catalog, location)
         if at_location is not None and at_location.table_id != row.table_id:
@@ -155,7 +149,7 @@ def relocate_table(
                 table=at_location.full_name,
             )
         taken = f"{location} was taken by another table meanwhile; correct the place"
-        with _leased(catalog, row.location, location):
+        with leased(catalog, row.location, location):
             _check_same_log(catalog, queries.find_table(catalog, row.table_id), store)
             return _update(
                 catalog,
@@ -169,7 +163,7 @@ def relocate_table(
 
 
 @contextmanager
-def _leased(catalog: Catalog, *locations: str) -> Iterator[None]:
+def leased(catalog: Catalog, *locations: str) -> Iterator[None]:
     """No import of these locations runs meanwhile. Raises CONCURRENCY_ERROR while one does."""
     with ExitStack() as leases:
         for location in dict.fromkeys(locations):
@@ -224,7 +218,7 @@ def _read(catalog: Catalog, connection: sa.Connection, row: TableRow) -> TableRo
     return TableRow(*values)
 
 
-def _publish(
+def publish_all(
     catalog: Catalog, row: TableRow, storage_options: Mapping[str, object] | None = None
 ) -> None:
     """Put what the catalog has acknowledged into the log first; no store is asked for nothing."""
@@ -250,19 +244,6 @@ def _require_published(connection: sa.Connection, row: TableRow) -> None:
             table=row.full_name,
             version=first,
         )
-
-
-def _forget(connection: sa.Connection, table_key: int) -> None:
-    """Remove what the catalog says of a table, but for its load and the records of what was done.
-
-    Nothing may keep the key, as SQLite gives it to the next table. Files that a write has left
-    behind are still to be reaped.
-    """
-    connection.execute(
-        staged_files.update().where(staged_files.c.table_key == table_key).values(table_key=None)
-    )
-    for table in (properties, mirror, commits, changes, waiting, rollback_points, heads, tables):
-        connection.execute(table.delete().where(table.c.table_key == table_key))
 
 
 def _places(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit.staged import Reads, StagedTable
 from deltalakedb.log.commit_writer import CommitInfo
 from deltalakedb.log.metadata import Metadata
@@ -39,11 +40,13 @@ class Member(RowChanges):
         base: Base,
         options: CommitOptions,
         check_open: Callable[[], None],
+        client: Any = None,
     ) -> None:
         self._catalog = catalog
         self._check_open = check_open
         self._base = base
         self._options = options
+        self._client = client
         self._reads = Reads()
         self._written: list[str] = []
 
@@ -56,6 +59,18 @@ class Member(RowChanges):
     def location(self) -> str:
         """Where its data is."""
         return self._base.row.location
+
+    @property
+    def row(self) -> TableRow:
+        """The table as the catalog had it, but for a name that the transaction gave it."""
+        return self._base.row
+
+    def rename(self, namespace: str, name: str) -> None:
+        """Give it another name within the transaction."""
+        base = self._base
+        row = replace(base.row, namespace=namespace, name=name)
+        staged = None if base.staged is None else replace(base.staged, table=row)
+        self._base = replace(base, row=row, staged=staged)
 
     @property
     def is_yet_to_be(self) -> bool:
@@ -107,12 +122,17 @@ class Member(RowChanges):
             read = Reads(predicates=(predicate,), paths=paths)
         self._reads = joined(self._reads, read)
 
-    def committing(self, *, serializable: bool) -> StagedTable | None:
-        """What is to be committed, or to be held against others where it was only read."""
+    def committing(self, *, serializable: bool, locked: bool = False) -> StagedTable | None:
+        """What is to be committed, or to be held against others where it was only read.
+
+        `locked`: also where it was not, as its name changes.
+        """
         staged = self._base.staged
         reads = self._reads if staged is None else joined(staged.reads, self._reads)
         if staged is None or staged.is_empty:
-            if not (serializable and reads):
+            if not serializable:
+                reads = Reads()
+            if not (locked or reads):
                 return None
             row = self._base.row
             info = CommitInfo(operation="READ", engine_info=engine_info())
@@ -135,6 +155,13 @@ class Member(RowChanges):
             extra={**whole.extra, **info.extra},
         )
         return replace(staged, reads=reads, info=info, txns=tuple(txns.values()))
+
+    def drop(self) -> None:
+        """Take back what was done to it."""
+        self.discard(all_of_it=True)
+        reads = self._reads if self._base.staged is None else self._base.staged.reads
+        self._reads = joined(self._reads, reads)
+        self._base, self._written = replace(self._base, staged=None), []
 
     def discard(self, *, all_of_it: bool) -> None:
         """Remove what was written: all of it, or files that a later operation took back."""

@@ -13,6 +13,7 @@ from deltalakedb import logs
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit import metrics as counted
 from deltalakedb.commit.commit import commit, find_conflicts
+from deltalakedb.commit.naming import NameChange
 from deltalakedb.commit.staged import StagedCommit, StagedTable
 from deltalakedb.commit.version import Committed
 from deltalakedb.error import DeltaLakeError
@@ -53,6 +54,7 @@ def ratify(
     *,
     group_id: str | None = None,
     members: Sequence[str] = (),
+    name_changes: Sequence[NameChange] = (),
 ) -> list[WriteResult]:
     """Commit to all tables or none, then publish. Errors are those of `commit.commit`.
 
@@ -70,6 +72,7 @@ def ratify(
         members=tuple(members),
         group_id=group_id,
         catalog_id=catalog.catalog_id if group_id else "",
+        name_changes=tuple(name_changes),
     )
     waited = counted.waited()
     try:
@@ -113,13 +116,16 @@ def ratify_group(
     staged: Sequence[StagedTable],
     options: CommitOptions,
     storage_options: Mapping[str, Any] | None,
+    name_changes: Sequence[NameChange] = (),
 ) -> TransactionResult:
     """Commit a transaction; tables that are only read (empty ones) are held against others."""
     writes = [table for table in staged if not table.is_empty]
-    if not writes:
+    if not writes and not name_changes:
         return TransactionResult()
     group_id = str(uuid.uuid4()) if len(writes) > 1 else None
-    found = ratify(catalog, staged, options, storage_options, group_id=group_id)
+    found = ratify(
+        catalog, staged, options, storage_options, group_id=group_id, name_changes=name_changes
+    )
     return TransactionResult(tuple(found), group_id)
 
 
@@ -128,13 +134,19 @@ def conflicts(
     staged: Sequence[StagedTable],
     options: CommitOptions,
     storage_options: Mapping[str, Any] | None,
+    name_changes: Sequence[NameChange] = (),
 ) -> list[DeltaLakeError]:
     """What would be in the way of committing now."""
     if not staged:
         return []
     database = catalog.reader.url
     ratifier = LogRatifier(database, storage_options)
-    whole = StagedCommit(tables=tuple(staged), isolation=options.isolation, token=options.token)
+    whole = StagedCommit(
+        tables=tuple(staged),
+        isolation=options.isolation,
+        token=options.token,
+        name_changes=tuple(name_changes),
+    )
     return find_conflicts(
         database, whole, ratifier, wait=options.wait, max_unpublished=MAX_UNPUBLISHED
     )

@@ -82,10 +82,17 @@ class VectorFile:
     is written. `close` writes it; until then its descriptors name nothing.
     """
 
-    def __init__(self, store: ObjectStore, *, inline_bytes: int = INLINE_BYTES) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        *,
+        inline_bytes: int = INLINE_BYTES,
+        name_id: uuid.UUID | None = None,
+    ) -> None:
+        """`name_id` names the file; a new one unless given."""
         self._store = store
         self._inline_bytes = inline_bytes
-        self._id = uuid.uuid4()
+        self._id = uuid.uuid4() if name_id is None else name_id
         self._parts: list[bytes] = [b"\x01"]
         self._offset = 1
 

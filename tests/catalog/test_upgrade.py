@@ -113,6 +113,9 @@ def test_a_catalog_of_0002_gets_what_it_lacks(
         import_table(str(samples.path(name)), database=database, mode=mode)
     with engine(any_catalog_url).begin() as connection:
         connection.exec_driver_sql("DROP TABLE dl_waiting")
+        connection.exec_driver_sql(
+            "CREATE INDEX dl_commits_version ON dl_commits (table_key, version)"
+        )
         connection.exec_driver_sql("UPDATE dl_schema_version SET version_num = '0002'")
     assert "CREATE TABLE dl_waiting" in upgrade_statements(any_catalog_url)
     assert upgrade_catalog(any_catalog_url).before == "0002"

@@ -95,6 +95,12 @@ def test_errors_are_1(database: Path, log: Path, tmp_path: Path) -> None:
     assert f"{13:020}.json" in error_of(*DIFF)
 
 
+def test_the_table_is_named_once(database: Path, log: Path) -> None:
+    assert "Parity" in dl("diff", TABLE).stdout
+    for args in (["diff"], ["diff", TABLE, "--table-id", TABLE]):
+        assert "by TABLE or by --table-id" in error_of(*args)
+
+
 def test_log_at_another_place(database: Path, log: Path, tmp_path: Path) -> None:
     moved = log.rename(tmp_path / "_delta_log")
     assert "does not exist" in error_of(*DIFF)

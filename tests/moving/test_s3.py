@@ -20,6 +20,7 @@ from deltalakedb.mirror.publish import commit_name
 from deltalakedb.storage.local import LocalStore
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.storage.store import Content
 from tests.moving.test_move import rows, state
 from tests.moving.test_strangers import end_probation
 from tests.servers.s3 import S3Bucket
@@ -146,7 +147,7 @@ def test_engines_whose_log_stores_overwrite_are_refused_until_it_is_said(lake: L
 class Careless(LocalStore):
     """A store that takes no notice of If-None-Match, as some do."""
 
-    def put_if_absent(self, name: str, data: bytes) -> bool:
+    def put_if_absent(self, name: str, data: Content) -> bool:
         self.put(name, data)
         return True
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.open import open_store
+from deltalakedb.storage.pieces import Held, StoredFile, compare
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 
@@ -320,3 +321,39 @@ def test_put_replaces_delete_removes_and_sync_takes_them(store: ObjectStore) -> 
     with pytest.raises(DeltaLakeError) as caught:
         store.sync(["new/x"])
     assert caught.value.kind is DeltaLakeErrorKind.NOT_FOUND
+
+
+def test_pieces(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is too long to be held is put, and compared, some bytes at a time."""
+    monkeypatch.setattr("deltalakedb.storage.pieces.PIECE_BYTES", 4)
+    store.put("long", b"0123456789")
+    assert store.put_if_absent("log/x", StoredFile(store, "long", 10))
+    assert not store.put_if_absent("log/x", StoredFile(store, "long", 10))
+    assert store.read("log/x") == b"0123456789"
+    pieces = StoredFile(store, "long", 10)
+    for there, held in [
+        (b"0123456789", Held.SAME),
+        (b"012345", Held.TORN),
+        (b"", Held.TORN),
+        (b"01234567890", Held.OTHER),
+        (b"0123x", Held.OTHER),
+    ]:
+        store.put("there", there)
+        assert compare(store, "there", pieces) is held
+        assert compare(store, "there", b"0123456789") is held
+    store.put("there", pieces)
+    assert store.read("there") == b"0123456789"
+
+
+def test_pieces_that_end_early_leave_nothing(store: ObjectStore, tmp_path: Path) -> None:
+    class Broken:
+        size = 10
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"0123"
+            raise DeltaLakeError(DeltaLakeErrorKind.MIRROR_CONFLICT, "isn't what it was")
+
+    for put in (store.put_if_absent, store.put):
+        with pytest.raises(DeltaLakeError, match="isn't what it was"):
+            put("x", Broken())
+    assert os.listdir(tmp_path) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +15,7 @@ import pytest
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.open import open_store
+from deltalakedb.storage.pieces import Held, StoredFile, compare
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from tests.servers.s3 import PAGE, S3Bucket
@@ -368,3 +369,30 @@ class answering:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def test_pieces(store: ObjectStore) -> None:
+    """What is too long to be held is put under a condition, compared, and refused, in pieces."""
+    data = b"0123456789" * 300_000
+    store.put("long", data)
+    pieces = StoredFile(store, "long", len(data))
+    assert store.put_if_absent("x", pieces)
+    assert not store.put_if_absent("x", pieces)
+    assert compare(store, "x", pieces) is Held.SAME
+    store.put("x", data[:-1])
+    assert compare(store, "x", pieces) is Held.TORN
+    store.put("x", pieces)
+    assert store.read("x") == data
+
+    class Broken:
+        size = 10
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"0123"
+            raise DeltaLakeError(DeltaLakeErrorKind.MIRROR_CONFLICT, "isn't what it was")
+
+    for put in (store.put_if_absent, store.put):
+        with pytest.raises(DeltaLakeError, match="isn't what it was") as caught:
+            put("broken", Broken())
+        assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    assert not store.exists("broken")

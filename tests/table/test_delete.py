@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import deltalakedb as dl
 from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.table.operations import operation
 from deltalakedb.table.operations.delete import delete
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info
@@ -150,3 +152,37 @@ def test_bounds_of_a_file_with_a_vector_keep_their_digits() -> None:
     assert loosened(None, 3) == '{"tightBounds":false,"numRecords":3}'
     text = r'{"numRecords":1,"minValues":{"a":"\"tightBounds\":true"}}'
     assert loosened(text, 1) == '{"tightBounds":false,' + text[1:]
+
+
+@pytest.mark.parametrize("work", ["delete", "update", "merge", "compact"])
+def test_what_others_did_meanwhile_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    uri = f"deltasql://sqlite:///{tmp_path}/catalog.sqlite?table=t"
+    for number in range(2):
+        rows = pa.table({"id": [number, 2], "n": [0, 0]})
+        dl.write_deltalake(uri, rows, mode="append", location=str(tmp_path / "t"))
+    calls: dict[str, Callable[[dl.Table], Any]] = {
+        "delete": lambda table: table.delete("id = 2"),
+        "update": lambda table: table.update({"id": "3"}, predicate="id = 2"),
+        "merge": lambda table: (
+            table.merge(pa.table({"id": [2]}), "t.id = s.id", source_alias="s", target_alias="t")
+            .when_matched_delete()
+            .execute()
+        ),
+        "compact": lambda table: table.optimize.compact(),
+    }
+    ratified = operation._ratified
+
+    def beside(*args: Any) -> Any:
+        monkeypatch.setattr(operation, "_ratified", ratified)
+        calls[work](dl.connect_to_table(uri))
+        return ratified(*args)
+
+    table = dl.connect_to_table(uri)
+    monkeypatch.setattr(operation, "_ratified", beside)
+    calls[work](table)
+    assert table.snapshot().version == 2
+    found = {path.name for path in (tmp_path / "t").glob("*.parquet")}
+    assert set(table.files()) <= found
+    assert len(found) == 3

@@ -49,7 +49,7 @@ def test_the_page_is_right(uri: str) -> None:
 
 def test_the_page_of_transactions_is_right(tmp_path: Path) -> None:
     blocks = BLOCK.findall((ROOT / "docs" / "transactions.md").read_text())
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     names: dict[str, Any] = {"database": f"sqlite:///{tmp_path / 'm.sqlite'}", "folder": tmp_path}
     for code, printed in blocks:
         out = io.StringIO()

@@ -115,8 +115,8 @@ def a_child_that_ends_in_order_leaves_the_parents_connections(
             gc.collect()
             return result if same else "wrong"
 
-        # DuckDB's connections that other tests have left are the parent's to collect: in a child
-        # they would wait for threads that aren't there.
+        # DuckDB's connections that other tests have made are the parent's to collect: in a child
+        # they would wait for threads that aren't there. Those of the engine don't.
         gc.collect()
         assert said([forked(ends)]) == ["right"]
         if not two_tables.startswith("sqlite"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,10 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.table.operations.delete import remove_matching
+from deltalakedb.table.operations.parts import portable
+from deltalakedb.table.operations.rewrite import RewriteOptions
+from deltalakedb.table.operations.spread import _done
 from deltalakedb.table.table import Table
 from tests.cli.commands import process
 from tests.servers.dask import DaskServer
@@ -114,6 +119,51 @@ def test_merge_the_same_as_in_one_process(
     assert set((tmp_path / "there").rglob("part-*")) == before
     here.close()
     there.close()
+
+
+def test_within_a_transaction(client: Client, sqlite_url: str, tmp_path: Path) -> None:
+    """Each operation sees what those before have done, wherever that was."""
+    here, there = (made(sqlite_url, tmp_path / n, VECTORS, "p") for n in ("here", "there"))
+    source = pa.table({"id": [7, 41, 900], "v": ["a", "b", "c"], "p": ["p0"] * 3})
+    told = []
+    for name, on in (("here", None), ("there", client)):
+        with dl.begin(sqlite_url, client=on) as tx:
+            tx.append(name, pa.table({"id": [900], "v": ["v3"], "p": ["p0"]}))
+            counts = [
+                tx.delete(name, "v = 'v3' AND id < 200"),
+                tx.update(name, {"v": "concat(v, '!')"}, predicate="id >= 20 AND id < 60"),
+                tx.merge(name, source, "target.id = source.id")
+                .when_matched_update_all()
+                .when_not_matched_insert_all()
+                .execute(),
+            ]
+            assert tx.snapshot(name).count_rows("v = 'v3'") > 0
+        told.append([{n: v for n, v in each.items() if "_rows" in n} for each in counts])
+        assert tx.result is not None
+        assert tx.result.versions == {name: FILES}
+    assert told[0] == told[1]
+    for table, place in ((here, "here"), (there, "there")):
+        table.refresh()
+        assert rows_of(table) == seen_by_delta_rs(tmp_path / place)
+        table.close()
+    assert rows_of(here) == rows_of(there)
+    assert dl.diff_table("there", database=sqlite_url).parity
+
+
+def test_a_part_that_runs_again_leaves_nothing(sqlite_url: str, tmp_path: Path) -> None:
+    """A worker that was thought to be lost may do a part that another does, too."""
+    uri = f"deltasql://{sqlite_url}?table=t"
+    rows = pa.table({"id": pa.array(range(900), pa.int64())})
+    dl.write_deltalake(uri, rows, location=str(tmp_path / "t"), configuration=VECTORS)
+    table = dl.connect_to_table(uri)
+    base, files = table._changed(lambda catalog, base: (base, base.planned(catalog, None)))
+    predicate = base.parsed("id % 3 <> 0")
+    work = partial(remove_matching, predicate)
+    wrote = [_done(portable(base), files, RewriteOptions(), work, "once") for _ in range(2)]
+    assert [len(part.names) for part in wrote] == [1, 1]
+    assert len([*(tmp_path / "t").glob("*.bin")]) == 1
+    assert wrote[0].adds.equals(wrote[1].adds)
+    table.close()
 
 
 def test_a_part_that_fails_leaves_nothing(client: Client, sqlite_url: str, tmp_path: Path) -> None:

@@ -7,43 +7,55 @@ import resource
 import sys
 import time
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 import deltalakedb as dl
 from deltalakedb.commit.staged import StagedTable
-from deltalakedb.log.action_tables import file_rows
-from deltalakedb.log.commit_writer import add_body
+from deltalakedb.log.partition import partition_id
+from deltalakedb.log.rows import FILE_SCHEMA, LIVE, file_keys
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info
 from deltalakedb.table.transaction import ratify
 
-STATS = (
-    '{"numRecords":1000,"minValues":{"id":%d,"x":%f},"maxValues":{"id":%d,"x":%f},'
-    '"nullCount":{"id":0,"x":0}}'
-)
-_BATCH = 20_000
+_SOME = 20_000
 
 
 def adds(count: int) -> pa.Table:
-    """Rows of FILE_SCHEMA; files that nobody has."""
-    parts = []
-    for start in range(0, count, _BATCH):
-        numbers = range(start, min(count, start + _BATCH))
-        parts.append(
-            file_rows(
-                [
-                    add_body(
-                        f"p={i % 10}/part-00000-{i:032d}.snappy.parquet",
-                        {"p": str(i % 10)},
-                        1000 + i,
-                        1_700_000_000_000,
-                        stats=STATS % (i, i / 7, i + 5, i / 3),
-                    )
-                    for i in numbers
-                ]
-            )
-        )
-    return pa.concat_tables(parts)
+    """Rows of FILE_SCHEMA, files that nobody has: in little more memory than they take."""
+    starts = range(0, count, _SOME)
+    return pa.concat_tables([_adds(np.arange(at, min(count, at + _SOME))) for at in starts])
+
+
+def _adds(numbers: np.ndarray) -> pa.Table:
+    count = len(numbers)
+
+    def text(values: np.ndarray) -> pa.Array:
+        return pa.array(values).cast(pa.string())
+
+    def joined(*parts: object) -> pa.Array:
+        return pc.binary_join_element_wise(*parts, "")
+
+    ids, places = text(numbers), text(numbers % 10)
+    names = joined("p=", places, "/part-00000-", pc.utf8_lpad(ids, 32, "0"), ".snappy.parquet")
+    least = joined('{"numRecords":1000,"minValues":{"id":', ids, ',"x":', text(numbers / 7), "}")
+    most = joined(',"maxValues":{"id":', text(numbers + 5), ',"x":', text(numbers / 3), "}")
+    columns = {
+        "path": names,
+        "partition_values": joined('{"p":"', places, '"}'),
+        "size": pa.array(1000 + numbers),
+        "modification_time": pa.repeat(1_700_000_000_000, count),
+        "data_change": pa.repeat(True, count),
+        "stats": joined(least, most, ',"nullCount":{"id":0,"x":0}}'),
+        "added_version": pa.repeat(pa.scalar(0, pa.int64()), count),
+        "removed_version": pa.repeat(pa.scalar(LIVE, pa.int64()), count),
+    }
+    ends = [partition_id(text) for text in columns["partition_values"].to_pylist()]
+    keys = *file_keys(names.to_pylist(), [None] * count), ends
+    columns |= zip(("path_key", "path_key2", "partition_id"), map(pa.array, keys), strict=True)
+    given = [columns.get(f.name, pa.nulls(count, f.type)) for f in FILE_SCHEMA]
+    return pa.table(given, schema=FILE_SCHEMA)
 
 
 def peak() -> int:

@@ -8,13 +8,15 @@ import threading
 import time
 from contextlib import suppress
 
+_LOCK = re.compile(rb"BEGIN[^;]*;.*(FOR UPDATE|EXECUTE select_table_key_from_dl_heads)")
+
 
 class CountingProxy:
     """Passes bytes on. A trip is what a client sends until the server answers.
 
-    `trips` are those of all connections in the order in which they began. `cut`: the connection
-    that next sends this word breaks, after they have `reached` the server or before; the client
-    gets no answer.
+    `trips` are those of all connections in the order in which they began, `by` tells the
+    connections apart. `cut`: the connection that next sends this word breaks, after they have
+    `reached` the server or before; the client gets no answer.
     """
 
     delay = 0.0
@@ -31,11 +33,24 @@ class CountingProxy:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listening.getsockname()[1]
         self.trips: list[bytes] = []
+        self.by: list[int] = []
         self._counting = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         self._listening.close()
+
+    def trips_in_lock(self, since: int) -> int:
+        """How often the one commit among the trips from `since` on waits from its lock to the end.
+
+        The trip that takes the lock waits for others' too; what comes after it is the commit's
+        alone. Others' connections don't count.
+        """
+        trips = list(zip(self.by, self.trips, strict=False))[since:]
+        ours, lock = next((by, i) for i, (by, sent) in enumerate(trips) if _LOCK.search(sent))
+        after = [sent for by, sent in trips[lock:] if by == ours]
+        [commit] = [i for i, sent in enumerate(after) if b"; COMMIT" in sent]
+        return commit
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -74,8 +89,10 @@ class CountingProxy:
                 if not asks:
                     state[0] = True
                 elif state[0]:
-                    state[:2] = [False, len(self.trips)]
-                    self.trips.append(data)
+                    with self._counting:
+                        state[:2] = [False, len(self.trips)]
+                        self.by.append(id(state))
+                        self.trips.append(data)
                     time.sleep(self.delay)
                 else:
                     self.trips[state[1]] += data

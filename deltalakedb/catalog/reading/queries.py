@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from deltalakedb.catalog.reading.proof import (
@@ -109,9 +109,12 @@ def find_table(catalog: Readable, reference: str) -> TableRow:
 
 
 def check_name_is_free(
-    catalog: Readable, full_name: str, advice: str, own: TableRow | None = None
+    catalog: Readable, full_name: str, advice: str, besides: Collection[str] = ()
 ) -> None:
-    """Raise TABLE_EXISTS when another table than `own` is called so, however its dots are split."""
+    """Raise TABLE_EXISTS when a table is called so, however its dots are split.
+
+    `besides`: ids of tables that may be.
+    """
     pieces = full_name.split(".")
     splits = [(".".join(pieces[:at]), ".".join(pieces[at:])) for at in range(len(pieces))]
     where = " OR ".join(["t.namespace = ? AND t.name = ?"] * len(splits))
@@ -119,7 +122,7 @@ def check_name_is_free(
         f"SELECT t.table_id, t.location FROM dl_tables t WHERE {where}", sum(splits, ())
     )
     for table_id, location in found:
-        if own is None or table_id != own.table_id:
+        if table_id not in besides:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.TABLE_EXISTS,
                 f"the name {full_name} is taken by the table at {location}; {advice}",

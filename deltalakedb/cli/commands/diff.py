@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.database
-@click.option("--table-id", required=True, metavar="TABLE", help="Uuid or name of the table.")
+@click.argument("table", required=False, metavar="TABLE")
+@click.option("--table-id", metavar="TABLE", help="The same as TABLE: a uuid or a name.")
 @click.option(
     "--log-dir",
     metavar="DIR",
@@ -64,7 +65,8 @@ if TYPE_CHECKING:
 @options.debug
 def command(
     database: str,
-    table_id: str,
+    table: str | None,
+    table_id: str | None,
     log_dir: str | None,
     lag_threshold_seconds: float,
     max_drift_files: int,
@@ -82,6 +84,8 @@ def command(
     Exit codes: 0 they do, and neither lags by more than the threshold; 2 they differ; 3 they
     agree where they meet, but one lags; 1 one of them can't be read.
     """
+    if (table is None) == (table_id is None):
+        raise click.UsageError("name the table to compare, by TABLE or by --table-id")
     place = Place(workers, scheduler, local_directory)
     output.check_target(json_output)
     output.check_target(metrics_output)
@@ -96,7 +100,7 @@ def command(
         with place.client(progress) as (client, _):
             progress.phase("opening the log")
             report = diff_table(
-                table_id,
+                table or table_id or "",
                 database=options.with_pool(database),
                 log_dir=log_dir,
                 lag_threshold_seconds=lag_threshold_seconds,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import builtins
 import contextvars
+import io
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from operator import itemgetter
@@ -19,10 +20,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import obstore
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.pieces import Held, compare
 from deltalakedb.storage.s3.connection import connect, renewed
 from deltalakedb.storage.s3.error import error_code, has_expired, is_absent, translate
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.storage.store import DEFAULT_CONCURRENCY, ObjectInfo, ObjectStore, not_found
+from deltalakedb.storage.store import (
+    DEFAULT_CONCURRENCY,
+    Content,
+    ObjectInfo,
+    ObjectStore,
+    not_found,
+)
 from deltalakedb.storage.traffic import count
 
 if TYPE_CHECKING:
@@ -136,7 +144,7 @@ class S3Store(ObjectStore):
 
         return open_input(self, name)
 
-    def put_if_absent(self, name: str, data: bytes) -> bool:
+    def put_if_absent(self, name: str, data: Content) -> bool:
         """`PUT` with `If-None-Match: *`; a slot whose request failed is read back.
 
         A server that ignores the condition overwrites; AWS, MinIO (2024 on), R2 and Ceph (19
@@ -144,7 +152,9 @@ class S3Store(ObjectStore):
         """
         key = self._key(name)
         try:
-            self._ask(lambda s3: obstore.put(s3, key, data, mode="create", use_multipart=False))
+            # A condition goes with one request alone, which is held whole.
+            body = data if isinstance(data, bytes) else _joined(data)
+            self._ask(lambda s3: obstore.put(s3, key, body, mode="create", use_multipart=False))
         except obstore.exceptions.AlreadyExistsError:
             return False
         except Exception as error:
@@ -153,15 +163,16 @@ class S3Store(ObjectStore):
                 raise failure from error
             # The request may have been carried out and its answer lost.
             try:
-                return self.read(name) == data
+                return compare(self, name, data) is Held.SAME
             except DeltaLakeError:
                 raise failure from error
         return True
 
-    def put(self, name: str, data: bytes) -> None:
+    def put(self, name: str, data: Content) -> None:
         key = self._key(name)
         try:
-            self._ask(lambda s3: obstore.put(s3, key, data))
+            body = data if isinstance(data, bytes) else _joined(data)
+            self._ask(lambda s3: obstore.put(s3, key, body))
         except Exception as error:
             raise translate(error, self.describe(name)) from error
 
@@ -314,6 +325,13 @@ class S3Store(ObjectStore):
             return self._has_any(self._prefix + prefix)
         except Exception as error:
             raise translate(error, self.describe(prefix)) from error
+
+
+def _joined(pieces: Iterable[bytes]) -> memoryview:
+    """All pieces, once in memory."""
+    whole = io.BytesIO()
+    whole.writelines(pieces)
+    return whole.getbuffer()
 
 
 def _before(prefix: str) -> str:

@@ -190,7 +190,7 @@ class _Turn:
         first = self._some[0]
         assert found.version is not None
         staged, time_ms = self._mine.staged, found.commit_time or 0
-        done = Committed(staged, found.version, time_ms, None, b"")
+        done = Committed(staged, found.version, time_ms, None)
         ratifier = LogRatifier(self._url, first.base.storage_options)
         result = publish(ratifier, done, first.options)
         for each in self._some:

@@ -19,6 +19,7 @@ from deltalakedb.catalog.records import TableRow, TableState, load_files_name
 from deltalakedb.commit.staged import StagedTable, no_files
 from deltalakedb.engine.where import parse_where
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.columns import array_of
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.protocol import Protocol, check_writable
@@ -37,6 +38,7 @@ from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.target import FileTarget
 
 _FEW_FILES = 5_000
+_KEYED_ROWS = 20_000
 _FROM_FILES = tuple(n for n in FILE_SCHEMA.names if n != "path_key2")
 
 
@@ -274,9 +276,14 @@ class Base:
 
 
 def _with_second_key(found: pa.Table) -> pa.Table:
-    _, second = file_keys(found.column("path").to_pylist(), found.column("dv_id").to_pylist())
-    found = found.append_column("path_key2", pa.array(second))
-    return found.select(FILE_SCHEMA.names).cast(FILE_SCHEMA)
+    # As Python's values some at a time: of a million they take more than the table.
+    parts = [found.slice(start, _KEYED_ROWS) for start in range(0, found.num_rows, _KEYED_ROWS)]
+    seconds = [
+        array_of(file_keys(part.column("path").to_pylist(), part.column("dv_id").to_pylist())[1])
+        for part in parts
+    ]
+    found = found.append_column("path_key2", pa.chunked_array(seconds, pa.int64()))
+    return pa.Table.from_arrays(found.select(FILE_SCHEMA.names).columns, schema=FILE_SCHEMA)
 
 
 def _few(catalog: LightCatalog, row: TableRow, columns: Sequence[str], where: str) -> pa.Table:

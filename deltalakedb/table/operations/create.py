@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import typing
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,14 +108,20 @@ def _create(
 
 
 def new_base(
-    catalog: Catalog, new: NewTable, struct: StructType, token: str, authority: str = "sql"
+    catalog: Catalog,
+    new: NewTable,
+    struct: StructType,
+    token: str,
+    authority: str = "sql",
+    freed: Collection[str] = (),
 ) -> Base:
     """The table before its first version; of one that `token` has made already, with its ids.
 
-    Raises TABLE_EXISTS for a taken name or location.
+    `freed`: ids of tables that are about to leave their names. Raises TABLE_EXISTS for a taken
+    name or location.
     """
     there = queries.lookup_table(catalog, new.full_name)
-    if there is None:
+    if there is None or there.table_id in freed:
         row = _row(catalog, new)
         _check_location(row, new.storage_options)
     elif _made_by(catalog, there, token):

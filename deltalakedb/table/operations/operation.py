@@ -77,14 +77,16 @@ def _run(
     left: int,
     began: float,
 ) -> WriteResult:
-    written = set(staged.written)
+    written, newest = set(staged.written), base
     if base.enlist is not None:
         # Also one that found nothing to do: what it looked for counts as read.
         return _enlisted(base, base.enlist, staged, options, began)
-    if staged.table.is_empty:
-        return WriteResult(base.row.full_name, base.row.head_version)
     try:
         while True:
+            if staged.table.is_empty:
+                # Others may have done all of it meanwhile.
+                result = WriteResult(base.row.full_name, newest.row.head_version)
+                break
             _sync(base, staged, options)
             try:
                 result = _ratified(catalog, base, staged.table.but(began=began), options)
@@ -94,7 +96,7 @@ def _run(
                 if newer is None or staged.again is None:
                     raise
                 left -= 1
-                staged = staged.again(newer)
+                newest, staged = newer, staged.again(newer)
                 written |= set(staged.written)
     except DeltaLakeError as error:
         if error.outcome == "failed":

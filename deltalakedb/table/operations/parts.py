@@ -74,5 +74,9 @@ def gathered(executor: Executor, handles: Sequence[Any]) -> Iterator[tuple[int, 
 
 
 def portable(base: Base) -> Base:
-    """The base as workers get it: without what is cached, and with no credentials in its pickle."""
-    return replace(base, storage_options=dict(base.data.spec.options), read_shape=None)
+    """The base as workers get it: without what is cached, and with no credentials in its pickle.
+
+    What a transaction has staged is in the files and the schema that they are given.
+    """
+    options = dict(base.data.spec.options)
+    return replace(base, storage_options=options, read_shape=None, staged=None, enlist=None)

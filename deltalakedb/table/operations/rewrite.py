@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from deltalakedb.commit.staged import Reads, StagedTable, no_files
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.columns import table_of_dicts
 from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.deletion_vector import cardinality
 from deltalakedb.log.features import enabled
@@ -107,7 +108,7 @@ class Rewrite:
         self._whole: set[str] = set()
         self._names: list[str] = []
         self._parts: list[Part] = []
-        self.vectors = Vectors(base.data, base.row.full_name)
+        self.vectors = Vectors(base.data, base.row.full_name, write_id)
         self.written = WrittenFiles()
         self.cdc = WrittenFiles()
 
@@ -235,7 +236,8 @@ class Rewrite:
     def takes(self, part: Part) -> None:
         """What was done elsewhere, of some of the files, is part of this commit."""
         self._parts.append(part)
-        self._names += part.names
+        for name in part.names:
+            (self.vectors.names if name.endswith(".bin") else self._names).append(name)
         mine, its = self.counts, part.counts
         mine.deleted = (
             None if mine.deleted is None or its.deleted is None else mine.deleted + its.deleted
@@ -280,7 +282,7 @@ class Rewrite:
             self.cdc = self._changes.finish()
             self._names += self.cdc.names
         self._count_whole()
-        mine = pa.Table.from_pylist(adds, schema=FILE_SCHEMA)
+        mine = table_of_dicts(adds, FILE_SCHEMA)
         if self.written.adds:
             mine = pa.concat_tables([mine, table_of(self.written.rows(self.base.row.head_version))])
         ended = [*{*self._whole, *lives}]
@@ -322,7 +324,7 @@ class Rewrite:
         """Physical rows of a file; of one whose statistics don't say, from its footer."""
         if life["num_records"] is not None:
             return int(life["num_records"])
-        one = pa.Table.from_pylist([life], schema=FILE_SCHEMA)
+        one = table_of_dicts([life], FILE_SCHEMA)
         [file] = data_files(self.spec(), one)
         with file.filesystem.open_input_file(file.arrow_path) as source:
             return int(pq.read_metadata(source).num_rows)
@@ -332,7 +334,7 @@ class Rewrite:
         for life, gone in files:
             # As if they were deleted already.
             left = dict(life) | {"dv": orjson.dumps(inline_descriptor(gone)).decode()}
-            one = pa.Table.from_pylist([left], schema=FILE_SCHEMA)
+            one = table_of_dicts([left], FILE_SCHEMA)
             for _, batch in self.indexed_rows(self.spec(files=one)):
                 for piece in slices(batch.remove_column(batch.num_columns - 1)):
                     self.copies(piece)

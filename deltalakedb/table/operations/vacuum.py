@@ -122,7 +122,7 @@ def _retention(base: Base, options: VacuumOptions) -> int:
             DeltaLakeErrorKind.INVALID_ARGUMENT,
             f"{options.retention_hours:g} hours are below the retention of {base.row.full_name}, "
             f"{own / _HOUR_MS:g} hours: readers and time travel within it would break; give more, "
-            "or enforce_retention_duration=False",
+            "or force it (enforce_retention_duration=False, --force)",
             table=base.row.full_name,
         )
     return wanted

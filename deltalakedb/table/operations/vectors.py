@@ -6,6 +6,7 @@ PROTOCOL.md, "Deletion Vectors" and "Per-file Statistics" (tightBounds).
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from deltalakedb.commit.conflict import rows_conflict, unite
 from deltalakedb.commit.staged import StagedTable, VectorClash
+from deltalakedb.log.columns import table_of_dicts
 from deltalakedb.log.deletion_vector import unique_id, vector_path
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys
 from deltalakedb.scan.file import read_vector
@@ -50,10 +52,12 @@ class Vectors:
     `names` are the objects that were made: no data file is ever among them.
     """
 
-    def __init__(self, store: ObjectStore, table: str) -> None:
+    def __init__(self, store: ObjectStore, table: str, write_id: str | None = None) -> None:
+        """`write_id` names the first file: who writes it again leaves no other one behind."""
         self._store = store
         self._table = table
-        self._file = VectorFile(store)
+        named = None if write_id is None else uuid.uuid5(uuid.NAMESPACE_OID, write_id)
+        self._file = VectorFile(store, name_id=named)
         self._known: dict[str, Places] = {}
         self._used: frozenset[str | None] = frozenset()
         self.names: list[str] = []
@@ -132,8 +136,8 @@ class Vectors:
             else:
                 ours[path] = with_vector(head, self.add(places), records)
         self.close()
-        adds = pa.Table.from_pylist(list(ours.values()), schema=FILE_SCHEMA)
-        removes = pa.Table.from_pylist(list(ended.values()), schema=FILE_SCHEMA)
+        adds = table_of_dicts(list(ours.values()), FILE_SCHEMA)
+        removes = table_of_dicts(list(ended.values()), FILE_SCHEMA)
         metrics = dict(staged.info.metrics)
         for name, value in vector_metrics(adds, removes).items():
             for known in (name, MERGE_NAMES[name]):

@@ -31,6 +31,7 @@ T = TypeVar("T")
 _BEGIN = b"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 _MESSAGE_BYTES = 32 << 20
 _COPY_BYTES = 1 << 20
+_COPY_ROWS = 20_000
 _TYPES = {int: "bigint", str: "text"}
 _IDLE_MS = 10_000
 """A holder that says nothing for so long is ended by the server: others wait for its lock."""
@@ -207,15 +208,10 @@ class PostgresWriter(Writer):
         )
 
     def bulk(self, table: str, rows: pa.Table) -> None:
-        import pyarrow as pa
-        from pyarrow import csv
-
-        sink = pa.BufferOutputStream()
-        csv.write_csv(rows, sink, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
         with self._translated(), self._connection.cursor() as cursor:
             cursor.copy_expert(
                 f"COPY {table} ({', '.join(rows.column_names)}) FROM STDIN WITH (FORMAT csv)",
-                pa.BufferReader(sink.getvalue()),
+                _Csv(rows),
                 _COPY_BYTES,
             )
 
@@ -251,6 +247,30 @@ class PostgresWriter(Writer):
 
     def _is_lock_timeout(self, error: Exception) -> bool:
         return isinstance(error, errors.LockNotAvailable)
+
+
+class _Csv:
+    """Rows as a file of CSV, of which some are text at a time."""
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._batches = iter(rows.to_batches(_COPY_ROWS))
+        self._piece = memoryview(b"")
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most `size`; none at the end."""
+        import pyarrow as pa
+        from pyarrow import csv
+
+        while not self._piece:
+            batch = next(self._batches, None)
+            if batch is None:
+                return b""
+            sink = pa.BufferOutputStream()
+            options = csv.WriteOptions(include_header=False, quoting_style="all_valid")
+            csv.write_csv(batch, sink, options)
+            self._piece = memoryview(sink.getvalue())
+        found, self._piece = self._piece[:size], self._piece[size:]
+        return bytes(found)
 
 
 @lru_cache(1_000)
