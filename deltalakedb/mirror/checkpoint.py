@@ -124,7 +124,9 @@ def checkpoint_now(
     """Make a checkpoint of a published version and record it; its name."""
     with closing(LightCatalog(database)) as catalog:
         row = queries.find_table(catalog, table.table_id)
-        written = checkpoint(catalog, row, log, version, still_ours)
+        # Restored meanwhile, the catalog may not know the version.
+        known = version <= row.head_version
+        written = checkpoint(catalog, row, log, version, still_ours) if known else None
         if written is None:
             return None
         with writing(database) as writer:

@@ -286,12 +286,13 @@ def _tend(each: _Tended) -> Tending | None:
         if not heads:
             break
         reached = publish.confirm(each.database, table, log, heads, own, after=durable)
-        if reached <= durable:
+        last = next((head for head in heads if head.version == reached), None)
+        if last is None:
             break
         log.sync([publish.commit_name(v) for v in range(durable + 1, reached + 1)])
         with writing(each.database) as writer:
             try:
-                writer.transact(_record(writer, table, each.lease, reached), relaxed=True)
+                writer.transact(_record(writer, table, each.lease, last), relaxed=True)
             except WrongCountError:
                 each.lease = None
                 return None
@@ -369,19 +370,28 @@ def _state(writer: Writer, table: TableRow) -> tuple[Tending, int]:
     return Tending(published, durable, head - durable, checkpointed), interval
 
 
-def _record(writer: Writer, table: TableRow, lease: Lease, until: int) -> list[Statement]:
-    """What is durable, and out of the outbox with it, if the lease is still ours."""
+def _record(
+    writer: Writer, table: TableRow, lease: Lease, last: outbox.OutboxHead
+) -> list[Statement]:
+    """What is durable, and out of the outbox with it, if the lease is still ours.
+
+    And if the database is: one that was restored meanwhile doesn't know the version, or has another
+    one in its place.
+    """
+    key, until = table.table_key, last.version
     return [
         extended(writer, lease),
         Statement(
             "UPDATE dl_mirror SET durable_version = ?, published_version = CASE "
             "WHEN published_version < ? THEN ? ELSE published_version END "
-            "WHERE table_key = ? AND durable_version < ?",
-            (until, until, until, table.table_key, until),
+            "WHERE table_key = ? AND durable_version < ? AND EXISTS (SELECT 1 FROM dl_outbox o "
+            "WHERE o.table_key = ? AND o.version = ? AND o.digest = ?)",
+            (until, until, until, key, until, key, until, last.digest),
         ),
         Statement(
-            "DELETE FROM dl_outbox WHERE table_key = ? AND version <= ?",
-            (table.table_key, until),
+            "DELETE FROM dl_outbox WHERE table_key = ? AND version <= ? AND version <= "
+            "(SELECT m.durable_version FROM dl_mirror m WHERE m.table_key = ?)",
+            (key, until, key),
         ),
     ]
 

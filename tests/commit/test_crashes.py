@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,37 @@ def test_a_catalog_that_was_restored_refuses_to_ratify_again(
     assert again.append(pa.table({"x": [3]})).version == 3
     seen = deltalake.DeltaTable(str(place)).to_pyarrow_table()["x"].to_pylist()
     assert sorted(seen) == [1, 2, 3]
+
+
+def test_a_catalog_that_is_restored_while_its_log_is_tended(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the one from before had durable isn't written into the one from yesterday."""
+    monkeypatch.setattr(tend, "note", lambda *_, **__: None)
+    uri, file = f"deltasql://{sqlite_url}?table=t", sqlite_url.removeprefix("sqlite:///")
+    table = dl.create_table(uri, pa.schema([("x", pa.int64())]), location=str(tmp_path / "t"))
+    row, database = table._head.row, table._catalog.reader.url
+    tended = tend._Tended(database, row, publish.log_of(row, None))
+    assert tend._tend(tended) is not None
+    backup = tmp_path / "backup.sqlite"
+    with closing(sqlite3.connect(backup)) as target, closing(sqlite3.connect(file)) as source:
+        source.backup(target)
+    table.append(pa.table({"x": [1]}))
+    table.close()
+    confirm = publish.confirm
+
+    def restored(*arguments: Any, **options: Any) -> int:
+        reached = confirm(*arguments, **options)
+        for ending in ("", "-wal", "-shm"):
+            Path(file + ending).unlink(missing_ok=True)
+        backup.rename(file)
+        return reached
+
+    monkeypatch.setattr(publish, "confirm", restored)
+    tend._tend(tended)
+    with closing(sqlite3.connect(file)) as found:
+        [state] = found.execute("SELECT durable_version, published_version FROM dl_mirror")
+    assert state == (0, 0)
 
 
 def test_who_waits_too_long_is_told_who_holds_the_lock(pg_database: str, tmp_path: Path) -> None:
