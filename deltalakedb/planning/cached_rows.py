@@ -36,6 +36,7 @@ def cached_columns(row: TableRow) -> tuple[str, ...]:
 def files_from_sql(
     catalog: LightCatalog, row: TableRow, version: int, where: str, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
+    """The rows of the live load for which `where` holds, proven; columns as in `schema`."""
     dialect = catalog.reader.dialect
     sql = f"SELECT {', '.join(schema.names)} FROM {load_files_name(row.live_load)} WHERE {where}"
     with dialect.errors():
