@@ -80,6 +80,10 @@ class LogRatifier:
         log.sync([name])
         return True
 
+    def is_far(self, table: TableRow) -> bool:
+        """Whether a put into its log waits for a network."""
+        return publish.log_of(table, self._options).spec.is_s3
+
     def adopt(self, table: TableRow) -> None:
         from deltalakedb.mirror.adopt import adopt
 

@@ -49,6 +49,7 @@ class Member(RowChanges):
         self._client = client
         self._reads = Reads()
         self._written: list[str] = []
+        self._operations = 0
 
     @property
     def name(self) -> str:
@@ -102,6 +103,7 @@ class Member(RowChanges):
         )
         table = replace(table, info=said, metadata_id=self._base.metadata.id)
         before = self._base.staged
+        self._operations += 1
         whole = table if before is None else composed(before, table)
         self._written += written
         metadata, protocol = self._base.metadata, self._base.protocol
@@ -167,6 +169,8 @@ class Member(RowChanges):
         """Remove what was written: all of it, or files that a later operation took back."""
         names = set(self._written)
         if not all_of_it and self._base.staged is not None:
+            if self._operations == 1:
+                return
             adds = self._base.staged.adds.column("path").to_pylist()
             kept = {decode_path(path) for path in adds}
             # Vectors and change data lie under names of their own, and are few.

@@ -42,7 +42,10 @@ class TableMerger:
     def when_matched_update_all(
         self, predicate: str | None = None, except_cols: Sequence[str] | None = None
     ) -> TableMerger:
-        """Set all columns that the source has, but `except_cols`, to its values."""
+        """Set all columns that source and table have, but `except_cols`, to the source's values.
+
+        With `merge_schema` the table gets those of the source that it hasn't.
+        """
         return self._add(Clause("update", predicate, None, tuple(except_cols or ())))
 
     def when_matched_delete(self, predicate: str | None = None) -> TableMerger:

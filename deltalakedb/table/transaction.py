@@ -6,6 +6,8 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +24,8 @@ from deltalakedb.table.operations.fence import check_own_head
 from deltalakedb.table.operations.properties import CommitOptions
 
 _log = logging.getLogger(__name__)
+_PUTS = 16
+"""Logs of one transaction that are put to at once."""
 MAX_UNPUBLISHED = 2_000
 """Versions that may wait for the log before writers wait for it too."""
 
@@ -155,17 +159,27 @@ def conflicts(
 def _published(
     ratifier: LogRatifier, done: Sequence[Committed], options: CommitOptions, lock_seconds: float
 ) -> list[WriteResult]:
-    """Back to back; what is wrong with one table's log keeps no other from being published."""
-    found: list[WriteResult] = []
-    failed: DeltaLakeError | None = None
-    for each in done:
+    """What is wrong with one table's log keeps no other from being published.
+
+    Logs that are a network away are put to at once, local ones back to back.
+    """
+
+    def attempt(each: Committed) -> WriteResult | DeltaLakeError:
         try:
-            found.append(publish(ratifier, each, options, lock_seconds))
+            return publish(ratifier, each, options, lock_seconds)
         except DeltaLakeError as error:
-            failed = failed or error
-    if failed is not None:
-        raise failed
-    return found
+            return error
+
+    if len(done) > 1 and any(ratifier.is_far(each.table.table) for each in done):
+        with ThreadPoolExecutor(min(len(done), _PUTS)) as puts:
+            begun = [puts.submit(copy_context().run, attempt, each) for each in done]
+            found = [each.result() for each in begun]
+    else:
+        found = [attempt(each) for each in done]
+    results = [each for each in found if isinstance(each, WriteResult)]
+    if len(results) < len(found):
+        raise next(each for each in found if isinstance(each, DeltaLakeError))
+    return results
 
 
 def publish(

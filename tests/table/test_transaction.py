@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.mirror import publish
 from tests.cli.commands import dl_lines
+from tests.servers.s3 import S3Bucket
 
 LEVELS = ("WriteSerializable", "Serializable", "SnapshotIsolation")
 ROWS = pa.schema([("id", pa.int64()), ("p", pa.string())])
@@ -369,3 +372,30 @@ def test_no_commit_of_a_long_log_is_passed_over(tmp_path: Path, split_at: int) -
     found = dl.consistent_versions([a, b])
     assert found == {a: split_at - 1 if split_at else 101, b: 6}
     assert found.unknown == []
+
+
+def test_logs_far_away_are_put_to_at_once(
+    s3: S3Bucket, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each put waits until all are under way, so that one after the other none would end."""
+    names = ["a", "b", "c"]
+    for name in names:
+        place = f"s3://{s3.name}/{name}"
+        uri = uri_of(sqlite_url, name)
+        dl.create_table(uri, ROWS, location=place, storage_options=s3.options).close()
+    put, begun, changed = publish.put, set[str](), threading.Condition()
+
+    def waiting(*arguments: Any, **options: Any) -> None:
+        with changed:
+            begun.add(arguments[1].full_name)
+            changed.notify_all()
+            assert changed.wait_for(lambda: len(begun) == 3, timeout=60)
+        put(*arguments, **options)
+
+    monkeypatch.setattr(publish, "put", waiting)
+    with dl.begin(sqlite_url, storage_options=s3.options) as tx:
+        for name in names:
+            tx.append(name, rows(1))
+    assert tx.result is not None
+    assert tx.result.versions == dict.fromkeys(names, 1)
+    assert all(each.published for each in tx.result.tables)

@@ -116,7 +116,14 @@ def _assignments(
             f"except_cols names {', '.join(sorted(unknown))}, which the source hasn't; it has "
             f"{', '.join(names)}",
         )
-    chosen = [name for name in names if name.lower() not in left]
+    # As in Spark, what the table hasn't is left out where its schema doesn't grow.
+    known = {field.name.lower() for field in written.fields}
+    chosen = [name for name in names if name.lower() in known - left]
+    if not chosen and not left:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"the source has none of the table's columns; it has {', '.join(names)}",
+        )
     return Assignments.of_sql(
         {name: name for name in chosen}, written, lambda name: (source.alias, name)
     )
