@@ -29,6 +29,8 @@ from deltalakedb.storage.store import ObjectStore
 
 _COMMITS = 1_000
 """Read and applied at a time, and no more than a range's bytes."""
+_SLICES = 4
+"""Of a commit that is longer than a range each slice has that part of one."""
 
 
 def adopt(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> int:
@@ -84,7 +86,8 @@ def _together(versions: Mapping[int, CommitEntry], first: int) -> list[CommitEnt
 
 
 def _parts(commit: CommitEntry) -> int:
-    return slices_of(commit, RANGE_BYTES)
+    """In how many slices a commit is read."""
+    return slices_of(commit, RANGE_BYTES // _SLICES) if commit.size > RANGE_BYTES else 1
 
 
 def _read(log: ObjectStore, commits: Sequence[CommitEntry]) -> RangeState:
