@@ -203,6 +203,8 @@ def optimizes(bench: Workbench) -> Iterator[Entry]:
         )
         again = pair.ours("compact", *columns)
         yield _limit(f"bytes written again, {name}", 0, float(again.result["bytes"]), "B")
+        opened = float(again.result["files_opened"])
+        yield _limit(f"data files opened again, {name}", 0, opened, "files")
 
 
 def large(bench: Workbench) -> Iterator[Entry]:

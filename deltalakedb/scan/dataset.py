@@ -26,10 +26,9 @@ from deltalakedb.scan.scan import (
     count_rows,
     data_files,
     output_schema,
-    partition_scalars,
     scan_batches,
 )
-from deltalakedb.scan.types import ReadField
+from deltalakedb.scan.types import ReadField, partition_scalars
 
 Columns = Sequence[str] | Mapping[str, pc.Expression] | None
 """Names, or new names with expressions over the table's columns; None for all."""

@@ -22,6 +22,7 @@ from deltalakedb.predicate.tree import Expr
 from deltalakedb.scan.columns import Convert, UnreadableColumn, file_columns
 from deltalakedb.scan.guarantees import partition_guarantee, surviving
 from deltalakedb.scan.row_groups import LeafColumn, row_group_guarantees
+from deltalakedb.scan.tally import Tally
 from deltalakedb.scan.types import PartitionValues, ReadField, ReadSchema
 from deltalakedb.scan.variant import NotAVariant
 from deltalakedb.storage.store import ObjectStore
@@ -76,6 +77,8 @@ class ReadPlan:
     """Whether the last column of each batch is ROW_INDEX (int64, from 0, deleted rows counted)."""
     test: Expr | None = None
     """`predicate`, where `predicate.mask` knows it."""
+    tally: Tally | None = None
+    """Takes what is read."""
 
 
 def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
@@ -91,6 +94,8 @@ def read_file(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
         found = columns_in(parquet, plan)
         deleted = deleted_of(file, plan, parquet.metadata.num_rows)
         groups = row_groups_of(footer, parquet, file, plan, found)
+        if plan.tally is not None:
+            plan.tally.note(footer, parquet.metadata, groups, {name for name, _ in found.values()})
         for start, rows, run in runs(parquet.metadata, groups):
             yield from _read_run(parquet, run, start, rows, file, plan, found, deleted)
 

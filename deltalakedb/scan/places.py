@@ -54,6 +54,8 @@ def read_places(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
             again = bool(found) and kept.was_asked(key) and metadata.num_rows <= kept.MOST_ROWS
             every = range(metadata.num_row_groups)
             groups = every if again else row_groups_of(footer, parquet, file, plan, found)
+            if plan.tally is not None:
+                plan.tally.note(footer, metadata, groups, {name for name, _ in found.values()})
             keeping = kept.Keeping() if again else None
             for start, rows, run in runs(metadata, groups):
                 parts = stored_batches(parquet, run, rows, plan, found)

@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.paths import decode_path, is_absolute
 from deltalakedb.log.protocol import Protocol, check_known, unreadable_features
 from deltalakedb.memory import enough_memory
@@ -35,8 +34,15 @@ from deltalakedb.scan.guarantees import (
     surviving,
 )
 from deltalakedb.scan.places import read_places
+from deltalakedb.scan.tally import Tally
 from deltalakedb.scan.threads import in_order
-from deltalakedb.scan.types import PartitionValues, ReadSchema, mapping_mode, read_schema
+from deltalakedb.scan.types import (
+    PartitionValues,
+    ReadSchema,
+    mapping_mode,
+    partition_scalars,
+    read_schema,
+)
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
@@ -82,6 +88,8 @@ class ScanSpec:
     """Which of the files' rows are the scan's: every way to read it gives those alone."""
     planner: Planner | None = None
     """Plans anew by a further condition; stays in its process."""
+    tally: Tally | None = None
+    """Takes what is read in its process."""
 
     @cached_property
     def schema(self) -> ReadSchema:
@@ -300,30 +308,6 @@ def prune_files(spec: ScanSpec, predicate: pc.Expression) -> pa.Table:
     return spec.files.filter(pa.array(flags[texts.indices.to_numpy()]))
 
 
-def partition_scalars(text: str, schema: ReadSchema) -> PartitionValues:
-    """Logical column name -> typed value, of a file's `partition_values` (JSON text).
-
-    A partition column without a value is null; one whose text is no value has its error.
-    """
-    values: dict[str, str | None] = orjson.loads(text)
-    scalars: dict[str, pa.Scalar | DeltaLakeError] = {}
-    for field in schema.fields:
-        type_name = schema.partitions.get(field.physical_name)
-        if type_name is None:
-            continue
-        if field.refusal is not None:
-            scalars[field.name] = field.refusal
-            continue
-        try:
-            value = values.get(field.physical_name)
-            scalars[field.name] = partition_scalar(value, type_name, field.arrow)
-        except DeltaLakeError as error:
-            facts: dict[str, Any] = {"column": field.name, **error.facts}
-            message = f"column {field.name}: {error.message}"
-            scalars[field.name] = DeltaLakeError(error.kind, message, **facts)
-    return scalars
-
-
 def data_files(spec: ScanSpec, files: pa.Table) -> Iterator[DataFile]:
     """The files, located and their partition values parsed (once per distinct text)."""
     schema = spec.schema
@@ -393,6 +377,7 @@ def _plan(
         batch_size=batch_size,
         use_threads=False,
         of_table=spec.of_table,
+        tally=spec.tally,
     ), files
 
 

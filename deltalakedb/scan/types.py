@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import orjson
 import pyarrow as pa
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import (
     TYPE_CHANGES,
@@ -219,3 +221,27 @@ def _widens(before: str, after: str) -> bool:
         return source is not None and precision - source[0] >= scale - source[1] >= 0
     # A change of collation alters how strings compare, not how they are stored.
     return is_string(before) and is_string(after)
+
+
+def partition_scalars(text: str, schema: ReadSchema) -> PartitionValues:
+    """Logical column name -> typed value, of a file's `partition_values` (JSON text).
+
+    A partition column without a value is null; one whose text is no value has its error.
+    """
+    values: dict[str, str | None] = orjson.loads(text)
+    scalars: dict[str, pa.Scalar | DeltaLakeError] = {}
+    for field in schema.fields:
+        type_name = schema.partitions.get(field.physical_name)
+        if type_name is None:
+            continue
+        if field.refusal is not None:
+            scalars[field.name] = field.refusal
+            continue
+        try:
+            value = values.get(field.physical_name)
+            scalars[field.name] = partition_scalar(value, type_name, field.arrow)
+        except DeltaLakeError as error:
+            facts: dict[str, Any] = {"column": field.name, **error.facts}
+            message = f"column {field.name}: {error.message}"
+            scalars[field.name] = DeltaLakeError(error.kind, message, **facts)
+    return scalars

@@ -48,12 +48,17 @@ _DISTINCT = 0.5
 
 @dataclass
 class WrittenFiles:
-    """The data files of a write: bodies of `add` actions, and the names of the objects."""
+    """The data files of a write: bodies of `add` actions, and the names of the objects.
+
+    `files_read` and `bytes_read`: of the data files whose rows they have, where that was counted.
+    """
 
     adds: list[dict[str, Any]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     num_rows: int = 0
     num_bytes: int = 0
+    files_read: int = 0
+    bytes_read: int = 0
 
     def rows(self, version: int = 0) -> Files:
         """The adds as rows of `log.rows.FILE_SCHEMA`, live since `version`."""
@@ -67,6 +72,8 @@ class WrittenFiles:
         self.names += other.names
         self.num_rows += other.num_rows
         self.num_bytes += other.num_bytes
+        self.files_read += other.files_read
+        self.bytes_read += other.bytes_read
 
 
 class _File:

@@ -179,3 +179,31 @@ def test_purging_leaves_no_vectors(sqlite_url: str, tmp_path: Path) -> None:
     assert all(file.dv_id is None for file in table.snapshot().files)
     assert table.snapshot().count_rows() == 1_999
     assert table.optimize.purge()["numFilesRemoved"] == 0
+
+
+@pytest.mark.parametrize("order", [False, True])
+def test_what_is_read_is_told_and_nothing_the_second_time(
+    sqlite_url: str, tmp_path: Path, order: bool
+) -> None:
+    uri = uri_of(sqlite_url)
+    for start in range(0, 3_000, 1_000):
+        rows = pa.table({"id": range(start, start + 1_000), "p": ["a", "b"] * 500})
+        dl.write_deltalake(uri, rows, mode="append", partition_by="p", location=str(tmp_path / "t"))
+    table = dl.connect_to_table(uri)
+    size = sum(path.stat().st_size for path in (tmp_path / "t").rglob("p=*/*.parquet"))
+
+    def optimized() -> dict[str, Any]:
+        return table.optimize.z_order(["id"]) if order else table.optimize.compact()
+
+    first = optimized()
+    # Before rows are ordered, a sample of one column is read.
+    assert first["numFilesOpened"] == (12 if order else 6)
+    assert size / 2 < first["bytesRead"] < size * (2 if order else 1)
+    # Files that aren't there can't be opened.
+    (tmp_path / "t").rename(tmp_path / "away")
+    (tmp_path / "t").mkdir()
+    (tmp_path / "away" / "_delta_log").rename(tmp_path / "t" / "_delta_log")
+    again = optimized()
+    assert (again["numFilesOpened"], again["bytesRead"]) == (0, 0)
+    assert (again["numFilesAdded"], again["versions"]) == (0, [])
+    table.close()

@@ -24,6 +24,7 @@ from deltalakedb.log.protocol import Protocol, check_writable
 from deltalakedb.log.row_tracking import ENABLED
 from deltalakedb.log.table_properties import IN_COMMIT_TIMESTAMPS
 from deltalakedb.scan.scan import ScanSpec, scan_batches
+from deltalakedb.scan.tally import Tally
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info
@@ -163,8 +164,8 @@ class _Verified:
         self._seen.update(keys)
 
 
-def scan_spec(base: Base, files: pa.Table) -> ScanSpec:
-    """What reading all live rows of files of the table takes."""
+def scan_spec(base: Base, files: pa.Table, tally: Tally | None = None) -> ScanSpec:
+    """What reading all live rows of files of the table takes; `tally` is told of it."""
     return ScanSpec(
         store=base.data,
         files=files,
@@ -173,4 +174,5 @@ def scan_spec(base: Base, files: pa.Table) -> ScanSpec:
         configuration=base.metadata.configuration,
         protocol=base.protocol,
         version=base.row.head_version,
+        tally=tally,
     )

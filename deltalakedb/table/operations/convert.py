@@ -23,7 +23,8 @@ from deltalakedb.log.few_files import table_of
 from deltalakedb.log.paths import encode_path
 from deltalakedb.log.schema import PrimitiveType, StructField, StructType
 from deltalakedb.log.schema_writer import struct_of_arrow
-from deltalakedb.scan.scan import partition_scalars, scan_batches
+from deltalakedb.scan.scan import scan_batches
+from deltalakedb.scan.types import partition_scalars
 from deltalakedb.storage.store import ObjectInfo, ObjectStore
 from deltalakedb.table.operations.alter import scan_spec
 from deltalakedb.table.operations.base import Base

@@ -16,7 +16,8 @@ from deltalakedb.planning.pruning.partitions import PartitionTuples
 from deltalakedb.predicate.row_filter import row_filter
 from deltalakedb.predicate.text import sql
 from deltalakedb.predicate.tree import TRUE, Expr, columns_of, is_exact
-from deltalakedb.scan.scan import indexed_rows, partition_scalars
+from deltalakedb.scan.scan import indexed_rows
+from deltalakedb.scan.types import partition_scalars
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.rewrite import Rewrite, RewriteOptions
 from deltalakedb.table.operations.settle import settle

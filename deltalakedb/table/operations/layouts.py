@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from deltalakedb.log.deletion_vector import cardinality
 from deltalakedb.scan.scan import scan_batches
+from deltalakedb.scan.tally import Tally
 from deltalakedb.table.operations.alter import scan_spec
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.properties import CommitOptions
@@ -39,7 +40,8 @@ class OptimizeOptions:
     `target_size`: bytes of a file, else the table's. `paths`: raw paths of the files to look at,
     None for all. `workers`: files read at a time. `memory`: bytes of rows that may wait in
     memory. `commit_interval`: seconds between commits at least, so that bins share one. `client`:
-    a `distributed.Client` whose workers write bins, None for this process.
+    a `distributed.Client` whose workers write bins, None for this process. `tally` takes what is
+    read here.
     """
 
     target_size: int | None = None
@@ -50,6 +52,7 @@ class OptimizeOptions:
     writer_properties: Any = None
     commit: CommitOptions = field(default_factory=CommitOptions)
     client: Any = None
+    tally: Tally | None = None
 
 
 class Layout(Protocol):
@@ -95,7 +98,7 @@ class Compaction:
         self, base: Base, files: pa.Table, writer: FileWriter, options: OptimizeOptions
     ) -> None:
         """Rows as they are read."""
-        for rows in read_rows(base, files, options.workers):
+        for rows in read_rows(base, files, options.workers, options.tally):
             writer.write(rows)
 
 
@@ -208,9 +211,9 @@ class ZOrdering:
         self, base: Base, files: pa.Table, writer: FileWriter, options: OptimizeOptions
     ) -> None:
         """Two reads: a sample of the ordered columns, and all rows, put aside by ranges."""
-        spec = scan_spec(base, files)
+        spec = scan_spec(base, files, options.tally)
         names = self._order.columns
         ranges = self._order.sampled(scan_batches(spec, names, workers=options.workers))
         memory = options.memory or BUFFERED_BYTES
-        for rows in ranges.sorted(read_rows(base, files, options.workers), memory):
+        for rows in ranges.sorted(read_rows(base, files, options.workers, options.tally), memory):
             writer.write(rows)

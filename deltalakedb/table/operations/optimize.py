@@ -22,6 +22,7 @@ from deltalakedb.commit.staged import StagedTable
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.log.few_files import table_of
+from deltalakedb.scan.tally import Tally
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.layouts import Bin, Layout, OptimizeOptions
 from deltalakedb.table.operations.operation import Staged, run
@@ -43,12 +44,18 @@ class _Done:
     removed: list[int] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
     lost: int = 0
+    files_read: int = 0
+    bytes_read: int = 0
     planned_at: int = -1
     """The version at which the bins' files are as planned: the base's, or that of our last
     commit if nobody else's lies between."""
 
     def metrics(self) -> dict[str, Any]:
-        """By delta-rs's names; `versions` and `numBinsLost` are ours."""
+        """By delta-rs's names; `versions`, `numBinsLost` and what was read are ours.
+
+        `numFilesOpened` counts a data file each time that it is opened, `bytesRead` what was asked
+        of it then.
+        """
         return {
             "numFilesAdded": len(self.added),
             "numFilesRemoved": len(self.removed),
@@ -60,6 +67,8 @@ class _Done:
             "totalFilesSkipped": self.considered - len(self.removed),
             "preserveInsertionOrder": True,
             "numBinsLost": self.lost,
+            "numFilesOpened": self.files_read,
+            "bytesRead": self.bytes_read,
             "versions": self.versions,
         }
 
@@ -105,6 +114,7 @@ def optimize(
         raise
     if waiting:
         _commit(catalog, base, writing, waiting, began, done)
+    done.files_read, done.bytes_read = writing.files_read, writing.bytes_read
     return done.metrics()
 
 
@@ -113,6 +123,7 @@ class _Writing:
 
     def __init__(self, base: Base, layout: Layout, options: OptimizeOptions) -> None:
         self.layout, self.options = layout, options
+        self.files_read = self.bytes_read = 0
         self._base = base
         self._executor: Executor | None = None
         if options.client is not None:
@@ -126,16 +137,20 @@ class _Writing:
             return
         handles = [self._submitted(self._executor, self._base, each.files, each) for each in bins]
         for number, written in gathered(self._executor, handles):
-            yield bins[number], written
+            yield bins[number], self._noted(written)
 
     def write(self, base: Base, files: pa.Table, each: Bin) -> WrittenFiles:
         """Write a bin whose files are now these."""
         if self._executor is None:
-            return write_bin(base, files, each.tags, self.layout, self.options)
+            return self._noted(write_bin(base, files, each.tags, self.layout, self.options))
         handle = self._submitted(self._executor, base, files, each)
         [(_, written)] = gathered(self._executor, [handle])
-        found: WrittenFiles = written
-        return found
+        return self._noted(written)
+
+    def _noted(self, written: WrittenFiles) -> WrittenFiles:
+        self.files_read += written.files_read
+        self.bytes_read += written.bytes_read
+        return written
 
     def _submitted(self, executor: Executor, base: Base, files: pa.Table, each: Bin) -> Any:
         options = replace(
@@ -177,9 +192,12 @@ def write_bin(
         tags=tags or None,
         buffered_bytes=options.memory or BUFFERED_BYTES,
     )
+    tally = Tally()
     with writer:
-        layout.write(base, files, writer, options)
-        return writer.finish()
+        layout.write(base, files, writer, replace(options, tally=tally))
+        written = writer.finish()
+    written.files_read, written.bytes_read = tally.files, tally.num_bytes
+    return written
 
 
 def _in_worker(*what: Any) -> WrittenFiles | Failed:

@@ -25,6 +25,7 @@ from deltalakedb.log.schema import (
 )
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.scan.scan import ScanSpec, indexed_rows, scan_batches
+from deltalakedb.scan.tally import Tally
 from deltalakedb.table.operations.alter import scan_spec
 from deltalakedb.table.operations.base import Base
 from deltalakedb.write.schema import RowConverter
@@ -104,17 +105,19 @@ class KeptIds:
         return pa.RecordBatch.from_arrays(columns, names=names)
 
 
-def read_rows(base: Base, files: pa.Table, workers: int | None) -> Iterator[pa.RecordBatch]:
+def read_rows(
+    base: Base, files: pa.Table, workers: int | None, tally: Tally | None = None
+) -> Iterator[pa.RecordBatch]:
     """The live rows of files, of the table's types, as `FileWriter` takes them."""
     converter: RowConverter | None = None
     kept = KeptIds.of(base)
     if kept is not None:
-        for _, rows in kept.rows(scan_spec(base, files), base.struct):
+        for _, rows in kept.rows(scan_spec(base, files, tally), base.struct):
             own, ids = kept.apart(rows.remove_column(rows.num_columns - 1))
             converter = converter or RowConverter(own.schema, base.struct)
             yield kept.joined(converter.convert(own), ids, changed=False)
         return
-    for rows in scan_batches(scan_spec(base, files), workers=workers):
+    for rows in scan_batches(scan_spec(base, files, tally), workers=workers):
         if converter is None:
             converter = RowConverter(rows.schema, base.struct)
         yield converter.convert(rows)
