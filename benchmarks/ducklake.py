@@ -15,16 +15,26 @@ from benchmarks.measure import ROOT
 from benchmarks.servers import ServerMissing
 
 VERSION = "1.5.5"
-_PACKAGES = ("duckdb", "duckdb-extension-ducklake", "duckdb-extension-postgres-scanner")
+_PACKAGES = (
+    "duckdb",
+    "duckdb-extension-delta",
+    "duckdb-extension-ducklake",
+    "duckdb-extension-postgres-scanner",
+)
+_DELTA = "delta"
 _NAMES = ("postgres_scanner", "ducklake")
 
 
 @dataclass(frozen=True)
 class DuckLake:
-    """An interpreter with DuckDB and the extensions' files, in the order to load them."""
+    """An interpreter with DuckDB and the extensions' files, in the order to load them.
+
+    `delta`: that of `delta_scan`.
+    """
 
     python: Path
     extensions: tuple[Path, ...]
+    delta: Path
 
     def target(self, database: str, data: Path, table: str) -> str:
         """What `benchmarks.appender` is given for a table of a lake; `database` is a URL."""
@@ -58,7 +68,7 @@ class DuckLake:
 def installed(folder: Path = ROOT / ".servers" / "ducklake") -> DuckLake:
     """DuckLake in its own environment, made at the first call. ServerMissing where it can't be."""
     python = folder / "bin" / "python"
-    extensions = [_extension(folder, name) for name in _NAMES]
+    extensions = [_extension(folder, name) for name in (*_NAMES, _DELTA)]
     if not python.exists() or None in extensions:
         packages = [f"{name}=={VERSION}" for name in _PACKAGES]
         try:
@@ -69,8 +79,9 @@ def installed(folder: Path = ROOT / ".servers" / "ducklake") -> DuckLake:
             )
         except subprocess.CalledProcessError as error:
             raise ServerMissing(f"DuckLake {VERSION} can't be installed: {error}") from error
-        extensions = [_extension(folder, name) for name in _NAMES]
-    return DuckLake(python, tuple(path for path in extensions if path is not None))
+        extensions = [_extension(folder, name) for name in (*_NAMES, _DELTA)]
+    *lake, delta = (path for path in extensions if path is not None)
+    return DuckLake(python, tuple(lake), delta)
 
 
 def _extension(folder: Path, name: str) -> Path | None:
