@@ -9,10 +9,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from deltalakedb.commit.staged import StagedTable
-
 if TYPE_CHECKING:
     from deltalakedb.commit.committer import Ratifier
+    from deltalakedb.commit.staged import StagedTable
 
 INLINE_BYTES = 4 << 20
 """Above this a commit's body lies in a staged file; servers take messages of 16 MB or less."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import xxhash
 
 from deltalakedb.catalog.dialects.writer import Statement, insert
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.records import TableRow
-from deltalakedb.commit.bodies import Body
+from deltalakedb.commit.bodies import INLINE_BYTES, Body
+from deltalakedb.database_url import DatabaseUrl
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.writer import Writer
@@ -37,6 +40,8 @@ _THE_SAME = (
     "EXISTS (SELECT 1 FROM dl_tables t "
     "WHERE t.table_key = ? AND t.table_id = ? AND t.log_location = ?)"
 )
+_FEW, _MOST = 4, 200
+_HELD_BYTES = 32 << 20
 _COLUMNS = ("version", "epoch", "body", "staged_name", "size", "digest", "created_at")
 
 
@@ -87,6 +92,26 @@ def waiting(writer: Writer, table: TableRow, after: int, limit: int) -> Sequence
         )
     )
     return [OutboxRow(v, e, bytes(body), *rest) for v, e, body, *rest in found]
+
+
+def each_waiting(database: DatabaseUrl, table: TableRow, after: int) -> Iterator[OutboxRow]:
+    """`waiting`, however many there are: not more at a time than `_HELD_BYTES` of bodies.
+
+    No transaction is open while they are gone through.
+    """
+    limit = _FEW
+    while True:
+        with writing(database) as writer:
+            rows = waiting(writer, table, after, limit)
+        yield from rows
+        if len(rows) < limit:
+            return
+        after = rows[-1].version
+        with writing(database) as writer:
+            sizes = [min(h.size, INLINE_BYTES) for h in heads(writer, table, after, _MOST)]
+        if not sizes:
+            return
+        limit = max(1, sum(held <= _HELD_BYTES for held in accumulate(sizes)))
 
 
 def heads(writer: Writer, table: TableRow, after: int, limit: int) -> Sequence[OutboxHead]:

@@ -31,7 +31,6 @@ from deltalakedb.table.operations.rebuild import what_is_lost
 
 STRANDED = "_stranded"
 """The folder below `_delta_log` with copies of commits that were acknowledged, not published."""
-_BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -311,13 +310,7 @@ def _is_in(log: ObjectStore, row: outbox.OutboxRow) -> bool:
 
 
 def _waiting(catalog: Catalog, row: TableRow, after: int) -> Iterator[outbox.OutboxRow]:
-    while True:
-        with writing(catalog.reader.url) as writer:
-            rows = outbox.waiting(writer, row, after, _BATCH)
-        yield from rows
-        if len(rows) < _BATCH:
-            return
-        after = rows[-1].version
+    return outbox.each_waiting(catalog.reader.url, row, after)
 
 
 def _set(catalog: Catalog, row: TableRow, authority: str) -> None:

@@ -11,6 +11,7 @@ import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -138,18 +139,14 @@ def drain(
     it is in the log.
     """
     reached = after
-    while True:
-        with writing(database) as writer:
-            rows = outbox.waiting(writer, table, reached, _BATCH)
-        for row in rows:
-            if until is not None and row.version > until:
-                return reached
-            if row.version > reached + 1 and not log.exists(commit_name(row.version - 1)):
-                return reached
-            put(database, table, log, row)
-            reached = row.version
-        if len(rows) < _BATCH:
-            return reached
+    for row in outbox.each_waiting(database, table, after):
+        if until is not None and row.version > until:
+            break
+        if row.version > reached + 1 and not log.exists(commit_name(row.version - 1)):
+            break
+        put(database, table, log, row)
+        reached = row.version
+    return reached
 
 
 def confirm(
@@ -183,13 +180,15 @@ def confirm(
 def _right(log: ObjectStore, heads: Sequence[outbox.OutboxHead]) -> set[int]:
     """Versions whose files are there and theirs; none of those that are large."""
     small = [head for head in heads if head.size <= INLINE_BYTES]
+    names = [commit_name(head.version) for head in small]
     try:
-        files = log.read_many([commit_name(head.version) for head in small])
+        with closing(log.read_each(names)) as files:
+            pairs = zip(small, files, strict=True)
+            return {head.version for head, data in pairs if head.is_whole(data)}
     except DeltaLakeError as error:
         if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
             raise
         return set()
-    return {head.version for head, data in zip(small, files, strict=True) if head.is_whole(data)}
 
 
 @dataclass(frozen=True)

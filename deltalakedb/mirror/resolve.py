@@ -15,6 +15,8 @@ from deltalakedb.mirror import publish, tend
 from deltalakedb.storage.pieces import Held, compare
 from deltalakedb.storage.store import ObjectStore
 
+_MOST_COUNTED = 100_000
+
 
 def examine(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[str]:
     """What is in the way, and the ways out, a line each."""
@@ -34,9 +36,10 @@ def examine(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[st
     if there:
         lines.append(f"It says: {_said(there)}")
     with writing(database) as writer:
-        ours = outbox.waiting(writer, table, version - 1, 1000)
-    lines += [f"The catalog's: {_said(row.body)}" for row in ours[:1]]
-    lines.append(f"{len(ours)} versions of the catalog wait for the log.")
+        ours = outbox.waiting(writer, table, version - 1, 1)
+        waiting = len(outbox.heads(writer, table, version - 1, _MOST_COUNTED))
+    lines += [f"The catalog's: {_said(row.body)}" for row in ours]
+    lines.append(f"{waiting} versions of the catalog wait for the log.")
     if publish.gives_back(there):
         lines.append(
             f"The table was given back to its log without the catalog: `dl rollback "

@@ -394,9 +394,3 @@ def _record(
             (key, until, key),
         ),
     ]
-
-
-def pending(database: DatabaseUrl, table: TableRow, after: int) -> list[outbox.OutboxRow]:
-    """What waits in the outbox, for people."""
-    with writing(database) as writer:
-        return list(outbox.waiting(writer, table, after, _BATCH))

@@ -1,12 +1,18 @@
-"""What a process keeps of the logs it has written to."""
+"""What a process holds of the logs that it writes to."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import deltalake
+import pyarrow as pa
 import pytest
 
-from deltalakedb.mirror import publish
+import deltalakedb as dl
+from deltalakedb.commit import outbox
+from deltalakedb.mirror import publish, tend
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 
@@ -24,3 +30,36 @@ def test_how_long_puts_take_is_kept_of_the_last_logs(
     assert len(publish._puts) == 3
     known = [publish.put_seconds(log) for log in logs]
     assert known == [0.25, None, None, None, 0.25, 0.25]
+
+
+def test_what_waits_is_held_some_at_a_time(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tend, "note", lambda *_, **__: None)
+    table = dl.create_table(
+        f"deltasql://{sqlite_url}?table=t", pa.schema([("x", pa.int64())]), location=str(tmp_path)
+    )
+    row, database = table._head.row, table._catalog.reader.url
+    with monkeypatch.context() as away:
+        away.setattr(publish, "publish", lambda *_, **__: True)
+        for number in range(12):
+            table.append(pa.table({"x": [number]}))
+    waiting, held = outbox.waiting, []
+
+    def counted(*arguments: Any) -> Sequence[outbox.OutboxRow]:
+        found = waiting(*arguments)
+        held.append([len(each.body) for each in found])
+        return found
+
+    monkeypatch.setattr(outbox, "waiting", counted)
+    monkeypatch.setattr(outbox, "_FEW", 2)
+    monkeypatch.setattr(outbox, "_HELD_BYTES", 2_000)
+    log = publish.log_of(row, None)
+    assert publish.drain(database, row, log, after=0, until=10) == 10
+    assert sum(map(len, held)) >= 10
+    assert len(held) > 2
+    assert all(sum(sizes) <= 2_000 for sizes in held)
+    assert publish.drain(database, row, log, after=10) == 12
+    found = deltalake.DeltaTable(str(tmp_path)).to_pyarrow_table()["x"].to_pylist()
+    assert sorted(found) == list(range(12))
+    table.close()
