@@ -30,7 +30,13 @@ def batches_of(data: Any) -> pa.RecordBatchReader:
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(data, pandas.DataFrame):
         named = all(name is not None for name in data.index.names)
-        return pa.Table.from_pandas(data, preserve_index=named).to_reader()
+        return _of_arrow(
+            data, lambda frame: pa.Table.from_pandas(frame, preserve_index=named).to_reader()
+        )
+    polars = sys.modules.get("polars")
+    if polars is not None and isinstance(data, polars.DataFrame) and polars.Object in data.dtypes:
+        # Arrow would get the objects' addresses.
+        raise _refused(data, "a column holds Python objects; give it a type of Polars' own")
     if hasattr(data, "__arrow_c_stream__"):
         return _of_arrow(data, pa.RecordBatchReader.from_stream)
     if hasattr(data, "__arrow_c_array__"):
@@ -50,8 +56,10 @@ def batches_of(data: Any) -> pa.RecordBatchReader:
 def _of_arrow(data: Any, taken: Callable[[Any], Any]) -> Any:
     try:
         return taken(data)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
-        raise _refused(data, f"give an Arrow table or a data frame, as {error}") from error
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise _refused(
+            data, f"Arrow can't take it ({error}); give a table or data frame"
+        ) from error
 
 
 def _of_many(data: Iterable[Any]) -> pa.RecordBatchReader:

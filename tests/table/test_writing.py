@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import deltalake
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -289,10 +290,20 @@ def test_postgresql_says_that_it_holds_no_nul(pg_database: str, tmp_path: Path) 
 
 def test_what_is_no_rows_is_refused(catalog_url: str, tmp_path: Path) -> None:
     uri = uri_of(catalog_url)
-    for given in (pl.Series("a", [1]), {"a": [1]}, "a.parquet", None, pl.LazyFrame({"a": [1]})):
+    odd = [
+        *(pl.Series("a", [1]), {"a": [1]}, "a.parquet", None, pl.LazyFrame({"a": [1]})),
+        pl.DataFrame({"a": pl.Series([object()], dtype=pl.Object)}),
+        pd.DataFrame({"a": [1, "x"]}),
+        pd.DataFrame([[1, 2]], columns=["a", "a"]),
+        pd.DataFrame({"a": [1 + 2j]}),
+    ]
+    for given in odd:
         with pytest.raises(DeltaLakeError, match="can't be written") as caught:
             dl.write_deltalake(uri, given, location=str(tmp_path / "t"))
         assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+    with pytest.raises(DeltaLakeError, match="no columns"):
+        dl.write_deltalake(uri, pd.DataFrame(), location=str(tmp_path / "t"))
+    assert not (tmp_path / "t").exists()
 
 
 def test_numbers_and_columns_that_make_no_sense_are_refused(

@@ -83,6 +83,11 @@ def create_with_rows(
 ) -> WriteResult:
     """Make a table with the columns and the rows of a stream, as its version 0."""
     reader = rows_of(data)
+    if not reader.schema.names:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.SCHEMA_MISMATCH,
+            f"the rows for {new.full_name} have no columns, so there is no table to make of them",
+        )
     return _create(database, new, schema_of(reader.schema), reader, options, authority)
 
 
