@@ -101,3 +101,12 @@ def test_what_is_no_table_is_refused(sqlite_url: str, tmp_path: Path) -> None:
     assert (tmp_path / "b" / "2.parquet").exists()
     on = {"delta.columnMapping.mode": "name"}
     assert refused(tmp_path / "b", configuration=on) is DeltaLakeErrorKind.INVALID_ARGUMENT
+
+
+def test_a_table_below_is_no_part_of_another(catalog_url: str, tmp_path: Path) -> None:
+    put(tmp_path / "t" / "1.parquet", x=[1])
+    deltalake.write_deltalake(str(tmp_path / "t" / "inner"), pa.table({"x": [2]}))
+    with pytest.raises(DeltaLakeError, match="of another table below") as caught:
+        dl.convert_to_deltalake(f"deltasql://{catalog_url}?table=t", location=str(tmp_path / "t"))
+    assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+    assert not (tmp_path / "t" / "_delta_log").exists()

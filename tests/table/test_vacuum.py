@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,23 @@ def test_restore_and_repair(catalog_url: str, tmp_path: Path) -> None:
     assert table.repair()["files_removed"] == [added]
     assert ids(table) == list(range(10)) == their_ids(place)
     assert dl.diff_table("t", database=catalog_url).parity
+
+
+def test_full_leaves_the_tables_below(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/catalog.sqlite"
+    rows = pa.table({"a": [1, 2], "p": ["x", "y"]})
+    outer = tmp_path / "outer"
+    for name, place in {"t": outer, "inner": outer / "sub" / "inner", "moved": outer / "m"}.items():
+        uri = f"deltasql://{database}?table={name}"
+        dl.write_deltalake(uri, rows, location=str(place), partition_by=["p"])
+    # Of one table there is a log alone, of another the catalog's row alone.
+    deltalake.write_deltalake(str(outer / "p=x" / "foreign"), rows)
+    shutil.rmtree(outer / "m" / "_delta_log")
+    (outer / "left.parquet").write_bytes(b"x")
+    for path in outer.rglob("*.parquet"):
+        os.utime(path, (1, 1))
+    table = dl.connect_to_table(f"deltasql://{database}?table=t")
+    assert table.vacuum(full=True, dry_run=True) == ["left.parquet"]
+    assert table.vacuum(full=True, dry_run=False) == ["left.parquet"]
+    assert table.to_pyarrow_table().num_rows == 2
+    assert len(list(outer.rglob("*.parquet"))) == 7

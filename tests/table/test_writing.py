@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -315,4 +316,15 @@ def test_numbers_and_columns_that_make_no_sense_are_refused(
         dl.write_deltalake(uri, rows, location=place, target_file_size=0)
     with pytest.raises(DeltaLakeError, match="named twice"):
         dl.write_deltalake(uri, rows, location=place, partition_by=["a", "a"])
+    assert not (tmp_path / "t").exists()
+
+
+@pytest.mark.parametrize("name", [" t", "a/b", "a%0Ab", "x" * 256, str(uuid.UUID(int=7))])
+def test_names_that_import_refuses_make_no_table(tmp_path: Path, name: str) -> None:
+    uri = f"deltasql://sqlite:///{tmp_path}/catalog.sqlite?table={name}"
+    schema = pa.schema([("a", pa.int64())])
+    with pytest.raises(DeltaLakeError):
+        dl.create_table(uri, schema, location=str(tmp_path / "t"))
+    with pytest.raises(DeltaLakeError):
+        dl.write_deltalake(uri, pa.table({"a": [1]}), location=str(tmp_path / "t"))
     assert not (tmp_path / "t").exists()

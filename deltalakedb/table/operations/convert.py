@@ -158,9 +158,18 @@ def _partition_columns(given: Any) -> list[StructField]:
 
 
 def _parquet_files(store: ObjectStore) -> list[ObjectInfo]:
+    listed = store.list(recursive=True)
+    inner = next((each.name for each in listed if "/_delta_log/" in each.name), None)
+    if inner is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"{store.describe(inner)} is of another table below {store.describe()}; convert a "
+            "folder that has none, or import that table",
+            url=store.describe(),
+        )
     found = [
         each
-        for each in store.list(recursive=True)
+        for each in listed
         if each.name.endswith(".parquet") and not any(map(_is_hidden, each.name.split("/")))
     ]
     if not found:

@@ -14,6 +14,7 @@ from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.catalog.settings import warehouse
+from deltalakedb.catalog.table_name import check_table_name
 from deltalakedb.commit.refusal import log_exists, table_exists
 from deltalakedb.commit.staged import StagedTable, no_files
 from deltalakedb.database_url import DatabaseUrl
@@ -211,6 +212,7 @@ def _commit(
 
 def described(new: NewTable, struct: StructType) -> tuple[Metadata, Protocol]:
     """The metadata and protocol of a new table."""
+    check_table_name(new.namespace, new.name)
     given = property_texts(new.configuration or {})
     for key, text in given.items():
         check_value(key, text)

@@ -3,7 +3,8 @@
 PROTOCOL.md, "Vacuum Protocol Check", "Add File and Remove File". A file goes once the version that
 removed it was committed before the retention began, and is in the log. Whoever reads any later
 version finds all its files. What a dead write had registered goes too, what a live one has stays
-(`registration`). With `full` the table's folder is listed, for what nobody knows of.
+(`registration`). With `full` the table's folder is listed, for what nobody knows of; other tables
+that lie below it keep what they have.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _BATCH = 1_000
 _PARTITIONS = 200
 _KEYS = 500
 _CHANGE_DATA = "_change_data"
+_LOG = "/_delta_log/"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,9 +167,11 @@ def _doomed(
                 names[decode_path(path)] = None
     if options.full:
         known = _known(catalog, row, until) | held(catalog, row)
-        for found in base.data.list(recursive=True):
+        listed = base.data.list(recursive=True)
+        others = _others(catalog, row, [found.name for found in listed])
+        for found in listed:
             old = found.modified_ms < before and not _is_hidden(found.name)
-            if old and found.name not in known:
+            if old and found.name not in known and not found.name.startswith(others):
                 names[found.name] = None
     return list(names)
 
@@ -262,6 +266,26 @@ def _known(catalog: LightCatalog, row: TableRow, until: int) -> frozenset[str]:
     absolute = {decode_path(path) for path in paths if is_absolute(path)}
     own |= {path.removeprefix(prefix) for path in absolute if path.startswith(prefix)}
     return frozenset(own | vectors)
+
+
+def _others(catalog: LightCatalog, row: TableRow, listed: Sequence[str]) -> tuple[str, ...]:
+    """Folders below the table, with their slash, that are other tables': by the catalog, and by
+    the logs that were listed."""
+    root, own_log = _folder(row.location), _folder(row.log_location)
+    found = {
+        f"{head}/"
+        for name in listed
+        if (head := f"/{name}".rpartition(_LOG)[0].lstrip("/")) and f"{root}{head}{_LOG}" != own_log
+    }
+    for other in queries.all_tables(catalog):
+        for place in (_folder(other.location), _folder(other.log_location)):
+            if place.startswith(root) and place not in (root, own_log):
+                found.add(place.removeprefix(root))
+    return tuple(found)
+
+
+def _folder(place: str) -> str:
+    return place.rstrip("/") + "/"
 
 
 def _is_hidden(name: str) -> bool:
