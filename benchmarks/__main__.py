@@ -13,6 +13,7 @@ from benchmarks import (
     section_change,
     section_conditions,
     section_ducklake,
+    section_fleet,
     section_import,
     section_moving,
     section_read,
@@ -34,6 +35,7 @@ PARTS |= {
 PARTS["rows"] = section_rows.rows
 PARTS |= section_ducklake.PARTS | section_catalog.PARTS
 ON_DEMAND = section_import.ON_DEMAND | section_catalog.ON_DEMAND | section_moving.ON_DEMAND
+ON_DEMAND |= section_fleet.ON_DEMAND
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -73,7 +73,6 @@ def diff_table(
             "the lag threshold and the number of files that may differ have to be numbers of at "
             "least 0",
         )
-    started = time.perf_counter()
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
         if log_dir is None:
@@ -81,33 +80,46 @@ def diff_table(
         else:
             store = log_store(log_dir, storage_options)
         executor = executor_of(client, store.secrets(), again="repeat the diff")
-        diff = _Diff(Sides(catalog, row, store, executor, progress))
-        with enough_memory(
-            f"{row.full_name} was compared with its log",
-            "give the process more, or compare on a cluster's workers",
-        ):
-            diff.run()
-        report = DiffReport(
-            table_id=row.table_id,
-            name=row.full_name,
-            log_location=redact(store.url),
-            compared_version=diff.compared_version,
-            catalog_version=row.head_version,
-            log_version=diff.listing.head,
-            num_files=diff.outcome.num_files if diff.outcome else 0,
-            lag_seconds=diff.lag_seconds,
+        report = diff_row(
+            Sides(catalog, row, store, executor, progress),
             lag_threshold_seconds=lag_threshold_seconds,
             max_drift_files=max_drift_files,
-            files=diff.files,
-            differences=diff.outcome.differences if diff.outcome else (),
-            rewritten_commits=diff.rewritten,
-            missing_commits=diff.missing,
-            notes=tuple(diff.notes),
-            seconds=time.perf_counter() - started,
         )
         _record(catalog, report)
         _tell(report)
     return report
+
+
+def diff_row(
+    sides: Sides, *, lag_threshold_seconds: float = 0.0, max_drift_files: int = 0
+) -> DiffReport:
+    """`diff_table` of a table that was found; whoever asks records the outcome."""
+    started = time.perf_counter()
+    row = sides.table
+    diff = _Diff(sides)
+    with enough_memory(
+        f"{row.full_name} was compared with its log",
+        "give the process more, or compare on a cluster's workers",
+    ):
+        diff.run()
+    return DiffReport(
+        table_id=row.table_id,
+        name=row.full_name,
+        log_location=redact(sides.store.url),
+        compared_version=diff.compared_version,
+        catalog_version=row.head_version,
+        log_version=diff.listing.head,
+        num_files=diff.outcome.num_files if diff.outcome else 0,
+        lag_seconds=diff.lag_seconds,
+        lag_threshold_seconds=lag_threshold_seconds,
+        max_drift_files=max_drift_files,
+        files=diff.files,
+        differences=diff.outcome.differences if diff.outcome else (),
+        rewritten_commits=diff.rewritten,
+        missing_commits=diff.missing,
+        notes=tuple(diff.notes),
+        seconds=time.perf_counter() - started,
+    )
 
 
 def _tell(report: DiffReport) -> None:

@@ -36,6 +36,8 @@ _FILES = pa.schema(
         *((n, pa.string()) for n in ("path", "dv_id", *_TEXTS)),
     ]
 )
+_NEVER_EMPTY = ("load_id", "partition_id", "size", "path", "added_version", "path_key")
+_OFTEN_EMPTY = tuple(name for name in _FILES.names if name not in _NEVER_EMPTY)
 _NULL = np.uint64(0x6A09E667F3BCC909)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _OTHER = np.uint64(0xD1B54A32D192ED03)
@@ -153,7 +155,7 @@ def changes_since(catalog: Catalog, load_id: int, after: int) -> Changes:
     )
     for batch in _stream(catalog, source, ended):
         _add(closed, batch, wanted)
-        both = file_keys(batch.column("path").to_pylist(), batch.column("dv_id").to_pylist())
+        both = file_keys(batch.column("path").to_pylist(), _vectors(batch))
         keys.append(np.stack(both, axis=1))
     return Changes(
         new.get(load_id, FileSums()), closed.get(load_id, FileSums()), np.concatenate(keys)
@@ -161,11 +163,16 @@ def changes_since(catalog: Catalog, load_id: int, after: int) -> Changes:
 
 
 def _stream(catalog: Catalog, source: str, where: str) -> Iterator[pa.RecordBatch]:
+    """Rows of files; columns that all of them leave empty aren't asked for, nor given."""
     dialect = catalog.reader.dialect
     condition = where or f"removed_version = {LIVE}"
-    sql = f"SELECT {', '.join(_FILES.names)} FROM {source} WHERE {condition}"
+    counts = ", ".join(f"count({name})" for name in _OFTEN_EMPTY)
+    [there] = catalog.reader.rows(f"SELECT {counts} FROM {source} WHERE {condition}")
+    empty = {name for name, count in zip(_OFTEN_EMPTY, there, strict=True) if not count}
+    columns = pa.schema([field for field in _FILES if field.name not in empty])
+    sql = f"SELECT {', '.join(columns.names)} FROM {source} WHERE {condition}"
     with dialect.errors():
-        yield from dialect.stream(sql, _FILES)
+        yield from dialect.stream(sql, columns)
 
 
 def _add(found: dict[int, FileSums], batch: pa.RecordBatch, wanted: npt.NDArray[np.int64]) -> None:
@@ -194,11 +201,16 @@ def _add(found: dict[int, FileSums], batch: pa.RecordBatch, wanted: npt.NDArray[
 
 
 def _hashes(batch: pa.RecordBatch) -> tuple[Hashes, Hashes, npt.NDArray[np.int64]]:
-    key, key2 = file_keys(batch.column("path").to_pylist(), batch.column("dv_id").to_pylist())
-    fact = fact_hashes(batch.column("size"), batch.column("partition_id"), batch.column("dv"))
+    key, key2 = file_keys(batch.column("path").to_pylist(), _vectors(batch))
+    vectors = batch.column("dv") if "dv" in batch.schema.names else pa.nulls(len(batch))
+    fact = fact_hashes(batch.column("size"), batch.column("partition_id"), vectors)
     files = _file_hashes(key, key2, fact)
     rows = files
+    given = set(batch.schema.names)
     for name in _NUMBERS:
+        if name not in given:
+            rows = mix(rows ^ _NULL)
+            continue
         column = batch.column(name)
         values = _ints(batch, name).view(np.uint64)
         if column.null_count:
@@ -206,12 +218,18 @@ def _hashes(batch: pa.RecordBatch) -> tuple[Hashes, Hashes, npt.NDArray[np.int64
             values = np.where(empty, _NULL, values)
         rows = mix(rows ^ values)
     for name in _TEXTS:
-        column = batch.column(name)
-        if column.null_count == len(column):
+        if name not in given or batch.column(name).null_count == len(batch):
             rows = mix(rows ^ _NULL)
             continue
-        rows = mix(rows ^ text_hashes(column.to_pylist()))
+        rows = mix(rows ^ text_hashes(batch.column(name).to_pylist()))
     return files, rows, _ints(batch, "size")
+
+
+def _vectors(batch: pa.RecordBatch) -> list[str | None]:
+    if "dv_id" not in batch.schema.names:
+        return [None] * len(batch)
+    found: list[str | None] = batch.column("dv_id").to_pylist()
+    return found
 
 
 def text_hashes(texts: Sequence[str | None]) -> Hashes:

@@ -12,17 +12,17 @@ from typing import Any
 
 from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow
-from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.executor.executor import Executor
+from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.log.reader import plan_ranges
 from deltalakedb.log.segment import CheckpointEntry, Run, Segment
 from deltalakedb.parity.catalog_side import catalog_state
 from deltalakedb.parity.comparison import Sides, compare
 from deltalakedb.parity.lag import measure_lag
 from deltalakedb.parity.log_side import Plan
-from deltalakedb.parity.run import diff_table, no_progress
+from deltalakedb.parity.run import diff_row, no_progress
 from deltalakedb.storage.open import open_store
 from deltalakedb.sweep import checkpoints, counts, logs, provenance, statistics
 from deltalakedb.sweep.carry import carried
@@ -65,7 +65,6 @@ class TableNight:
     seconds: float = 0.0
     proof: Proof | None = None
     error: str | None = None
-    recorded: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable form."""
@@ -114,12 +113,13 @@ class Night:
     """What all tables of a night have in common."""
 
     catalog: Catalog
-    database: str | SqlConfig
-    executor: Executor
     client: Any
-    options: Mapping[str, Any]
     lag_threshold: float
     night: int
+
+    def _executor(self, log: Log) -> Executor:
+        """Whoever reads a log: a cluster's workers have to know its secrets."""
+        return executor_of(self.client, log.store.secrets(), again="run the sweep again")
 
     @tracing.traced("look")
     def look(self, look: Look) -> TableNight:
@@ -165,7 +165,7 @@ class Night:
         if not full and not same:
             full = not self._carry(look, log, found)
         if full:
-            self._compare(look, found)
+            self._compare(look, log, found)
             if not look.moving:
                 first: dict[str, Finding] = {}
                 for finding in self._rows_in_full(look, log):
@@ -197,7 +197,7 @@ class Night:
         run = Run(checkpoint, (), at, at)
         try:
             ranges = plan_ranges(open_store(log.store), Segment((run,), ()))
-            sides = Sides(self.catalog, row, log.store, self.executor, no_progress)
+            sides = Sides(self.catalog, row, log.store, self._executor(log), no_progress)
             outcome = compare(sides, Plan(at, checkpoint, tuple(ranges)))
             listed = checkpoints.adds_listed(open_store(log.store), checkpoint)
         except DeltaLakeError as error:
@@ -235,30 +235,25 @@ class Night:
             look.state,
             log.listing,
             log.store,
-            self.executor,
+            self._executor(log),
         )
         if not done:
             return False
         found.how = "carried"
         return True
 
-    def _compare(self, look: Look, found: TableNight) -> None:
+    def _compare(self, look: Look, log: Log, found: TableNight) -> None:
         found.how = "full"
         try:
-            report = diff_table(
-                look.row.table_id,
-                database=self.database,
-                storage_options=self.options or None,
-                client=self.client,
-                lag_threshold_seconds=self.lag_threshold,
-            )
+            row = queries.find_table(self.catalog, look.row.table_id)
+            sides = Sides(self.catalog, row, log.store, self._executor(log), no_progress)
+            report = diff_row(sides, lag_threshold_seconds=self.lag_threshold)
         except DeltaLakeError as error:
             kind = _UNREADABLE.get(error.kind)
             if error.retryable or kind is None:
                 raise
             _note(found, Finding(kind, error.message))
             return
-        found.recorded = True
         found.log_version = report.log_version
         found.file_drift = report.file_drift
         for finding in of_report(report):
@@ -270,7 +265,7 @@ class Night:
         yield from counts.history_wrong(self.catalog, row)
         try:
             yield from provenance.findings(self.catalog, row, log, self.night)
-            yield from statistics.findings(self.catalog, row, log, self.executor)
+            yield from statistics.findings(self.catalog, row, log, self._executor(log))
         except DeltaLakeError as error:
             # What can't be read has been told of.
             if error.retryable or error.kind not in _UNREADABLE:
@@ -313,13 +308,15 @@ class Night:
         if kinds - LAG:
             if before is not None and found.how == "full":
                 # It has had its turn; what was proven once stays what the rows are held against.
-                found.proof = replace(before, full_at=now, drifted=True)
+                found.proof = replace(before, full_at=now, full_night=self.night, drifted=True)
             return
-        full_at = now if found.how == "full" or before is None else before.full_at
+        full_at, full_night = now, self.night
+        if found.how != "full" and before is not None:
+            full_at, full_night = before.full_at, before.full_night
         if look.moving:
             # Its rows were read while it moved: what they add up to says nothing.
             if before is not None:
-                found.proof = replace(before, full_at=full_at, seen_at=now)
+                found.proof = replace(before, full_at=full_at, full_night=full_night, seen_at=now)
             return
         name = log.checksum(look.row.known_since, look.row.head_version)
         found.proof = Proof(
@@ -337,6 +334,7 @@ class Night:
             seen_at=now,
             authority=look.row.authority,
             skipping=look.row.skipping,
+            full_night=full_night,
         )
 
 

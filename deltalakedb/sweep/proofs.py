@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
-from deltalakedb.catalog.commit_tables import properties
+from deltalakedb.catalog.commit_tables import properties, settings
 from deltalakedb.sweep.data_files import DataFile
 from deltalakedb.sweep.digest import Sum
 
 _NAME = "sweep.proof"
+_NIGHT = "sweep.night"
 _CHUNK = 500
-_FORM = 2
+_FORM = 3
 """Raised whenever sums are made of other columns: then all is proven anew."""
 
 
@@ -29,7 +30,7 @@ class Proof:
     `seen_at` when it was last proven, in ms since 1970. `suspects`: data files that
     weren't as they should be, which are looked at until they are; `drifted`: the last look found
     drift, so that the whole is compared until it doesn't. `authority`: who ratified
-    then; `skipping`: for which columns the load has keys.
+    then; `skipping`: for which columns the load has keys; `full_night`: the night of `full_at`.
     """
 
     version: int
@@ -48,6 +49,7 @@ class Proof:
     drifted: bool = False
     authority: str = ""
     skipping: str = ""
+    full_night: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept; `of_json` gives it back."""
@@ -77,7 +79,7 @@ class Proof:
 _PLAIN = (
     *("version", "since", "load", "epoch"),
     *("listing", "checkpoint", "checksum", "full_at", "seen_at", "drifted"),
-    *("authority", "skipping"),
+    *("authority", "skipping", "full_night"),
 )
 
 
@@ -114,3 +116,17 @@ def keep_proofs(catalog: Catalog, proofs: Mapping[int, Proof]) -> None:
                     for key in some
                 ],
             )
+
+
+def last_night(catalog: Catalog) -> int:
+    """The number of the newest sweep of a catalog; 0 before the first."""
+    found = catalog.reader.rows("SELECT value FROM dl_settings WHERE name = ?", (_NIGHT,))
+    return int(found[0][0]) if found and str(found[0][0]).isdigit() else 0
+
+
+def keep_night(catalog: Catalog, night: int) -> None:
+    """Remember the number of a sweep."""
+    mine = settings.c.name == _NIGHT
+    with catalog.write() as connection:
+        if not connection.execute(settings.update().where(mine).values(value=str(night))).rowcount:
+            connection.execute(settings.insert().values(name=_NIGHT, value=str(night)))

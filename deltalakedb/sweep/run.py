@@ -16,17 +16,24 @@ from deltalakedb.catalog.records import TableRow
 from deltalakedb.catalog.tables import parity_runs
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.executor.executor import executor_of
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.sweep import data_files
 from deltalakedb.sweep.digest import FileSums, file_sums, state_sums
 from deltalakedb.sweep.logs import Log, list_whole
 from deltalakedb.sweep.night import Look, Night, TableNight
-from deltalakedb.sweep.proofs import Proof, keep_proofs, known_proofs
+from deltalakedb.sweep.proofs import (
+    Proof,
+    keep_night,
+    keep_proofs,
+    known_proofs,
+    last_night,
+)
 
 NIGHTS = 7
 LARGE_FILES = 50_000
 """Live files from which a table is looked at after, or beside, the others."""
+_LOOK_BYTES = 1 << 20
+"""So many bytes of a log are read in the time that a look at any table takes beside."""
 KEPT_DAYS = 35
 _DAY_MS = 86_400_000
 
@@ -36,9 +43,9 @@ class SweepOptions:
     """How a sweep goes.
 
     `deadline`: after so many seconds no further table is begun; `requests_at_once` to the store;
-    `full_share`: of all logs' bytes, how much is compared in full a night; `night`: counts nights,
-    by default days since 1970, and turns the sample of data files; `data_files`: whether they are
-    looked at.
+    `full_share`: of all logs' bytes, how much is compared in full a night; `night`: its number, by
+    default the next one of the catalog, which turns the sample of data files and says who is due;
+    `data_files`: whether they are looked at.
     """
 
     lag_threshold: float = 0.0
@@ -129,10 +136,10 @@ def sweep(
     all from being looked at: the catalog away.
     """
     began = time.monotonic()
-    night = now_ms() // _DAY_MS if options.night is None else options.night
     with Catalog(database) as catalog:
+        night = last_night(catalog) + 1 if options.night is None else options.night
         report = SweepReport(catalog.dialect.described, now_ms(), night=night)
-        run = _Sweep(catalog, database, options, night, client, began)
+        run = _Sweep(catalog, options, night, client, began)
         try:
             for table in run.tables(wanted):
                 report.tables.append(table)
@@ -140,6 +147,7 @@ def sweep(
         finally:
             # Also of a sweep that is stopped: what it has proven is proven.
             run.keep(report.tables)
+            keep_night(catalog, night)
         report.tables.sort(key=lambda t: t.row.full_name)
     report.seconds = time.monotonic() - began
     return report
@@ -148,7 +156,6 @@ def sweep(
 @dataclass
 class _Sweep:
     catalog: Catalog
-    database: str | SqlConfig
     options: SweepOptions
     night: int
     client: Any
@@ -207,18 +214,25 @@ class _Sweep:
         listed: Mapping[int, Log | DeltaLakeError | None],
         proofs: Mapping[int, Proof],
     ) -> set[int]:
-        """Keys of the tables that are compared in full: the longest ago first, by bytes."""
+        """Keys of the tables that are compared in full: who is due, then the longest ago first.
+
+        What doesn't fit into the night's share waits until it is due: a large log takes it whole.
+        """
         sizes = {
-            row.table_key: log.bytes
+            row.table_key: log.bytes + _LOOK_BYTES
             for row in rows
             if isinstance(log := listed.get(row.table_key), Log) and row.table_key in proofs
         }
-        budget = self.options.full_share * sum(sizes.values())
         turns = {key for key in sizes if proofs[key].drifted}
+        if not self.options.full_share:
+            return turns
+        # A sum of as many shares as there are nights is the whole, whatever is rounded.
+        budget = self.options.full_share * sum(sizes.values()) + 1
+        due = self.night - NIGHTS
         for key in sorted(sizes, key=lambda key: proofs[key].full_at):
-            if budget <= 0:
-                break
-            if key not in turns:
+            if key in turns:
+                continue
+            if sizes[key] <= budget or proofs[key].full_night <= due:
                 turns.add(key)
                 budget -= sizes[key]
         return turns
@@ -245,10 +259,7 @@ class _Sweep:
         )
         night = Night(
             self.catalog,
-            self.database,
-            executor_of(self.client, again="run the sweep again"),
             self.client,
-            self.options.storage_options,
             self.options.lag_threshold,
             self.night,
         )
@@ -329,7 +340,7 @@ class _Sweep:
                 "finished_at": now,
             }
             for t in tables
-            if t.status in codes and not (t.recorded and t.status in ("verified", "lag"))
+            if t.status in codes
         ]
         with self.catalog.write() as connection:
             if recorded:
