@@ -48,7 +48,8 @@ _KEYS = tuple(f"{end}{slot}" for slot in range(SLOTS) for end in ("lo", "hi"))
 _ROWS = pa.schema(
     [
         *((n, pa.string()) for n in ("path", "dv_id", *_TEXTS)),
-        *((n, pa.int64()) for n in (*_NUMBERS, *_KEYS)),
+        *((n, pa.int64()) for n in (*_NUMBERS, *_KEYS) if n != "data_change"),
+        ("data_change", pa.bool_()),
     ]
 )
 _NULL = np.uint64(0x6A09E667F3BCC909)

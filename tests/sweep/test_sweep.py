@@ -146,7 +146,7 @@ def test_full_proofs_go_round_by_bytes(tmp_path: Path) -> None:
 def test_what_was_not_seen_is_told(any_catalog_url: str, tmp_path: Path) -> None:
     fleet_of(tmp_path / "lake", 2)
     imported(tmp_path / "lake", any_catalog_url)
-    sweep(any_catalog_url, NO_FILES)
+    assert sweep(any_catalog_url, NO_FILES).exit_code == 0
     told = sweep(any_catalog_url, NO_FILES)
     assert told.exit_code == 0
     first = json.loads(json.dumps(told.to_json()))["tables"][0]
