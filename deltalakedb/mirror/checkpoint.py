@@ -6,6 +6,7 @@ Made by whoever tends the log, under its lease: where two wrote at once, a hint 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -33,12 +34,14 @@ from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, protocol_of
 from deltalakedb.log.paths import CheckpointFile, parse_log_name
 from deltalakedb.log.table_properties import (
+    DAY_MS,
     DELETED_FILE_RETENTION,
     EXPIRED_LOG_CLEANUP,
     LOG_RETENTION,
     duration_ms,
     switch,
 )
+from deltalakedb.mirror.publish import STAGED
 from deltalakedb.mirror.sidecars import file_rows, referenced, sidecars_in, upon_earlier
 from deltalakedb.replay.retention import (
     Cleanup,
@@ -50,6 +53,7 @@ from deltalakedb.replay.retention import (
 from deltalakedb.storage.store import ObjectStore
 
 LAST_CHECKPOINT = "_last_checkpoint"
+_BODY = re.compile(rf"{STAGED}[0-9a-f-]{{36}}\.json")
 
 
 def checkpoint(
@@ -225,7 +229,7 @@ def clean_up(
     """Remove log entries that the table's properties have expired; their names.
 
     Where `delta.enableExpiredLogCleanup` is false nothing goes unless `force`. Sidecars go once no
-    checkpoint that stays names them.
+    checkpoint that stays names them, bodies of long commits that aren't there after a day.
     """
     configuration = Metadata.of(
         queries.state_at(catalog, row, row.head_version, small=True).metadata
@@ -263,5 +267,24 @@ def clean_up(
         gone = set(found.names)
         listing += sidecars_in(log)
         found = going(referenced(log, [o.name for o in listing if o.name not in gone]))
-    log.delete(found.names)
-    return list(found.names)
+    names = [*found.names, *_abandoned_bodies(catalog, row, log, now)]
+    log.delete(names)
+    return names
+
+
+def _abandoned_bodies(catalog: Readable, row: TableRow, log: ObjectStore, now: int) -> list[str]:
+    """Bodies beside the log of commits that never came about: who made them was killed."""
+    try:
+        found = log.list(STAGED)
+    except DeltaLakeError as error:
+        if error.kind is not DeltaLakeErrorKind.NOT_FOUND:
+            raise
+        return []
+    old = [e.name for e in found if _BODY.fullmatch(e.name) and e.modified_ms < now - DAY_MS]
+    if not old:
+        return []
+    waiting = catalog.reader.rows(
+        "SELECT staged_name FROM dl_outbox WHERE table_key = ? AND staged_name IS NOT NULL",
+        (row.table_key,),
+    )
+    return sorted(set(old) - {name for (name,) in waiting})

@@ -46,7 +46,7 @@ class LogRatifier:
 
     def stage(self, table: TableRow, pieces: Iterable[bytes]) -> StoredFile:
         log = publish.log_of(table, self._options)
-        name = f"_staged_commits/{uuid.uuid4()}.json"
+        name = f"{publish.STAGED}{uuid.uuid4()}.json"
         size = 0
         try:
             with log.open_output(name) as file:

@@ -37,6 +37,8 @@ PUBLISH_SECONDS = 30.0
 RETURNED = "deltalakedb.returned"
 """In the commitInfo of a commit that gives a table back to its log without the catalog: the epoch
 of the fence that it takes down."""
+STAGED = "_staged_commits/"
+"""Where bodies of long commits wait for the log."""
 _PATIENCE_SECONDS = 0.03
 """How long the one before may take before we look into the outbox for it."""
 _OTHERS_SECONDS = 0.5

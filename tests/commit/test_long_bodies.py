@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 import deltalakedb as dl
 from deltalakedb.catalog.dialects.writer import LostConnectionError, Writer
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror import checkpoint, publish, tend
 from deltalakedb.mirror.publish import log_of
 
 STAGED = "_delta_log/_staged_commits"
@@ -152,3 +154,26 @@ def test_with_row_ids(sqlite_url: str, tmp_path: Path) -> None:
     assert ids == [0, 2]
     mirrored(table)
     assert staged(place) == []
+
+
+def test_what_was_killed_is_removed_after_a_day(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "t"
+    table = made(sqlite_url, place)
+    mirrored(table)
+    with monkeypatch.context() as away:
+        away.setattr(publish, "publish", lambda *_, **__: True)
+        table.append(rows(1))
+    [waiting] = staged(place)
+    abandoned, new = [f"{uuid.uuid4()}.json" for _ in range(2)]
+    others = f"{7:020d}.{uuid.uuid4()}.json"
+    for name in (abandoned, new, others):
+        (place / STAGED / name).write_bytes(b"{}")
+    long_ago = time.time() - 25 * 60 * 60
+    for name in (abandoned, waiting, others):
+        os.utime(place / STAGED / name, (long_ago, long_ago))
+    row = table._head.row
+    gone = checkpoint.clean_up(table._catalog, row, log_of(row, None), keep_from=0)
+    assert gone == [f"_staged_commits/{abandoned}"]
+    assert staged(place) == sorted([waiting, new, others])
