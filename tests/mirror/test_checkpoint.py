@@ -68,8 +68,10 @@ def test_rows_that_were_lost_in_the_catalog_are_not_lost_in_the_log(
         location=str(tmp_path / "t"),
         properties={"delta.checkpointPolicy": policy},
     )
+    none_by_itself = SimpleNamespace(create_checkpoint=False, cleanup_expired_logs=False)
     for number in range(2):
-        table.append(pa.table({"x": [number]}))
+        rows = pa.table({"x": [number]})
+        table.append(rows, post_commithook_properties=none_by_itself)
     table.close()
     with dl.SqlConnection(dl.SqlConfig(connection_string=sqlite_url)) as catalog:
         catalog.execute("DELETE FROM dl_files_heap WHERE added_version = 1")
