@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -176,9 +177,9 @@ class FileCache:
 
     def _come(self, key: _Key, making: _Making, url: DatabaseUrl, row: TableRow) -> None:
         folder, _, version = key
-        with contextlib.suppress(OSError, AttributeError):
-            # Linux knows of priorities of threads.
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        if sys.platform == "linux":  # where threads have priorities of their own
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         catalog = LightCatalog(url)
         try:
             # A list that can't be made is none; who asks for the files is told why.

@@ -428,12 +428,19 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def making() -> list[threading.Thread]:
+def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "dl-cache"]
 
 
+@pytest.fixture
+def making() -> Callable[[], list[threading.Thread]]:
+    """Threads that make lists, but those of tests before."""
+    others = threads()
+    return lambda: [thread for thread in threads() if thread not in others]
+
+
 def test_a_large_list_is_made_in_the_background(
-    shared: str, folder: Path, plain: Any, monkeypatch: pytest.MonkeyPatch
+    shared: str, folder: Path, plain: Any, making: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FileCache, "foreground_files", 0)
     table = open_table(shared, cache=CacheConfig(directory=str(folder)))
@@ -460,7 +467,7 @@ def test_a_large_list_is_made_in_the_background(
 
 @pytest.mark.parametrize("shared", ["sqlite"], indirect=True)
 def test_a_fork_gives_up_what_a_child_would_be_harmed_by(
-    shared: str, folder: Path, plain: Any, monkeypatch: pytest.MonkeyPatch
+    shared: str, folder: Path, plain: Any, making: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FileCache, "foreground_files", 0)
     table = open_table(shared, cache=CacheConfig(directory=str(folder)))
