@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import deltalake
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.cli.commands import DL, dl, error_of
+from tests.cli.commands import DL, dl, dl_lines, error_of
 
 
 def process(database: str, *arguments: str, stdin: bytes = b"") -> str:
@@ -61,3 +62,13 @@ def test_a_table_from_nothing(tmp_path: Path) -> None:
     assert "behind a fence" in dl("authority", "ns.t", "--set", "fence", *at).stdout
     dl("locks", "ns.t", *at)
     assert dl("diff", "--table-id", "ns.t", *at).stdout
+
+
+def test_the_database_file_holds_all_once_a_process_has_ended(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"a": [1]}), rows)
+    database = tmp_path / "catalog.sqlite"
+    process(str(database), "write", "t", str(rows), "--location", str(tmp_path / "t"))
+    alone = tmp_path / "copy.sqlite"
+    shutil.copy(database, alone)
+    assert dl_lines("tables", "--database", alone)[0]["num_files"] == 1

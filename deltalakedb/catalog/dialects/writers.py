@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 from collections.abc import Iterator
@@ -71,10 +72,13 @@ class _Idle:
                 del self._since[writer]
             return dropped
 
-    def before_fork(self) -> None:
-        # What SQLite knows of a file's locks is the process's: a child must not inherit it.
+    def close_files(self) -> None:
         for url in [url for url in self._kept if url.dialect == "sqlite"]:
             close_writers(url)
+
+    def before_fork(self) -> None:
+        # What SQLite knows of a file's locks is the process's: a child must not inherit it.
+        self.close_files()
 
     def after_fork(self) -> None:
         for kept in self._kept.values():
@@ -84,6 +88,9 @@ class _Idle:
 
 
 _idle = _Idle()
+# SQLite moves what was committed into the database's file when its last connection is closed, not
+# when its process ends: until then a copy of that file alone would lack it.
+atexit.register(_idle.close_files)
 
 
 @contextmanager
