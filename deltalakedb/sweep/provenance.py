@@ -288,7 +288,7 @@ def tokens_lost(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
     # Batches of OPTIMIZE, which are no harm when they are made again, have tokens of their own.
     rows = catalog.reader.rows(
         "SELECT v.version FROM dl_versions v WHERE v.load_id = ? AND v.version > ? "
-        "AND v.version <= ? AND v.txn_id IS NOT NULL AND v.engine_info LIKE 'deltalakedb%' "
+        "AND v.version <= ? AND v.txn_id IS NOT NULL AND v.engine_info LIKE ? "
         "AND NOT EXISTS (SELECT 1 FROM dl_commits c "
         "WHERE c.table_key = ? AND c.version = v.version "
         "AND (c.token = v.txn_id OR v.operation = 'OPTIMIZE')) "
@@ -297,6 +297,7 @@ def tokens_lost(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
             row.live_load,
             max(row.changes_since, row.known_since - 1),
             row.head_version,
+            "deltalakedb%",
             row.table_key,
         ),
     )

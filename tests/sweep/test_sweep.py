@@ -8,8 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+import deltalakedb as dl
 from deltalakedb import import_table
 from deltalakedb.migrate.fleet import migrate_fleet
 from deltalakedb.migrate.sources import Sources
@@ -146,6 +148,12 @@ def test_full_proofs_go_round_by_bytes(tmp_path: Path) -> None:
 def test_what_was_not_seen_is_told(any_catalog_url: str, tmp_path: Path) -> None:
     fleet_of(tmp_path / "lake", 2)
     imported(tmp_path / "lake", any_catalog_url)
+    rows = pa.table({"x": range(10)})
+    uri = f"deltasql://{any_catalog_url}?table=u"
+    own = dl.create_table(uri, rows.schema, location=str(tmp_path / "u"))
+    own.append(rows)
+    own.delete("x = 3")
+    own.close()
     assert sweep(any_catalog_url, NO_FILES).exit_code == 0
     told = sweep(any_catalog_url, NO_FILES)
     assert told.exit_code == 0
