@@ -60,6 +60,7 @@ from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, engine_info
 from deltalakedb.table.transaction import ratify
 
+_BEFORE_CUTOVER = frozenset({"planned", "importing", "following", "ready"})
 _TRIES = 20
 _PUBLISH_SECONDS = 30.0
 _PAUSE_SECONDS = 0.005
@@ -75,7 +76,8 @@ class RollbackResult:
     enabled since the cutover and stay: writers that don't know them are shut out. `stranded`:
     commits that the catalog had acknowledged and that never came into the log, copies of which are
     kept (only after a rollback without the catalog). `drain_seconds`: until all was in the log;
-    `seconds`: from there until files may be written.
+    `seconds`: from there until files may be written. `changed`: False where there was nothing to
+    roll back, as its log ratifies the table and no fence stands.
     """
 
     table: str
@@ -86,6 +88,7 @@ class RollbackResult:
     drain_seconds: float = 0.0
     seconds: float = 0.0
     migration: Migration | None = None
+    changed: bool = True
 
 
 @tracing.traced("rollback")
@@ -150,6 +153,8 @@ class _Rollback:
 
     def run(self, rollback_point: bool) -> RollbackResult:
         found = self.lease.begin(self.row.full_name, self.row.log_location, self.row.table_id)
+        if (unchanged := self._unchanged(found)) is not None:
+            return unchanged
         name = found.cutover_id or f"rollback-{uuid.uuid4()}"
         self.lease.move("rolling_back", table_id=self.row.table_id, cutover_id=name)
         self.told("rolling-back", self.row.head_version)
@@ -179,6 +184,21 @@ class _Rollback:
             unfence_seconds,
             migration,
         )
+
+    def _unchanged(self, found: Migration) -> RollbackResult | None:
+        """Where the log ratifies and nothing is under way: it goes on from where it stands."""
+        row = self.row
+        if row.authority != "log" or (found.step or found.state) not in _BEFORE_CUTOVER:
+            return None
+        if foreign_in(self.catalog, row) is not None:
+            return None
+        self._drain()
+        with closing(LightCatalog(self.url)) as light:
+            base = read_base(light, row.table_id, self.options)
+        if is_fenced(base.protocol):
+            return None
+        version = base.row.head_version
+        return RollbackResult(row.full_name, version, base.protocol, migration=found, changed=False)
 
     def _repair(self) -> None:
         """Where the log was given back already, without the catalog: it is right from there on."""

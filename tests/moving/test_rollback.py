@@ -13,6 +13,7 @@ from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.move import move_table
+from deltalakedb.migrate.options import MoveOptions
 from deltalakedb.migrate.points import (
     create_rollback_point,
     prune_rollback_points,
@@ -60,10 +61,19 @@ def test_there_and_back_again(place: Path, sqlite_url: str) -> None:
         assert seen(place) == in_sql(sqlite_url) == sorted(expected)
     assert state(sqlite_url).state == "following"
     again = rollback_table("t", database=sqlite_url)
-    assert again.version == deltalake.DeltaTable(str(place)).version()
+    assert (again.version, again.changed) == (deltalake.DeltaTable(str(place)).version(), False)
     assert dl.diff_table("t", database=sqlite_url).parity
     kept = [(p.reason, p.version) for p in rollback_points("t", database=sqlite_url)]
     assert kept == [("cutover", 0), ("rollback", 2), ("cutover", 5), ("rollback", 7)]
+
+
+def test_there_is_nothing_to_roll_back_before_a_cutover(place: Path, sqlite_url: str) -> None:
+    move_table(str(place), database=sqlite_url, options=MoveOptions(until="ready"))
+    points: list[str] = []
+    done = rollback_table("t", database=sqlite_url, on=lambda p, _: points.append(p))
+    assert (done.changed, done.version, points) == (False, 0, [])
+    assert state(sqlite_url).state == "ready"
+    assert not rollback_points("t", database=sqlite_url)
 
 
 def test_what_was_enabled_since_stays_or_is_refused(place: Path, sqlite_url: str) -> None:

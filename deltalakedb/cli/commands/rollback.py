@@ -85,6 +85,7 @@ def _show(done: RollbackResult, output_format: str) -> None:
             {
                 "table": done.table,
                 "version": done.version,
+                "changed": done.changed,
                 "protocol": done.protocol.action(),
                 "features": list(done.features),
                 "stranded": [
@@ -95,9 +96,11 @@ def _show(done: RollbackResult, output_format: str) -> None:
             }
         )
         return
-    output.say(
-        f"{output.shown(done.table)}: files may be written again since version {done.version}"
-    )
+    name = output.shown(done.table)
+    if not done.changed:
+        output.say(f"{name}: nothing to roll back, its log ratifies (version {done.version})")
+        return
+    output.say(f"{name}: files may be written again since version {done.version}")
     if done.features:
         output.say(
             f"Enabled since the cutover, and writers have to know it: {', '.join(done.features)}"
