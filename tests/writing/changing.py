@@ -14,10 +14,11 @@ from hypothesis import event
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from tests.writing.columns import KEY, KINDS, Row, rows_of, schema_of
+from tests.writing.columns import KEY, KINDS, RENAMED, Row, rows_of, schema_of
 from tests.writing.machine import TableMachine
 
 _VECTORS = {"delta.enableDeletionVectors": "true"}
+_WIDER = {"i8": "short", "i16": "integer", "i32": "long", "f": "double"}
 _FEED_CHECKED = 4
 """Of a machine's versions, so many have their change data compared."""
 
@@ -30,6 +31,7 @@ class ChangingMachine(TableMachine):
         {"delta.enableChangeDataFeed": "true"},
         _VECTORS | {"delta.columnMapping.mode": "name", "delta.enableRowTracking": "true"},
         _VECTORS | {"delta.checkpointPolicy": "v2"},
+        _VECTORS | {"delta.enableTypeWidening": "true"},
     )
 
     @precondition(lambda self: self.model.rows)
@@ -65,6 +67,64 @@ class ChangingMachine(TableMachine):
         self.added(rows)
         self.changed()
 
+    @rule(name=st.sampled_from(list(KINDS)))
+    def add_column(self, name: str) -> None:
+        if name in self.model.columns:
+            return
+        self.table.alter.add_columns([pa.field(name, KINDS[name].type)])
+        self.model.columns = [*self.model.columns, name]
+        self.changed()
+
+    @precondition(lambda self: self.mapped and self.others())
+    @rule(data=st.data(), how=st.sampled_from(["rename", "drop"]))
+    def change_columns(self, data: st.DataObject, how: str) -> None:
+        """No file is written for it; a column of that name may come again."""
+        name = data.draw(st.sampled_from(self.others()))
+        if how == "drop":
+            self.table.alter.drop_column(name)
+            self.model.columns = [each for each in self.model.columns if each != name]
+            self.model.rows = [
+                {n: value for n, value in row.items() if n != name} for row in self.model.rows
+            ]
+        else:
+            new = name.removesuffix(RENAMED) if name.endswith(RENAMED) else name + RENAMED
+            if new in self.model.columns:
+                return
+            self.table.alter.rename_column(name, new)
+            self.model.columns = [new if each == name else each for each in self.model.columns]
+            self.model.rows = [
+                {new if n == name else n: value for n, value in row.items()}
+                for row in self.model.rows
+            ]
+        event(f"a column was changed: {how}")
+        self.changed()
+
+    @precondition(lambda self: set(self.others()) & set(_WIDER))
+    @rule(data=st.data())
+    def widen(self, data: st.DataObject) -> None:
+        """Values are what they were; narrow ones are still written."""
+        if "delta.enableTypeWidening" not in self.properties:
+            return
+        name = data.draw(st.sampled_from(sorted(set(self.others()) & set(_WIDER))))
+        self.table.alter.change_type(name, _WIDER[name])
+        event("a column was widened")
+        self.changed()
+
+    @rule()
+    def constrain(self) -> None:
+        """All rows meet it; with the constraint its feature goes."""
+        if "delta.constraints.positive" in self.table.refresh().metadata.configuration:
+            self.table.alter.drop_constraint("positive")
+            self.table.alter.drop_feature("checkConstraints")
+            event("a feature was dropped")
+        else:
+            self.table.alter.add_constraint({"positive": f"{KEY} >= 0"})
+        self.changed()
+
+    def others(self) -> list[str]:
+        """Columns that may go."""
+        return [c for c in self.model.columns if c not in (KEY, "s", *self.model.partition_by)]
+
     @rule()
     def vacuum(self) -> None:
         """What no newest version needs goes, and older versions with it."""
@@ -89,18 +149,19 @@ class ChangingMachine(TableMachine):
                 continue
             event("change data was compared")
             feed = self.table.load_cdf(starting_version=after, ending_version=after).read_all()
-            rows = Counter(map(_told, self.model.at(before)))
+            self.feeds[after] = feed
+            rows = Counter(map(told, self.model.at(before)))
             for kind, sign in (("delete", -1), ("update_preimage", -1), ("insert", 1),
                                ("update_postimage", 1)):  # fmt: skip
                 mine = feed.filter(pc.equal(feed.column("_change_type"), kind))
                 for row in rows_of(mine.select(list(columns))):
-                    rows[_told(row)] += sign
+                    rows[told(row)] += sign
             assert {row: count for row, count in rows.items() if count} == Counter(
-                map(_told, self.model.at(after))
+                map(told, self.model.at(after))
             )
 
 
-def _told(row: Row) -> str:
+def told(row: Row) -> str:
     """As text; a moment is told alike whatever its zone is named."""
     return str({
         name: value.astimezone(UTC) if isinstance(value, datetime) and value.tzinfo else value

@@ -66,39 +66,56 @@ class Kind:
     partition: bool = True
 
 
-KINDS: dict[str, Kind] = {
-    "s": Kind(pa.string(), TEXTS),
-    "i8": Kind(pa.int8(), _whole(8)),
-    "i16": Kind(pa.int16(), _whole(16)),
-    "i32": Kind(pa.int32(), _whole(32)),
-    "i64": Kind(pa.int64(), _whole(64)),
-    "f": Kind(pa.float32(), _FLOATS),
-    "d": Kind(pa.float64(), _DOUBLES),
-    "b": Kind(pa.bool_(), st.booleans()),
-    "dec": Kind(pa.decimal128(38, 9), _decimals(38, 9)),
-    "small": Kind(pa.decimal128(9, 2), _decimals(9, 2)),
-    "day": Kind(pa.date32(), _MOMENTS.map(datetime.datetime.date)),
-    "t": Kind(pa.timestamp("us", "UTC"), _MOMENTS.map(lambda m: m.replace(tzinfo=UTC))),
-    "z": Kind(pa.timestamp("us"), _MOMENTS),
-    "raw": Kind(pa.binary(), st.binary(max_size=3), partition=False),
-    "l": Kind(pa.list_(pa.int64()), st.lists(st.none() | _whole(64), max_size=2), partition=False),
-    "m": Kind(
-        pa.map_(pa.string(), pa.float64()),
-        st.dictionaries(TEXTS, st.none() | _DOUBLES, max_size=2).map(lambda d: list(d.items())),
-        partition=False,
-    ),
-    "st": Kind(
-        pa.struct([("x", pa.int64()), ("y z", pa.list_(pa.struct([("q", pa.string())])))]),
-        st.fixed_dictionaries(
-            {
-                "x": st.none() | _whole(64),
-                "y z": st.none()
-                | st.lists(st.none() | st.fixed_dictionaries({"q": st.none() | TEXTS}), max_size=2),
-            }
+RENAMED = " (ä)"
+"""What a column is called more that was renamed once."""
+
+
+class _Kinds(dict[str, Kind]):
+    def __missing__(self, name: str) -> Kind:
+        if not name.endswith(RENAMED):
+            raise KeyError(name)
+        return self[name.removesuffix(RENAMED)]
+
+
+KINDS: dict[str, Kind] = _Kinds(
+    {
+        "s": Kind(pa.string(), TEXTS),
+        "i8": Kind(pa.int8(), _whole(8)),
+        "i16": Kind(pa.int16(), _whole(16)),
+        "i32": Kind(pa.int32(), _whole(32)),
+        "i64": Kind(pa.int64(), _whole(64)),
+        "f": Kind(pa.float32(), _FLOATS),
+        "d": Kind(pa.float64(), _DOUBLES),
+        "b": Kind(pa.bool_(), st.booleans()),
+        "dec": Kind(pa.decimal128(38, 9), _decimals(38, 9)),
+        "small": Kind(pa.decimal128(9, 2), _decimals(9, 2)),
+        "day": Kind(pa.date32(), _MOMENTS.map(datetime.datetime.date)),
+        "t": Kind(pa.timestamp("us", "UTC"), _MOMENTS.map(lambda m: m.replace(tzinfo=UTC))),
+        "z": Kind(pa.timestamp("us"), _MOMENTS),
+        "raw": Kind(pa.binary(), st.binary(max_size=3), partition=False),
+        "l": Kind(
+            pa.list_(pa.int64()), st.lists(st.none() | _whole(64), max_size=2), partition=False
         ),
-        partition=False,
-    ),
-}
+        "m": Kind(
+            pa.map_(pa.string(), pa.float64()),
+            st.dictionaries(TEXTS, st.none() | _DOUBLES, max_size=2).map(lambda d: list(d.items())),
+            partition=False,
+        ),
+        "st": Kind(
+            pa.struct([("x", pa.int64()), ("y z", pa.list_(pa.struct([("q", pa.string())])))]),
+            st.fixed_dictionaries(
+                {
+                    "x": st.none() | _whole(64),
+                    "y z": st.none()
+                    | st.lists(
+                        st.none() | st.fixed_dictionaries({"q": st.none() | TEXTS}), max_size=2
+                    ),
+                }
+            ),
+            partition=False,
+        ),
+    }
+)
 PARTITIONS = [name for name, kind in KINDS.items() if kind.partition]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.servers.duckdb import DuckDbServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerError
 from tests.servers.spark import SparkServer
-from tests.writing.changing import ChangingMachine
+from tests.writing.changing import ChangingMachine, told
 from tests.writing.columns import rows_of
 from tests.writing.machine import Kept, Run, TableMachine
 
@@ -78,7 +79,7 @@ def test_spark_and_duckdb_read_the_tables_of_the_machines(
     run_machines(run, lengths.rounds(20), 12)
     run_machines(run, lengths.rounds(15), 12, ChangingMachine)
     assert len(run.kept) > 30 * lengths.LENGTH
-    read_by_duckdb = 0
+    read_by_duckdb = compared = 0
     for number, kept in enumerate(run.kept):
         found = spark_server.rows(f"SELECT * FROM delta.`{kept.place}`")
         assert rows_of(found.cast(kept.schema)) == kept.rows
@@ -86,8 +87,19 @@ def test_spark_and_duckdb_read_the_tables_of_the_machines(
         if half:
             found = spark_server.rows(f"SELECT n FROM delta.`{kept.place}` WHERE n <= {half[-1]}")
             assert sorted(found.column("n").to_pylist()) == half
+        for version, feed in sorted(kept.feeds.items())[-2:]:
+            found = spark_server.rows(
+                f"SELECT * FROM table_changes_by_path('{kept.place}', {version}, {version})"
+            )
+            names = [name for name in feed.schema.names if name != "_commit_timestamp"]
+            schema = feed.select(names).schema
+            compared += 1
+            assert Counter(map(told, found.select(names).cast(schema).to_pylist())) == Counter(
+                map(told, feed.select(names).to_pylist())
+            )
         read_by_duckdb += _duckdb_reads(duckdb_server, kept, tmp_path / f"rows-{number}.arrow")
     assert read_by_duckdb > len(run.kept) // 4
+    assert compared > 0
 
 
 def _duckdb_reads(server: DuckDbServer, kept: Kept, to: Path) -> bool:
