@@ -117,6 +117,10 @@ def test_constraints_look_at_the_rows(catalog_url: str, tmp_path: Path) -> None:
     assert not table.protocol.supports_writer_feature("checkConstraints")
     table.append(bad)
     assert table.count() == delta_rs(place).to_pyarrow_table().num_rows == 4
+    # What comes back with an older version comes with its feature.
+    table.restore(version)
+    assert table.refresh().protocol.supports_writer_feature("checkConstraints")
+    assert kind_of(lambda: table.append(bad)) is DeltaLakeErrorKind.CONSTRAINT_VIOLATION
 
 
 def test_types_widen(catalog_url: str, tmp_path: Path) -> None:

@@ -126,11 +126,11 @@ def schema_of(columns: Sequence[str]) -> pa.Schema:
 
 
 def comparable(value: Any) -> Any:
-    """A value in a form in which NaN equals itself and -0.0 isn't 0.0."""
+    """A value in a form in which NaN equals itself and -0.0 isn't 0.0; fields in one order."""
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, Mapping):
-        return {name: comparable(inner) for name, inner in value.items()}
+        return {name: comparable(inner) for name, inner in sorted(value.items())}
     if isinstance(value, list | tuple):
         return [comparable(inner) for inner in value]
     return value

@@ -22,6 +22,7 @@ from deltalakedb.commit.staged import Reads, StagedTable
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.deletion_vector import vector_path
+from deltalakedb.log.features import features_of, protocol_with
 from deltalakedb.log.identity import marks_of, with_marks
 from deltalakedb.log.metadata import Metadata, TableSchema, protocol_of
 from deltalakedb.log.paths import decode_path, is_absolute
@@ -59,7 +60,8 @@ def restore(
     """Make the table what it was at a version; metrics by delta-rs's names, and the version.
 
     NOT_FOUND for files that are gone, unless they are to be left out. Without
-    `protocol_downgrade_allowed` the present protocol stays. `asked` is what the caller named.
+    `protocol_downgrade_allowed` the present protocol stays, with what the restored schema needs.
+    `asked` is what the caller named.
     """
     base.check_may_write(removes=True)
     found: dict[str, int] = {}
@@ -101,7 +103,10 @@ def _restored(
     row = base.row
     state = state_to_read(catalog, row, version)
     metadata, protocol = _kept(base, Metadata.of(state.metadata), protocol_of(state.protocol))
-    protocol = protocol if downgrade else base.protocol
+    if not downgrade:
+        # What came back may need a feature that was dropped since.
+        needed = features_of(metadata.schema.struct, metadata.configuration)
+        protocol = protocol_with(base.protocol, needed)
     wanted = lives_at(catalog, row, version)
     live = base.live_files(catalog)
     adds, removes = without(wanted, live), without(live, wanted)
