@@ -181,6 +181,15 @@ class LocalStore(ObjectStore):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
 
+    def remove_unfinished(self, before_ms: int) -> None:
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                if name.startswith(_TEMPORARY):
+                    path = os.path.join(folder, name)
+                    with contextlib.suppress(OSError):
+                        if os.stat(path).st_mtime_ns < before_ms * 1_000_000:
+                            os.unlink(path)
+
     def sync(self, names: Sequence[str]) -> None:
         """fsync of the files, then of their folders up to the store's parent, each once.
 

@@ -152,6 +152,14 @@ class ObjectStore(ABC):
         """
         return
 
+    def remove_unfinished(self, before_ms: int) -> None:
+        """Remove what dead writers left of objects that they hadn't finished, at any level.
+
+        `before_ms`: only what was changed last before then (Unix epoch). Listings leave it out. A
+        store where an object is there whole or not at all has nothing to remove.
+        """
+        return
+
     @abstractmethod
     def sync(self, names: Sequence[str]) -> None:
         """Make objects and their names survive a power cut; S3 has done so when it answers."""

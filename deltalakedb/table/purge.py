@@ -118,6 +118,8 @@ class Purge:
         try:
             names = [name for name in self._data_names() if not self._is_log(name)]
             _remove(self.data, names)
+            for store in (self.data, self.log):
+                store.remove_unfinished(time.time_ns() // 1_000_000)
             self.data.remove_empty_folders()
             log = _names(self.log)
             _remove(self.log, log)

@@ -147,3 +147,19 @@ def test_full_leaves_the_tables_below(tmp_path: Path) -> None:
     assert table.vacuum(full=True, dry_run=False) == ["left.parquet"]
     assert table.to_pyarrow_table().num_rows == 2
     assert len(list(outer.rglob("*.parquet"))) == 7
+
+
+def test_full_removes_what_dead_writers_left_half_written(tmp_path: Path) -> None:
+    place = tmp_path / "t"
+    table = made(f"sqlite:///{tmp_path}/catalog.sqlite", place)
+    dead = [place / ".dl-put-1", place / "_delta_log" / ".dl-put-2"]
+    alive = place / ".dl-put-3"
+    for path in (*dead, alive):
+        path.write_bytes(b"PAR1")
+    for path in dead:
+        os.utime(path, (1, 1))
+    table.vacuum(full=True, dry_run=True)
+    assert all(path.exists() for path in dead)
+    table.vacuum(0, full=True, dry_run=False, enforce_retention_duration=False)
+    assert not any(path.exists() for path in dead)
+    assert alive.exists()

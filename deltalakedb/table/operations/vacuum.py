@@ -41,6 +41,8 @@ from deltalakedb.table.operations.lives import (
 from deltalakedb.table.operations.registration import abandoned, held, reaped, removed
 
 _HOUR_MS = 3_600_000
+_LONGEST_PUT_MS = 24 * _HOUR_MS
+"""Nobody is still writing one file after that time."""
 _BATCH = 1_000
 _PARTITIONS = 200
 _KEYS = 500
@@ -84,6 +86,10 @@ def vacuum(catalog: LightCatalog, base: Base, options: VacuumOptions) -> list[st
         for start in range(0, len(names), _BATCH):
             extend(catalog, row, lease, ())
             base.data.delete(names[start : start + _BATCH])
+        if options.full:
+            unfinished = min(before, time.time_ns() // 1_000_000 - _LONGEST_PUT_MS)
+            base.data.remove_unfinished(unfinished)
+            publish.log_of(row, base.storage_options).remove_unfinished(unfinished)
         done = max(until, property_of(catalog, row, VACUUM_DONE))
         extend(catalog, row, lease, [*set_property(row, VACUUM_DONE, done), *removed(taken)])
     return names
