@@ -89,9 +89,11 @@ def held(python: Path, kind: str, place: Path, database: str) -> dict[str, str]:
     table = dl.connect_to_table(f"deltasql://{database}?table=t")
     assert sorted(table.to_pyarrow_table()["x"].to_pylist()) == [1, 2, 3]
     if python != Path(sys.executable):
-        # Its checkpoint lacks the features that it doesn't know, which the next one of ours mends.
+        # Its checkpoint lacks the features that it doesn't know, which the next one of ours mends,
+        # and that may have been made meanwhile.
         drift = dl.diff_table("t", database=database)
-        assert [(d.kind, d.name) for d in drift.differences] == [("protocol", "writer_features")]
+        found_kinds = [(d.kind, d.name) for d in drift.differences]
+        assert found_kinds in ([], [("protocol", "writer_features")])
         table.create_checkpoint()
     assert dl.diff_table("t", database=database).parity
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -109,12 +110,14 @@ class Slurm:
 
 
 @pytest.fixture
-def slurm(judge: Callable[[str], str], tmp_path: Path) -> Iterator[Slurm]:
+def slurm(judge: Callable[[str], str]) -> Iterator[Slurm]:
     judge("slurmctld")
     if os.geteuid() != 0:
         pytest.skip("this Slurm has no munge: it takes root")
     with ExitStack() as stack:
-        server = Slurm(tmp_path / "slurm")
+        # The names of its sockets may have 108 bytes.
+        short = stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm"))
+        server = Slurm(Path(short))
         stack.callback(server.close)
         yield server
 

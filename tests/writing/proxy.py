@@ -34,11 +34,17 @@ class CountingProxy:
         self.port: int = self._listening.getsockname()[1]
         self.trips: list[bytes] = []
         self.by: list[int] = []
+        self._open: list[socket.socket] = []
         self._counting = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
+        """No more connections, and the end of those that there are."""
+        with suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
+        for each in list(self._open):
+            _end(each)
 
     def trips_in_lock(self, since: int) -> int:
         """How often the one commit among the trips from `since` on waits from its lock to the end.
@@ -59,6 +65,7 @@ class CountingProxy:
                 server = socket.create_connection(self._server)
                 for each in (client, server):
                     each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._open.append(each)
                 # Whether the server has spoken since the client did, the client's trip, whether the
                 # client hears no more, whether the server has heard its last words.
                 state = [True, -1, False, False]
@@ -106,5 +113,9 @@ class CountingProxy:
                     target.sendall(data)
         # Of a broken connection the server still does what it was asked, if it was.
         for each in (source,) if state[2] and asks and state[3] else (source, target):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+            _end(each)
+
+
+def _end(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
