@@ -115,6 +115,8 @@ def write_deltalake(
         isolation=isolation,
     )
     if isinstance(table_or_uri, Table):
+        if partition_by is not None:
+            table_or_uri._changed(lambda _, base: _check_partitions(base, partition_by))
         return table_or_uri.write_with(data, options)
     target = _target(table_or_uri, sql_config)
     base = _base(target, storage_options)

@@ -208,7 +208,7 @@ class FileWriter:
         self._write_id = write_id
         self._task = task
         self._size = target_file_size or target.target_file_size
-        self._properties = properties or DEFAULT_PROPERTIES
+        self._properties = (properties or DEFAULT_PROPERTIES).of_table(target.configuration)
         self._arguments = target.arguments(self._properties)
         self._sampled = "use_dictionary" in self._arguments
         self._data_change = data_change

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ _CODECS = {
     "LZ4_RAW": "lz4",
     "ZSTD": "zstd",
 }
+COMPRESSION_CODEC = "delta.parquet.compression.codec"
+_BY_SPARK = {"none": "UNCOMPRESSED", "lz4raw": "LZ4_RAW"}
 DEFAULT_ROW_GROUP_ROWS = 1_048_576
 
 
@@ -101,6 +103,16 @@ class WriterProperties:
             )
         return found
 
+    def of_table(self, configuration: Mapping[str, str]) -> WriterProperties:
+        """These, with the compression of a table's property where they name none.
+
+        The property takes Spark's names, of which `none` is `UNCOMPRESSED`.
+        """
+        codec = configuration.get(COMPRESSION_CODEC)
+        if codec is None or self.compression is not None:
+            return self
+        return replace(self, compression=_BY_SPARK.get(codec.lower(), codec))
+
     @property
     def row_group_rows(self) -> int:
         return self.max_row_group_size or DEFAULT_ROW_GROUP_ROWS
@@ -161,6 +173,11 @@ class WriterProperties:
                     )
                 )
         return default
+
+
+def is_codec(text: str) -> bool:
+    """Whether the property `delta.parquet.compression.codec` may say so here."""
+    return _BY_SPARK.get(text.lower(), text).upper() in _CODECS
 
 
 DEFAULT_PROPERTIES = WriterProperties()

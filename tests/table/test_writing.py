@@ -317,6 +317,11 @@ def test_numbers_and_columns_that_make_no_sense_are_refused(
     with pytest.raises(DeltaLakeError, match="named twice"):
         dl.write_deltalake(uri, rows, location=place, partition_by=["a", "a"])
     assert not (tmp_path / "t").exists()
+    table = dl.create_table(uri, rows.schema, location=place, partition_by=["a"])
+    for written_to in (table, uri):
+        with pytest.raises(DeltaLakeError, match="leave partition_by out"):
+            dl.write_deltalake(written_to, rows, mode="append", partition_by="b")
+    assert dl.write_deltalake(table, rows, mode="append", partition_by="a").version == 1
 
 
 @pytest.mark.parametrize("name", [" t", "a/b", "a%0Ab", "x" * 256, str(uuid.UUID(int=7))])

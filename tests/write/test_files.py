@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.paths import decode_path
 from deltalakedb.planning.pruning.statistics import statistics_may_match
@@ -330,6 +331,26 @@ def test_files_under_column_mapping(tmp_path: Path) -> None:
     assert json.loads(add["stats"])["minValues"][fields["s"].physical_name] == {inner.name: 1}
     assert made.metadata.configuration["delta.columnMapping.maxColumnId"] == "4"
     assert made.read_by_deltalake().to_pylist() == table.to_pylist()
+
+
+def test_the_table_says_how_files_are_compressed(sqlite_url: str, tmp_path: Path) -> None:
+    codec = "delta.parquet.compression.codec"
+    rows = pa.table({"n": [1]})
+    uri = f"deltasql://{sqlite_url}?table=t"
+    with pytest.raises(DeltaLakeError, match="can't be 'zip'"):
+        dl.create_table(uri, rows.schema, location=str(tmp_path / "t"), properties={codec: "zip"})
+    table = dl.create_table(
+        uri, rows.schema, location=str(tmp_path / "t"), properties={codec: "zstd"}
+    )
+    table.append(rows)
+    table.append(rows, writer_properties=WriterProperties(compression="GZIP"))
+    table.alter.set_table_properties({codec: "none"})
+    table.append(rows)
+    found = {
+        pq.read_metadata(path).row_group(0).column(0).compression: path.suffixes[0]
+        for path in (tmp_path / "t").glob("*.parquet")
+    }
+    assert found == {"ZSTD": ".zstd", "GZIP": ".gzip", "UNCOMPRESSED": ".parquet"}
 
 
 def test_writer_properties(tmp_path: Path) -> None:

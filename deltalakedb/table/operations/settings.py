@@ -41,6 +41,7 @@ from deltalakedb.log.table_properties import (
 from deltalakedb.table.operations import columns
 from deltalakedb.table.operations.alter import Altered
 from deltalakedb.table.operations.base import Base
+from deltalakedb.write.properties import COMPRESSION_CODEC, is_codec
 from deltalakedb.write.schema import MAX_COLUMN_ID, with_column_mapping
 from deltalakedb.write.target import parse_size
 
@@ -109,7 +110,7 @@ _PROPERTIES: Mapping[str, Callable[[str], bool]] = {
     "delta.logRetentionDuration": _is_interval,
     "delta.minReaderVersion": _at_least(1),
     "delta.minWriterVersion": _at_least(1),
-    "delta.parquet.compression.codec": _is_any,
+    COMPRESSION_CODEC: is_codec,
     "delta.randomizeFilePrefixes": _is_switch,
     "delta.randomPrefixLength": _at_least(1),
     "delta.setTransactionRetentionDuration": _is_interval,
