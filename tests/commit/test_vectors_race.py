@@ -13,8 +13,8 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.mirror import publish, tend
 from tests import lengths
+from tests.published import complete_log
 
 ROWS = 60
 Work = Callable[[dl.Table, random.Random], None]
@@ -70,8 +70,7 @@ def race(database: str, place: Path, rounds: int) -> None:
         each.result()
     assert deleted
     table = dl.connect_to_table(uri, cache=False)
-    row = table._head.row
-    tend.tend_now(table._catalog.reader.url, row, publish.log_of(row, None))
+    complete_log(table)
     content = [frozenset(range(ROWS))]
     kinds = set()
     for version in range(1, table.version + 1):

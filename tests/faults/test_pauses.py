@@ -18,8 +18,9 @@ import deltalakedb as dl
 from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.mirror import lease, publish, tend
+from deltalakedb.mirror import lease
 from deltalakedb.uri import parse_database
+from tests.published import complete_log
 
 SCHEMA = pa.schema([("n", pa.int64())])
 PAUSE_SECONDS = 2 * lease.LEASE_SECONDS + 1
@@ -97,9 +98,7 @@ def same_everywhere(victim: Victim, database: str, expected: list[int]) -> None:
     """By the catalog, by the log that is completed, and by comparison."""
     table = victim.open()
     assert sorted(table.to_pyarrow_table()["n"].to_pylist()) == sorted(expected)
-    row = table._head.row
-    found = tend.tend_now(table._catalog.reader.url, row, publish.log_of(row, None))
-    assert (found.durable_version, found.waiting) == (row.head_version, 0)
+    complete_log(table)
     theirs = deltalake.DeltaTable(str(victim.place))
     assert sorted(theirs.to_pyarrow_table()["n"].to_pylist()) == sorted(expected)
     assert dl.diff_table(victim.name, database=database).parity

@@ -11,7 +11,7 @@ import deltalake
 import pyarrow as pa
 
 import deltalakedb as dl
-from deltalakedb.mirror import publish, tend
+from tests.published import complete_log
 
 SCHEMA = pa.schema([("who", pa.string()), ("n", pa.int64())])
 Row = tuple[str, int]
@@ -73,9 +73,7 @@ def hold_everywhere(told: Told, database: str, place: str, options: dict[str, st
     """The same by the catalog and by delta-rs, once the log is completed."""
     uri = f"deltasql://{database}?table=t"
     table = dl.connect_to_table(uri, cache=False, storage_options=options)
-    row = table._head.row
-    found = tend.tend_now(table._catalog.reader.url, row, publish.log_of(row, options))
-    assert (found.durable_version, found.waiting) == (row.head_version, 0)
+    complete_log(table, options)
     told.hold(rows_of(table.to_pyarrow_table()))
     theirs = {"allow_http": "true", **_as_theirs(options)} if options else None
     told.hold(rows_of(deltalake.DeltaTable(place, storage_options=theirs).to_pyarrow_table()))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import deltalakedb as dl
-from deltalakedb.mirror import publish, tend
+from tests.published import complete_log
 from tests.servers.duckdb import DuckDbServer
 from tests.servers.spark import SparkServer
 
@@ -29,8 +29,7 @@ def grouped(database: str, folder: Path) -> list[str]:
             dl.connect_to_table(f"deltasql://{database}?table=a").create_checkpoint()
     for name in ("a", "b"):
         table = dl.connect_to_table(f"deltasql://{database}?table={name}")
-        row = table._head.row
-        tend.tend_now(table._catalog.reader.url, row, publish.log_of(row, None))
+        complete_log(table)
         log = Path(table.location) / "_delta_log"
         assert b'"transactionGroup"' in (log / f"{3:020d}.json").read_bytes()
     return places

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import deltalakedb as dl
 from deltalakedb.mirror import checkpoint as checkpoints
-from deltalakedb.mirror import publish, tend
+from deltalakedb.mirror import tend
+from tests.published import complete_log
 from tests.writing.columns import (
     KEY,
     KINDS,
@@ -339,11 +339,7 @@ class TableMachine(RuleBasedStateMachine):
     # -- what others read
 
     def published(self) -> Path:
-        row = self.table.refresh()._head.row
-        deadline = time.monotonic() + 120  # as long as somebody else may hold the lease
-        while tend.tend_now(self.table._catalog.reader.url, row, publish.log_of(row, None)).waiting:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        complete_log(self.table.refresh())
         return self.place
 
     def check_at_the_end(self) -> None:
