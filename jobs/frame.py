@@ -19,6 +19,7 @@ import click
 from cluster.connect import connect
 from cluster.spec import ClusterSpec, load_cluster
 from deltalakedb import logs
+from deltalakedb.cli.output import check_target
 from deltalakedb.config import ConfigFactory
 from deltalakedb.config.file import database_of_environment
 from deltalakedb.config.loading import Configuration, load_configuration
@@ -159,9 +160,20 @@ def job(command: Callable[..., None]) -> click.Command:
         metavar="SECONDS",
         help="Begin no further table after so long.",
     )
-    @click.option("--summary", "summary_file", metavar="FILE", help="JSON of what was done.")
-    @click.option("--junit-xml", metavar="FILE", help="A test case a table.")
-    @click.option("--metrics-textfile", metavar="FILE", help="For Prometheus' node_exporter.")
+    @click.option(
+        "--summary",
+        "summary_file",
+        metavar="FILE",
+        callback=target,
+        help="JSON of what was done.",
+    )
+    @click.option("--junit-xml", metavar="FILE", callback=target, help="A test case a table.")
+    @click.option(
+        "--metrics-textfile",
+        metavar="FILE",
+        callback=target,
+        help="For Prometheus' node_exporter.",
+    )
     @click.option("--pushgateway", metavar="URL")
     @click.option(
         "--log-format",
@@ -187,7 +199,6 @@ def job(command: Callable[..., None]) -> click.Command:
         # Dask's own handlers would tell it once more.
         logging.getLogger(logs.ROOT).propagate = False
         summary = Summary(name)
-        code = 1
         try:
             with _signals():
                 if log_format is None:
@@ -203,13 +214,13 @@ def job(command: Callable[..., None]) -> click.Command:
                     configuration.sections,
                 )
                 command(context, **own)
-            code = summary.code
         except Stopped as stopped:
-            code = stopped.code
-            log.warning("stopped by a signal; run it again to go on")
+            summary.end(stopped.code, "stopped by a signal; run it again to go on")
+            log.warning(summary.ended_by)
         except DeltaLakeError as error:
-            code = code_of(error)
+            summary.end(code_of(error), error.message)
             log.error(error.message, extra={"error_kind": error.kind.value})
+        code = summary.code
         if summary_file:
             Path(summary_file).write_text(summary.to_json() + "\n")
         if junit_xml:
@@ -227,6 +238,12 @@ def job(command: Callable[..., None]) -> click.Command:
         sys.exit(code)
 
     return click.command(name, _Job, help=command.__doc__)(run)
+
+
+def target(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """The file of an option, which can be written: told before the work, not after it."""
+    check_target(value)
+    return value
 
 
 def _configuration(

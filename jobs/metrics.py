@@ -158,7 +158,8 @@ def _of_tables(summary: Summary, standing: Standing, registry: CollectorRegistry
         verified = gauges["dl_parity_last_verified_timestamp_seconds"][0]
         for facts in summary.left_facts.values():
             verified.labels(str(facts["table_id"])).set((facts["proven_at"] or 0) / 1000)
-        if not summary.left and all(o.code != FAILED for o in summary.outcomes):
+        complete = summary.ended is None and not summary.left
+        if complete and all(o.code != FAILED for o in summary.outcomes):
             Gauge(
                 "dl_sweep_last_success_timestamp_seconds",
                 "When a sweep last looked at all its tables, whatever it found.",

@@ -57,7 +57,8 @@ class Summary:
     """A whole run.
 
     `left`: tables that the deadline left untouched, which are stale, not green; `left_facts`: by
-    table, what is known of some of them from before.
+    table, what is known of some of them from before; `ended` and `ended_by`: the exit code and the
+    reason of a run that didn't come to its own end, whatever its tables say.
     """
 
     job: str
@@ -65,10 +66,18 @@ class Summary:
     outcomes: list[TableOutcome] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     left_facts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ended: int | None = None
+    ended_by: str | None = None
+
+    def end(self, code: int, why: str) -> None:
+        """Note that the run ended before its time: it is no success, nor is it complete."""
+        self.ended, self.ended_by = code, why
 
     @property
     def code(self) -> int:
         """The worst that happened: failures before drift before lag before what was left."""
+        if self.ended is not None:
+            return self.ended
         codes = {outcome.code for outcome in self.outcomes}
         for code in (CONFIGURATION, FAILED, DRIFT, TRY_AGAIN, LAG):
             if code in codes:
@@ -76,13 +85,14 @@ class Summary:
         return TRY_AGAIN if self.left else DONE
 
     def to_json(self) -> str:
-        """One object: job, start and seconds, exit code, tables, and what was left."""
+        """One object: job, start and seconds, exit code, error, tables, and what was left."""
         return json.dumps(
             {
                 "job": self.job,
                 "started": self.started,
                 "seconds": round(time.time() - self.started, 3),
                 "exit_code": self.code,
+                "error": self.ended_by,
                 "tables": [asdict(outcome) for outcome in self.outcomes],
                 "left": self.left,
             },
@@ -96,8 +106,9 @@ class Summary:
         suite = ElementTree.Element(
             "testsuite",
             name=self.job,
-            tests=str(len(self.outcomes) + len(self.left)),
+            tests=str(len(self.outcomes) + len(self.left) + (self.ended is not None)),
             failures=str(len(bad)),
+            errors=str(int(self.ended is not None)),
             skipped=str(len(self.left)),
             time=f"{time.time() - self.started:.3f}",
         )
@@ -110,6 +121,10 @@ class Summary:
             ElementTree.SubElement(
                 _case(suite, self.job, table, 0.0), "skipped", message="the deadline came first"
             )
+        if self.ended is not None:
+            case = _case(suite, self.job, "the whole run", time.time() - self.started)
+            error = ElementTree.SubElement(case, "error", message=f"exit code {self.ended}")
+            error.text = _printable(self.ended_by or "")
         ElementTree.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
 
     def failed(self) -> Iterable[TableOutcome]:

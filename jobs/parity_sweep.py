@@ -11,7 +11,7 @@ from deltalakedb.catalog.records import TableRow
 from deltalakedb.sweep.night import TableNight
 from deltalakedb.sweep.page import write_page
 from deltalakedb.sweep.run import SweepOptions, sweep
-from jobs.frame import Run, job
+from jobs.frame import Run, job, target
 from jobs.outcome import DONE, DRIFT, FAILED, LAG, TableOutcome
 
 log = logging.getLogger("deltalakedb.jobs")
@@ -27,7 +27,7 @@ _CODES = {"verified": DONE, "drift": DRIFT, "lag": LAG, "failed": FAILED}
     help="How long a head may be behind the other.",
 )
 @click.option("--requests-at-once", type=click.IntRange(min=1), default=16, metavar="N")
-@click.option("--html", metavar="FILE", help="The report for people.")
+@click.option("--html", metavar="FILE", callback=target, help="The report for people.")
 @click.argument("patterns", nargs=-1)
 def main(
     run: Run,

@@ -96,12 +96,19 @@ def _window(text: str) -> tuple[dt.time, dt.time]:
         if found is None:
             raise ValueError(text)
         hours = [int(part) for part in found.groups()]
-        return dt.time(hours[0], hours[1]), dt.time(hours[2], hours[3])
+        begins, ends = dt.time(hours[0], hours[1]), dt.time(hours[2], hours[3])
     except ValueError as error:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
             f"{text!r} is no window; give HH:MM-HH:MM, such as 02:00-04:00",
         ) from error
+    if begins == ends:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"the window {text!r} is empty, so its time would never come; give HH:MM-HH:MM, such "
+            "as 02:00-04:00, or none for any time",
+        )
+    return begins, ends
 
 
 def cutover_table(

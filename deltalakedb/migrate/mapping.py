@@ -12,6 +12,7 @@ from typing import Any
 
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.catalog.table_name import check_table_name, full_name, is_uuid
+from deltalakedb.config.yaml_text import parse_yaml
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.discovery import Found
 from deltalakedb.migrate.records import STRATEGIES, Strategy
@@ -81,6 +82,7 @@ def read_mapping(path: str) -> list[Entry]:
     else:
         reader = csv.DictReader(io.StringIO(text), strict=True)
         try:
+            _check_twice(reader.fieldnames or (), f"{path}, line 1")
             rows = [(reader.line_num, row) for row in reader]
         except csv.Error as error:
             raise _invalid(f"{path}, line {reader.line_num}: {error}") from None
@@ -172,17 +174,15 @@ def check_entries(entries: Sequence[Entry], known: Mapping[str, TableRow]) -> No
 
 
 def _yaml_rows(text: str, path: str) -> list[tuple[int, dict[str, Any]]]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise _invalid(f"{path} is no YAML: {' '.join(str(error).split())}") from None
+    found, lines = parse_yaml(text, path)
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise _invalid(f"{path} has to be a list of mappings, each with a location")
     return [
-        (number, {str(k): "" if v is None else str(v) for k, v in row.items()})
-        for number, row in enumerate(found, 1)
+        (
+            min((lines[f"[{number}].{name}"] for name in row), default=1),
+            {str(k): "" if v is None else str(v) for k, v in row.items()},
+        )
+        for number, row in enumerate(found)
     ]
 
 
@@ -222,6 +222,13 @@ def _check_columns(names: Iterable[Any], where: str) -> None:
             raise _invalid(f"{where}: {said}{hint}")
     if "location" not in names:
         raise _invalid(f"{where}: there is no column location")
+
+
+def _check_twice(names: Sequence[str], where: str) -> None:
+    """Of columns with one name the last would be taken in silence."""
+    for name in names:
+        if names.count(name) > 1:
+            raise _invalid(f"{where}: column {name!r} stands there twice; keep one of them")
 
 
 def _invalid(message: str) -> DeltaLakeError:

@@ -36,10 +36,14 @@ def test_what_was_written_is_read(name: str, tmp_path: Path) -> None:
         ("location,strategy\n/a,magic\n", "no strategy 'magic'; use one of offline"),
         ("location\n\n/a,b\n", "more values than columns"),
         ("location,name\n,b\n", "line 2: location is empty"),
+        ("location,name,name\n/a,b,c\n", "line 1: column 'name' stands there twice"),
+        ("- location: /a\n  name: b\n  name: c\n", r"line 3, .*name stands there twice"),
+        ("- location: /a\n- nmae: b\n", "line 2: no column 'nmae' is known"),
+        ("- location: [\n", "not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(text: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "map.csv"
+    path = tmp_path / ("map.yaml" if text.startswith("-") else "map.csv")
     path.write_text(text)
     with pytest.raises(DeltaLakeError, match=message):
         read_mapping(str(path))

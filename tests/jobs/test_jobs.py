@@ -106,10 +106,28 @@ def test_what_is_wrong_ends_with_its_code(tmp_path: Path) -> None:
     assert (wrong.returncode, "did you mean 'local'" in wrong.stderr) == (78, True), wrong.stderr
     nothing = run("import_tables", "--database", database)
     assert nothing.returncode == 78, nothing.stderr
+    for option in ("--summary", "--html"):
+        lost = run("parity_sweep", "--database", database, option, str(tmp_path / "no" / "file"))
+        assert (lost.returncode, "there is no directory" in lost.stderr) == (78, True), lost.stderr
+
+
+def test_a_run_without_its_database_is_no_success(tmp_path: Path) -> None:
+    told = {n: tmp_path / n for n in ("summary", "junit-xml", "metrics-textfile")}
     url = "postgresql://u:hush@127.0.0.1:1/d"
-    away = run("import_tables", "--database", url, "/no/such/table")
-    assert away.returncode in (1, 75), away.stderr
-    assert "hush" not in away.stderr + away.stdout
+    files = [part for name, path in told.items() for part in (f"--{name}", str(path))]
+    away = run("parity_sweep", "--database", url, *files)
+    assert away.returncode == 75, away.stderr
+    texts = {name: path.read_text() for name, path in told.items()}
+    assert "hush" not in away.stderr + away.stdout + "".join(texts.values())
+    summary = json.loads(texts["summary"])
+    assert summary["exit_code"] == 75
+    assert "Connection refused" in summary["error"]
+    suite = ElementTree.fromstring(texts["junit-xml"])
+    assert (suite.get("tests"), suite.get("errors"), len(list(suite.iter("error")))) == (
+        ("1", "1", 1)
+    )
+    assert 'dl_job_exit_code{job_name="parity_sweep"} 75.0' in texts["metrics-textfile"]
+    assert "last_success" not in texts["metrics-textfile"]
 
 
 def test_a_job_has_a_configuration(tables: ModuleType, tmp_path: Path) -> None:
@@ -148,4 +166,4 @@ def test_sigterm_ends_a_job(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode == 143, err
     assert "Traceback" not in err
-    assert json.loads(summary.read_text())["job"] == "import_tables"
+    assert json.loads(summary.read_text())["exit_code"] == 143

@@ -99,6 +99,12 @@ def test_what_is_no_time(at: str | None, window: str | None) -> None:
     assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
 
 
+def test_a_window_of_no_length_never_comes() -> None:
+    with pytest.raises(DeltaLakeError, match="is empty, so its time would never come") as caught:
+        Appointment.of(None, "04:00-04:00")
+    assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
+
+
 def test_until_its_time_a_table_is_kept_caught_up(ready: Path, sqlite_url: str) -> None:
     looks = 0
 

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from deltalakedb.cli.commands.sweep import _show
 from deltalakedb.sweep.findings import KINDS, Finding
 from deltalakedb.sweep.page import page
 from tests.sweep.nights import night, past
@@ -106,3 +107,12 @@ def test_every_kind_has_a_command_that_is_one() -> None:
         command = Finding(kind, "x").command("a b")
         assert command.startswith("dl ")
         assert "'a b'" in command
+
+
+def test_a_terminal_sees_first_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
+    report = night(400, drift=2, failed=1, lag=200)
+    _show(report, "table")
+    lines = [line for line in capsys.readouterr().out.splitlines() if "->" not in line]
+    worst = [t.row.full_name for status in ("drift", "failed") for t in report.of(status)]
+    assert [line.split(":")[0].strip() for line in lines[1:4]] == worst
+    assert lines[-1].strip().startswith("and 153 more;")

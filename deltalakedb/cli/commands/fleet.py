@@ -191,6 +191,8 @@ def _look(
         output.write_to(json_output, output.json_text(lines, indent=True) + b"\n")
     if output_format == "json":
         output.write_json_lines(lines)
+    elif not lines:
+        output.note("0 tables: nothing to do")
     elif assessing:
         _print_assessments(found)
     else:

@@ -75,6 +75,7 @@ def command(
     from deltalakedb.sweep.run import SweepOptions, sweep
 
     output.check_target(json_output)
+    output.check_target(html)
 
     def wanted(row: TableRow) -> bool:
         return not patterns or any(fnmatchcase(row.full_name, p) for p in patterns)
@@ -106,7 +107,8 @@ def _show(report: SweepReport, output_format: str) -> None:
         output.note(report.verdict)
         return
     output.say(report.verdict)
-    told = [t for t in report.tables if t.findings or t.error]
+    # What differs comes before what only lags, so that many of these don't hide it.
+    told = [t for status in report.counts for t in report.of(status) if t.findings or t.error]
     for table in told[:_SHOWN]:
         name = table.row.full_name
         for finding in table.findings:
