@@ -16,6 +16,8 @@ import pytest
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.dialects.readers import reader_of
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import close_writers, writer_of, writing
 from deltalakedb.config import SqlConfig
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table
@@ -151,3 +153,45 @@ def test_a_value_that_is_too_long_is_not_tried_again(pg_database: str) -> None:
             "CREATE TEMP TABLE t (a varchar(2)); INSERT INTO t VALUES ('abc')"
         )
     assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("kind", ["pg_database", "mariadb_database"])
+def test_sessions_that_the_server_has_ended_are_made_anew(
+    kind: str, request: pytest.FixtureRequest
+) -> None:
+    """After a restart, or a firewall's cut, each connection that was kept is a dead one."""
+    url = parse_database(request.getfixturevalue(kind))
+    postgres = url.dialect == "postgresql"
+    own = "pg_backend_pid()" if postgres else "CONNECTION_ID()"
+    end = "SELECT pg_terminate_backend(?)" if postgres else "KILL ?"
+    there = (
+        "SELECT pid FROM pg_stat_activity WHERE pid IN (?, ?)"
+        if postgres
+        else "SELECT id FROM information_schema.processlist WHERE id IN (?, ?)"
+    )
+    with writing(url) as first, writing(url) as second:
+        ids = tuple(each.select(Statement(f"SELECT {own}"))[0][0] for each in (first, second))
+    assert len(set(ids)) == 2
+    other = writer_of(url)
+    for each in ids:
+        other.select(Statement(end, (each,)))
+    deadline = time.monotonic() + 60
+    while other.select(Statement(there, ids)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    with writing(url) as first, writing(url) as second:
+        for writer in (first, second):
+            assert writer.begin(Statement("SELECT 1"), Statement("SELECT 2"), 5.0) == [(2,)]
+            writer.rollback()
+    other.close()
+    close_writers(url)
+
+
+def test_a_message_too_long_for_the_server_says_so(mariadb_database: str) -> None:
+    """The server would hang up, and what is tried again would be as long."""
+    url = parse_database(mariadb_database)
+    writer = writer_of(url)
+    [(most,)] = writer.select(Statement("SELECT @@max_allowed_packet"))
+    with pytest.raises(DeltaLakeError, match="raise max_allowed_packet"):
+        writer.commit([Statement("SELECT LENGTH(?)", ("x" * 3 * most,))])
+    assert writer.select(Statement("SELECT 1")) == [(1,)]
+    writer.close()

@@ -96,8 +96,15 @@ class Writer(ABC):
         """Begin, lock, then ask: one message, the lock a statement of its own and the first.
 
         `wait`: the seconds that the lock may take. Raises TIMEOUT_ERROR with what is known of the
-        holder; the transaction is rolled back on any error.
+        holder; the transaction is rolled back on any error. A lost connection is made anew once:
+        nothing has been written.
         """
+        try:
+            return self._begin(lock, question, wait)
+        except Exception as error:
+            if self._is_guest or not self._was_lost(error):
+                with self._translated():
+                    raise
         with self._translated():
             return self._begin(lock, question, wait)
 
@@ -113,10 +120,8 @@ class Writer(ABC):
         except Exception as error:
             if not self._is_driver_error(error):
                 raise
-            if not self._is_lost(error):
+            if not self._was_lost(error):
                 raise self.dialect.translate(error) from None
-            _losses[self.url] = losses(self.url) + 1
-            self.close()
         with self._translated():
             return self._select(question)
 
@@ -138,6 +143,14 @@ class Writer(ABC):
             if not self._is_driver_error(error):
                 raise
             raise self.dialect.translate(error) from None
+
+    def _was_lost(self, error: Exception) -> bool:
+        """Whether the connection broke; then it is closed, and counted."""
+        if not (self._is_driver_error(error) and self._is_lost(error)):
+            return False
+        _losses[self.url] = losses(self.url) + 1
+        self.close()
+        return True
 
     def _select(self, question: Statement) -> list[tuple[Any, ...]]:
         self._open()
@@ -171,9 +184,7 @@ class Writer(ABC):
         try:
             yield
         except Exception as error:
-            if self._is_driver_error(error) and self._is_lost(error):
-                _losses[self.url] = losses(self.url) + 1
-                self.close()
+            if self._was_lost(error):
                 if committing:
                     raise LostConnectionError(str(error)) from error
                 raise self.dialect.translate(error) from None

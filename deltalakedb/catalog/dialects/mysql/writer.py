@@ -48,7 +48,7 @@ class MySqlWriter(Writer):
     incarnation = "CAST(CONCAT(@@hostname, ':', @@port, ':', @@server_id) AS CHAR)"
 
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
-        self._message_bytes = 1 << 20
+        self._message_bytes = self._most_bytes = 1 << 20
         super().__init__(url, connection)
 
     def _connect(self) -> Any:
@@ -60,7 +60,8 @@ class MySqlWriter(Writer):
         with connection.cursor() as cursor:
             cursor.execute("SELECT @@max_allowed_packet, @@version LIKE '%MariaDB%'")
             packet, self._is_mariadb = cursor.fetchone()
-        self._message_bytes = max(1 << 20, int(packet) // 2)
+        self._most_bytes = int(packet)
+        self._message_bytes = max(1 << 20, self._most_bytes // 2)
         return connection
 
     def begin(self, lock: Statement, question: Statement, wait: float) -> list[tuple[Any, ...]]:
@@ -138,7 +139,11 @@ class MySqlWriter(Writer):
             for text in texts:
                 cursor.execute(text)
             return list(cursor.fetchall())
-        cursor.execute("; ".join(texts))
+        message = "; ".join(texts)
+        # The server hangs up on longer ones, as if the connection had broken.
+        if len(message) > self._most_bytes // 4 and len(message.encode()) >= self._most_bytes:
+            raise pymysql.OperationalError(1153, "Got a packet bigger than 'max_allowed_packet'")
+        cursor.execute(message)
         rows = cursor.fetchall()
         while cursor.nextset():
             rows = cursor.fetchall()
