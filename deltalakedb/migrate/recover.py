@@ -26,7 +26,7 @@ from deltalakedb.mirror.adopt import adopt
 from deltalakedb.mirror.resolve import newest_in
 from deltalakedb.storage.pieces import Held, compare
 from deltalakedb.storage.store import ObjectStore
-from deltalakedb.table.operations.fence import said_by
+from deltalakedb.table.operations.fence import check_own_head, said_by
 from deltalakedb.table.operations.rebuild import what_is_lost
 
 STRANDED = "_stranded"
@@ -78,7 +78,8 @@ def repair_table(
 
     Nothing is committed meanwhile: who had the table open has to open it again. Raises
     LOG_DISAGREES where the log has other commits than the catalog for versions that both have,
-    INVALID_LOG where it is lost.
+    INVALID_LOG where it is lost, MIRROR_CONFLICT where another catalog ratifies the table by now:
+    it is caught up then, and only follows.
     """
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
@@ -217,6 +218,8 @@ def _caught_up(
     _set(catalog, row, "log")
     rebuilt = _bring_up(catalog, row, log, newest, database, storage_options)
     now = queries.find_table(catalog, row.table_id)
+    # Another catalog may have taken over meanwhile: this one follows from here on.
+    check_own_head(catalog, now)
     _set(catalog, now, "sql")
     with writing(catalog.reader.url) as writer:
         writer.transact(

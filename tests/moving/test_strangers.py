@@ -197,3 +197,21 @@ def test_a_lost_catalog_is_made_from_the_log_and_takes_over(
     with pytest.raises(DeltaLakeError):
         dl.write_deltalake(f"deltasql://{sqlite_url}?table=t", rows(4), mode="append")
     assert seen(place) == [1, 2, 3]
+
+
+def test_a_catalog_that_comes_back_after_another_took_over_only_follows(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    place, other = tmp_path / "t", f"sqlite:///{tmp_path}/other.sqlite"
+    append(place, 1)
+    move_table(str(place), database=sqlite_url)
+    dl.import_table(log_dir=str(place), database=other)
+    assert cutover_table("t", database=other, options=MoveOptions(take_over=True)).success
+    with pytest.raises(DeltaLakeError, match="another catalog") as caught:
+        repair_table("t", database=sqlite_url)
+    assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    with pytest.raises(DeltaLakeError, match="another catalog"):
+        dl.write_deltalake(f"deltasql://{sqlite_url}?table=t", rows(4), mode="append")
+    dl.write_deltalake(f"deltasql://{other}?table=t", rows(5), mode="append")
+    dl.import_table(log_dir=str(place), database=sqlite_url)
+    assert seen(place) == in_sql(other) == in_sql(sqlite_url) == [1, 5]
