@@ -7,6 +7,7 @@ A log that was given back without the catalog has slots that the catalog's own v
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.reading import queries
+from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
 from deltalakedb.config import SqlConfig
@@ -219,7 +221,8 @@ def _caught_up(
     rebuilt = _bring_up(catalog, row, log, newest, database, storage_options)
     now = queries.find_table(catalog, row.table_id)
     # Another catalog may have taken over meanwhile: this one follows from here on.
-    check_own_head(catalog, now)
+    with closing(LightCatalog(catalog.reader.url)) as light:
+        check_own_head(light, now)
     _set(catalog, now, "sql")
     with writing(catalog.reader.url) as writer:
         writer.transact(
