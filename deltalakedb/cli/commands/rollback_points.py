@@ -42,7 +42,7 @@ def command(
 ) -> None:
     """List, make or prune the rollback points of a table.
 
-    Neither vacuum nor log cleanup takes what a point's version needs; `dl restore TABLE --version`
+    Neither vacuum nor log cleanup takes what a point's version needs; `dl restore TABLE --to N`
     goes back to it.
     """
     from deltalakedb.migrate.points import (
