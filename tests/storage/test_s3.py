@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -396,3 +398,27 @@ def test_pieces(store: ObjectStore) -> None:
             put("broken", Broken())
         assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
     assert not store.exists("broken")
+
+
+@pytest.mark.parametrize("act", ["read", "open_output"])
+def test_a_fork_of_a_process_that_has_asked_is_told_so(store: ObjectStore, act: str) -> None:
+    """It would wait forever for threads that only its parent has."""
+    store.put("x", b"1")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        told = "an answer"
+        try:
+            getattr(store, act)("x")
+        except DeltaLakeError as error:
+            told = f"{error.kind.name}: {error}"
+        finally:
+            os.write(writing, told.encode())
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        told = pipe.read().decode()
+    os.waitpid(child, 0)
+    assert told.startswith(f"INVALID_ARGUMENT: process {os.getpid()} has read or written S3")
+    assert store.read("x") == b"1"

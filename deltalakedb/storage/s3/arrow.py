@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType, PyFileSystem
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.s3.connection import check_process
 from deltalakedb.storage.s3.error import translate
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def open_input(store: S3Store, name: str) -> pa.NativeFile:
 
 def open_output(store: S3Store, name: str) -> pa.NativeFile:
     """Small objects by one PUT, larger ones in parts; aborted uploads leave nothing to be seen."""
+    check_process()
     return pa.PythonFile(PartsOutput(store, name), mode="w")
 
 

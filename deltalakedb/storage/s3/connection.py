@@ -46,6 +46,8 @@ _DEFAULT_ATTEMPTS = 6
 _Settings = tuple[object, ...]
 _lock = fork.Lock()
 _connected: dict[_Settings, S3Store] = {}
+_asked_by: int | None = None
+"""The process that was the first to ask S3, before any fork of it."""
 
 
 def connect(spec: StoreSpec, bucket: str) -> S3Store:
@@ -55,8 +57,7 @@ def connect(spec: StoreSpec, bucket: str) -> S3Store:
     AWS_REGION, AWS_SKIP_SIGNATURE, AWS_ALLOW_HTTP, …), and credentials (AWS_ACCESS_KEY_ID), then
     botocore's chain of them (AWS_PROFILE, ~/.aws, SSO, web identity, instance roles). A client
     holds connections, so it is shared by all stores and threads of a process that have the same
-    settings. A forked process can't use its parent's client, nor obstore at all after the parent
-    did: start processes by spawn or forkserver.
+    settings.
     """
     options, settings = _settings(spec, bucket)
     with _lock:
@@ -64,6 +65,24 @@ def connect(spec: StoreSpec, bucket: str) -> S3Store:
         if store is None:
             store = _connected[settings] = _build(bucket, options)
         return store
+
+
+def check_process() -> None:
+    """Before each request. Raises INVALID_ARGUMENT in a fork of a process that has asked S3.
+
+    The threads of obstore aren't in the fork, which would wait for them forever, whichever client
+    it asks.
+    """
+    global _asked_by
+    here = os.getpid()
+    if _asked_by is None:
+        _asked_by = here
+    elif _asked_by != here:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"process {_asked_by} has read or written S3 before its fork {here} was made, in which "
+            "S3 would never answer; start processes by spawn or forkserver",
+        )
 
 
 def renewed(spec: StoreSpec, bucket: str, expired: S3Store) -> S3Store:

@@ -21,7 +21,7 @@ import obstore
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.pieces import Held, compare
-from deltalakedb.storage.s3.connection import connect, renewed
+from deltalakedb.storage.s3.connection import check_process, connect, renewed
 from deltalakedb.storage.s3.error import error_code, has_expired, is_absent, translate
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import (
@@ -231,6 +231,7 @@ class S3Store(ObjectStore):
 
     def _ask(self, question: Callable[[obstore.store.S3Store], T]) -> T:
         """Ask S3; once more with new credentials where those that were given have expired."""
+        check_process()
         s3 = self._s3
         try:
             return question(s3)
