@@ -41,7 +41,7 @@ def _configured() -> SqlConfig | None:
     return ConfigFactory.create_sql_config(configuration.sections["database"])
 
 
-def _default_database() -> str | None:
+def default_database() -> str | None:
     """That of the configuration, or of the file that DL_DATABASE_FILE names."""
     found = _configured()
     if found is not None:
@@ -54,7 +54,7 @@ def _default_database() -> str | None:
 
 
 def _database(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
-    found = value or _default_database()
+    found = value or default_database()
     if found is None:
         raise click.MissingParameter(ctx=context, param=parameter)
     return found

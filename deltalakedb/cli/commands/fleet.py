@@ -125,7 +125,8 @@ def _configured(given: Sources, config: str | None, database: str | None) -> tup
         if database is None and "database" in sections:
             settings = ConfigFactory.create_sql_config(sections["database"])
             database = str(database_url(settings).secret.reveal())
-    if not database:
+    database = database or options.default_database()
+    if database is None:
         raise click.UsageError("Missing option '--database'")
     return given, database
 

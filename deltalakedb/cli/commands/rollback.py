@@ -64,9 +64,10 @@ def command(
             named = ", ".join(["--hook"] * bool(hooks) + [n for n, v in given.items() if v])
             raise click.UsageError(f"--without-catalog goes by the log alone: no {named} there.")
         done = rollback_without_catalog(table, storage_options=storage_options)
-    elif database is None:
-        raise click.UsageError("Missing option '--database' (env var: 'DL_DATABASE').")
     else:
+        database = database or options.default_database()
+        if database is None:
+            raise click.UsageError("Missing option '--database' (env var: 'DL_DATABASE').")
         done = rollback_table(
             table,
             database=database,
