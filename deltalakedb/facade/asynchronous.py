@@ -100,9 +100,12 @@ class AsyncDeltaLakeOperations:
         self._executor = executor or AsyncIOExecutor()
 
     async def write_table_async(
-        self, uri: str, data: Any, mode: WriteMode = WriteMode.APPEND, **options: Any
+        self, uri: str, data: Any, mode: WriteMode | str = WriteMode.APPEND, **options: Any
     ) -> WriteResult:
-        """`write_deltalake`."""
+        """`write_deltalake`, whose names of modes are taken too.
+
+        Raises INVALID_ARGUMENT for a mode that isn't one.
+        """
         return await self._executor.run(_write, uri, data, mode, options)
 
     async def read_table_async(
@@ -124,10 +127,11 @@ class AsyncDeltaLakeOperations:
         return await self._executor.run(_snapshots, list(uris))
 
 
-def _write(uri: str, data: Any, mode: WriteMode, options: dict[str, Any]) -> WriteResult:
+def _write(uri: str, data: Any, mode: Any, options: dict[str, Any]) -> WriteResult:
     from deltalakedb.table.writing import write_deltalake
 
-    return write_deltalake(uri, data, mode=mode.value, **options)
+    name: Any = mode.value if isinstance(mode, WriteMode) else mode
+    return write_deltalake(uri, data, mode=name, **options)
 
 
 def _read(uri: str, predicate: Any, columns: Any, version: int | None) -> pa.Table:

@@ -111,7 +111,7 @@ class LogRatifier:
         if not ready:
             told = (
                 f"version {done.version} of {table.full_name} is committed, and isn't in its log "
-                f"after {wait:g} s; `dl mirror drain` puts it there"
+                "yet; `dl mirror drain` puts it there"
             )
             warnings.warn(told, RuntimeWarning, stacklevel=5)
             facts = {"table": table.full_name, "table_id": table.table_id}

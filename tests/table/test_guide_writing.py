@@ -150,3 +150,7 @@ def test_data_is_arrow(sqlite_url: str, tmp_path: Path) -> None:
     with pytest.raises(DeltaLakeError) as caught:
         asyncio.run(ops.write_table_async(table.uri, wrong))
     assert caught.value.kind is DeltaLakeErrorKind.SCHEMA_MISMATCH
+    assert asyncio.run(ops.write_table_async(table.uri, rows(1), "overwrite")).version == 1
+    with pytest.raises(DeltaLakeError) as caught:
+        asyncio.run(ops.write_table_async(table.uri, rows(1), "upsert"))
+    assert caught.value.kind is DeltaLakeErrorKind.INVALID_ARGUMENT
