@@ -17,7 +17,7 @@ TWO_PROCESSES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 REQUIREMENTS := --constraint constraints.txt --editable '.[dev]'
 
-.PHONY: help venv lock servers spark duckdb places check test test-system fuzz demo bench clean
+.PHONY: help venv lock servers spark duckdb places check test test-system test-long fuzz demo bench clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -63,7 +63,7 @@ spark: venv ## fetch Spark with Delta for the tests marked `system`
 duckdb: venv ## install DuckDB with its Delta extension for the tests marked `system`
 	@$(BIN)/python -m tests.servers.duckdb
 
-places: venv ## install what judges docker/ and cluster/: linters, promtool, buildah, Slurm (root)
+places: venv ## install what judges docker/, cluster/ and reports: linters, promtool, buildah, Slurm, Chromium (root)
 	@$(BIN)/python -m tests.servers.places
 
 check: venv ## lint, format, types, import contracts, what tests/house.py says
@@ -76,8 +76,11 @@ check: venv ## lint, format, types, import contracts, what tests/house.py says
 test: check servers ## all checks and all tests, on real servers
 	@$(BIN)/python -m pytest $(TWO_PROCESSES) $(PYTEST_ARGS)
 
-test-system: venv servers spark duckdb places ## what takes longer: an installation of its own, Spark as the judge
+test-system: venv servers spark duckdb places ## Spark as the judge, the image, Slurm, an installation of its own
 	@$(BIN)/python -m pytest -m system $(TWO_PROCESSES) $(PYTEST_ARGS)
+
+test-long: venv servers ## faults and load at random, for as long as DL_LENGTH says
+	@$(BIN)/python -m pytest -m long $(TWO_PROCESSES) $(PYTEST_ARGS)
 
 fuzz: venv ## damaged logs for as long as FUZZ_ARGS="--seconds 600 --seed 7" says
 	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)

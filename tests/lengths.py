@@ -1,4 +1,4 @@
-"""How long the tests marked `system` go on: DL_LENGTH times what half an hour for all takes."""
+"""How long the tests marked `long` go on: DL_LENGTH times what half an hour for all takes."""
 
 from __future__ import annotations
 

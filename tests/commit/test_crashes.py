@@ -25,7 +25,7 @@ from tests.published import complete_log
 PROCESSES = 3
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_processes_that_are_killed(catalog_url: str, tmp_path: Path) -> None:
     uri, place = f"deltasql://{catalog_url}?table=t", tmp_path / "t"
     schema = pa.schema([("who", pa.string()), ("n", pa.int64())])

@@ -222,7 +222,7 @@ for each in threads:
 """
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_processes_that_are_killed_and_halted(any_catalog_url: str, tmp_path: Path) -> None:
     table = made(any_catalog_url, tmp_path)
     running = [

@@ -131,7 +131,7 @@ def test_histories(catalog_url: str, isolation: Isolation, tmp_path: Path) -> No
         assert rules == set()
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("isolation", ["WriteSerializable", "Serializable", "SnapshotIsolation"])
 def test_long_histories(any_catalog_url: str, isolation: Isolation, tmp_path: Path) -> None:
     history, rules = overlapping(any_catalog_url, tmp_path, isolation, lengths.seconds(5.0))

@@ -130,12 +130,12 @@ def test_killed_between_any_two_steps(sqlite_url: str, tmp_path: Path) -> None:
     killed_between_any_two_steps(sqlite_url, tmp_path, 1)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_killed_again_and_again(any_catalog_url: str, tmp_path: Path) -> None:
     killed_between_any_two_steps(any_catalog_url, tmp_path, lengths.rounds(2))
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("isolation", ["WriteSerializable", "Serializable", "SnapshotIsolation"])
 def test_many_transfers(any_catalog_url: str, isolation: str, tmp_path: Path) -> None:
     assert money_is_kept(any_catalog_url, tmp_path, 8, lengths.seconds(3.0), isolation) > 8
@@ -167,6 +167,6 @@ def test_ten_tables_in_any_order(catalog_url: str, tmp_path: Path) -> None:
     overlapping(catalog_url, tmp_path, 2)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_ten_tables_in_any_order_for_long(any_catalog_url: str, tmp_path: Path) -> None:
     overlapping(any_catalog_url, tmp_path, 20)

@@ -93,6 +93,6 @@ def test_restore_and_purge_beside_deletes(sqlite_url: str, tmp_path: Path) -> No
     race(sqlite_url, tmp_path / "t", 3)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_many_of_them(any_catalog_url: str, tmp_path: Path) -> None:
     race(any_catalog_url, tmp_path / "t", lengths.rounds(10))

@@ -33,7 +33,7 @@ def test_killed_at_a_few_points(sqlite_url: str, tmp_path: Path) -> None:
     kill_again_and_again(Pair(sqlite_url, tmp_path), 3, "1")
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("authority", ["sql", "log"])
 def test_killed_at_many_points(any_catalog_url: str, tmp_path: Path, authority: str) -> None:
     seed = SEED or str(random.SystemRandom().randrange(1 << 32))

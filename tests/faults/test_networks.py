@@ -52,7 +52,7 @@ def make(database: str, place: str, options: dict[str, str] | None = None) -> No
     dl.create_table(uri, SCHEMA, location=place, storage_options=options)
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb", "mysql"])
 def test_connections_are_cut_in_commit(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -90,7 +90,7 @@ def restarted(server: Any, database: str, folder: Path) -> None:
     hold_everywhere(told, url, place, {})
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_postgresql_restarts_under_writers(
     private_postgres: Callable[..., PostgresServer], tmp_path: Path
 ) -> None:
@@ -98,7 +98,7 @@ def test_postgresql_restarts_under_writers(
     restarted(server, server.create_database(), tmp_path)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_mariadb_restarts_under_writers(
     private_mariadb: Callable[..., MariaDbServer], tmp_path: Path
 ) -> None:
@@ -107,7 +107,7 @@ def test_mariadb_restarts_under_writers(
     restarted(server, server.create_database(), tmp_path)
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("authority", ["sql", "log"])
 def test_a_store_that_loses_answers(
     sqlite_url: str, s3: S3Bucket, tmp_path: Path, authority: str
@@ -142,7 +142,7 @@ def test_a_store_that_loses_answers(
     hold_everywhere(told, sqlite_url, place, s3.options)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_writers_behind_pgbouncer(pg_database: str, postgres_server: Any, tmp_path: Path) -> None:
     """In transaction pooling: writers, whoever tends the log, vacuum and restore."""
     place = str(tmp_path / "t")
@@ -166,7 +166,7 @@ def test_writers_behind_pgbouncer(pg_database: str, postgres_server: Any, tmp_pa
         pool.close()
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["mariadb", "mysql"])
 @pytest.mark.parametrize("isolation", ["SERIALIZABLE", "REPEATABLE-READ"])
 def test_the_isolation_of_a_server(

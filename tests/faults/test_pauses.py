@@ -104,7 +104,7 @@ def same_everywhere(victim: Victim, database: str, expected: list[int]) -> None:
     assert dl.diff_table(victim.name, database=database).parity
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("catalog_url", ["sqlite", "postgresql", "mariadb", "mysql"], indirect=True)
 def test_paused_for_twice_the_lease(
     catalog_url: str, tmp_path: Path, victim: Callable[..., Victim]
@@ -147,7 +147,7 @@ def test_paused_for_twice_the_lease(
     same_everywhere(importing, catalog_url, [100])
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_paused_in_the_lock_of_sqlite(
     sqlite_url: str, tmp_path: Path, victim: Callable[..., Victim]
 ) -> None:
@@ -165,7 +165,7 @@ def test_paused_in_the_lock_of_sqlite(
     same_everywhere(paused, sqlite_url, [paused.number, -paused.number, 100])
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("registered", [True, False])
 @pytest.mark.parametrize("authority", ["sql", "log"])
 def test_files_that_a_vacuum_took_are_not_committed(

@@ -47,7 +47,7 @@ def head_of(server: PostgresServer, database: str) -> int:
     return int(head)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_a_replica_is_promoted_that_lacks_commits(
     private_postgres: Callable[..., PostgresServer], tmp_path: Path
 ) -> None:
@@ -87,7 +87,7 @@ def test_a_replica_is_promoted_that_lacks_commits(
     hold_everywhere(told, standby.url(name), place, {})
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("rebuild", [True, False])
 def test_imports_beside_writers(catalog_url: str, tmp_path: Path, rebuild: bool) -> None:
     """A table that SQL writes to is neither set back nor stopped by whoever imports its log."""

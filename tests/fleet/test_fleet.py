@@ -236,6 +236,6 @@ def test_killed_and_run_again_the_end_is_the_same(tmp_path: Path) -> None:
     same_after_kills(tmp_path, tables=20, kills=1)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_killed_twenty_times_the_end_is_the_same(tmp_path: Path) -> None:
     same_after_kills(tmp_path, tables=600, kills=20)

@@ -12,7 +12,7 @@ from deltalakedb.migrate.sources import Sources
 from deltalakedb.sweep.run import SweepOptions, sweep
 from tests.fleet.logs import fleet_of
 
-pytestmark = pytest.mark.system
+pytestmark = pytest.mark.long
 
 
 def test_a_thousand_tables(pg_database: str, tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_more_workers_than_connections(
     assert_exact(url, "big", expected)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_forty_workers_and_twenty_connections(
     big: Path, expected: Digest, private_postgres: Callable[..., PostgresServer]
 ) -> None:

@@ -128,13 +128,13 @@ def everywhere(points: Sequence[str]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("any_catalog_url", "at"), found, indirect=["any_catalog_url"])
 
 
-@pytest.mark.system
+@pytest.mark.long
 @everywhere(MOVE_POINTS)
 def test_killed_at_every_point_of_a_move(at: str, any_catalog_url: str, tmp_path: Path) -> None:
     died_while_moving(tmp_path / "t", any_catalog_url, at, kill=True)
 
 
-@pytest.mark.system
+@pytest.mark.long
 @everywhere(ROLLBACK_POINTS)
 def test_killed_at_every_point_of_a_rollback(at: str, any_catalog_url: str, tmp_path: Path) -> None:
     died_while_rolling_back(tmp_path / "t", any_catalog_url, at, kill=True)

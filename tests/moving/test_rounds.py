@@ -112,13 +112,13 @@ def test_over_and_back_under_writers_that_follow(sqlite_url: str, tmp_path: Path
     over_and_back(tmp_path / "t", sqlite_url, tmp_path / "writers", rounds=1, writers=1)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_many_rounds_under_eight_writers(any_catalog_url: str, tmp_path: Path) -> None:
     rounds = lengths.rounds(3)
     over_and_back(tmp_path / "t", any_catalog_url, tmp_path / "writers", rounds=rounds, writers=4)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_both_sides_write_for_a_while(any_catalog_url: str, tmp_path: Path) -> None:
     """Hybrid: an SQL reader sees what files have committed soon, and nothing is lost."""
     place, folder = tmp_path / "t", tmp_path / "writers"

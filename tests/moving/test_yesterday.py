@@ -124,7 +124,7 @@ def test_a_dump_restored_in_place_under_running_writers(
     all_is_well(place, pg_database, [1, 2, 3, 4])
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_a_failover_that_loses_commits(
     tmp_path: Path, private_postgres: Callable[..., PostgresServer]
 ) -> None:
@@ -152,7 +152,7 @@ def test_a_failover_that_loses_commits(
     all_is_well(place, database, [1, 2, 3, 4])
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.parametrize("at", ["before-freeze", "fence-put", "recorded"])
 def test_a_database_that_goes_away_during_a_cutover(
     at: str, tmp_path: Path, private_postgres: Callable[..., PostgresServer]

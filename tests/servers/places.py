@@ -1,4 +1,4 @@
-"""What judges `docker/`: linters, promtool, buildah, and Slurm for `cluster/` (marker `system`).
+"""What judges `docker/`, `cluster/` and reports: linters, promtool, buildah, Slurm, Chromium.
 
 `python -m tests.servers.places` (`make places`) puts wheels into `.servers/places` and, as root on
 Debian, installs packages. What a machine can't have is named by the tests that want it.
@@ -26,6 +26,7 @@ PACKAGES = (
 # Beside the project's own environment, whose dask and distributed they use.
 BESIDE = ("dask-kubernetes==2026.3.0", "dask-jobqueue==0.9.0")
 DEBIAN = {
+    "chromium": ("chromium",),
     "promtool": ("prometheus",),
     "buildah": ("buildah",),
     "mmdebstrap": ("mmdebstrap",),

@@ -27,7 +27,7 @@ def run(what: str, database: str, place: Path) -> dict[str, float]:
     return told
 
 
-@pytest.mark.system
+@pytest.mark.long
 @pytest.mark.timeout(3000)
 def test_many_files_in_one_commit(any_catalog_url: str, tmp_path: Path) -> None:
     place = tmp_path / "t"

@@ -57,12 +57,12 @@ def test_changes_equal_the_model(tmp_path: Path) -> None:
     run_machines(Run(tmp_path, sqlite), 3, 8, ChangingMachine, repeatable=True)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_many_changes(tmp_path: Path) -> None:
     run_machines(Run(tmp_path, sqlite), lengths.rounds(30), 20, ChangingMachine)
 
 
-@pytest.mark.system
+@pytest.mark.long
 def test_many_steps_on_postgresql(postgres_server: PostgresServer, tmp_path: Path) -> None:
     def database(folder: Path) -> str:
         return postgres_server.url(postgres_server.create_database())
