@@ -76,8 +76,8 @@ def test_spark_and_duckdb_read_the_tables_of_the_machines(
 ) -> None:
     """One pass of each over all tables that the machines have made."""
     run = Run(tmp_path, sqlite, keep=True)
-    run_machines(run, lengths.rounds(20), 12)
-    run_machines(run, lengths.rounds(15), 12, ChangingMachine)
+    run_machines(run, lengths.rounds(20), 12, repeatable=True)
+    run_machines(run, lengths.rounds(15), 12, ChangingMachine, repeatable=True)
     assert len(run.kept) > 30 * lengths.LENGTH
     read_by_duckdb = compared = 0
     for number, kept in enumerate(run.kept):
