@@ -97,21 +97,29 @@ def check_process(process: int, what: str) -> None:
         )
 
 
+def _owners() -> list[Any]:
+    while True:
+        try:
+            return list(_watched)
+        except RuntimeError:  # another thread has made one, or dropped one, meanwhile
+            continue
+
+
 def _before_fork() -> None:
     # First who waits for threads, which may still need what others then hold back.
-    owners = list(_watched)
+    owners = _owners()
     for owner in sorted(owners, key=lambda owner: not getattr(owner, "forks_first", False)):
         owner.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for owner in list(_watched):
+    for owner in _owners():
         if hasattr(owner, "forked"):
             owner.forked()
 
 
 def _after_fork() -> None:
-    for owner in list(_watched):
+    for owner in _owners():
         owner.after_fork()
 
 

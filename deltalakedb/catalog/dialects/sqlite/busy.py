@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from deltalakedb.catalog.dialects.sqlite.inside import inside
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
@@ -62,10 +63,15 @@ def begin_immediate(connection: sqlite3.Connection, seconds: float) -> None:
     """
     _set_timeout(connection, min(seconds, SLICE_SECONDS))
     try:
-        patiently(seconds, lambda: connection.execute("BEGIN IMMEDIATE"))
+        patiently(seconds, lambda: _do(connection, "BEGIN IMMEDIATE"))
     finally:
         _set_timeout(connection, seconds)
 
 
 def _set_timeout(connection: sqlite3.Connection, seconds: float) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+    _do(connection, f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+
+
+def _do(connection: sqlite3.Connection, sql: str) -> None:
+    with inside:
+        connection.execute(sql)

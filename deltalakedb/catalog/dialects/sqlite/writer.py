@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb.catalog.dialects.sqlite.busy import begin_immediate
+from deltalakedb.catalog.dialects.sqlite.inside import inside
 from deltalakedb.catalog.dialects.sqlite.queue import Turn, waiting
 from deltalakedb.catalog.dialects.writer import (
     Statement,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _INSERT_ROWS = 20_000
+_JOURNAL_MODE = Statement("PRAGMA journal_mode")
 
 
 class SqliteWriter(Writer):
@@ -47,15 +49,16 @@ class SqliteWriter(Writer):
 
     def _connect(self) -> sqlite3.Connection:
         # A file that has gone is not made anew, empty, by whoever still had it open.
-        connection = sqlite3.connect(
-            f"{Path(self._path).absolute().as_uri()}?mode=rw",
-            uri=True,
-            timeout=0,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA temp_store = MEMORY")
+        with inside:
+            connection = sqlite3.connect(
+                f"{Path(self._path).absolute().as_uri()}?mode=rw",
+                uri=True,
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
+            )
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA temp_store = MEMORY")
         self._file = self._inode()
         return connection
 
@@ -70,12 +73,12 @@ class SqliteWriter(Writer):
         begin_immediate(self._connection, wait)
 
     def _transact(self, statements: Sequence[Statement], wait: float, relaxed: bool) -> None:
-        if not relaxed or self._connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        if not relaxed or self._ask(_JOURNAL_MODE) != [("wal",)]:
             self._begin_writing(wait)
             self._commit(statements)
             return
         # A later COMMIT's sync of the write-ahead log covers this one too.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._do("PRAGMA synchronous = NORMAL")
         try:
             self._begin_writing(wait)
             self._commit(statements)
@@ -84,12 +87,13 @@ class SqliteWriter(Writer):
             self._rollback()
             raise
         finally:
-            self._connection.execute("PRAGMA synchronous = FULL")
+            self._do("PRAGMA synchronous = FULL")
 
     def _open(self) -> None:
         """A file that was replaced goes on being written by who has it open."""
         if self._connection is not None and self._inode() != self._file:
-            self._connection.close()
+            with inside:
+                self._connection.close()
             self._connection = None
         super()._open()
 
@@ -100,28 +104,34 @@ class SqliteWriter(Writer):
             return None
 
     def _ask(self, question: Statement) -> list[tuple[Any, ...]]:
-        return list(self._connection.execute(question.sql, question.params).fetchall())
+        with inside:
+            return list(self._connection.execute(question.sql, question.params).fetchall())
+
+    def _do(self, sql: str, params: Sequence[Any] = ()) -> int:
+        with inside:
+            return int(self._connection.execute(sql, params).rowcount)
 
     def _run(self, statements: Sequence[Statement]) -> None:
         for statement in statements:
-            touched = self._connection.execute(statement.sql, statement.params).rowcount
+            touched = self._do(statement.sql, statement.params)
             if statement.rows is not None and touched != statement.rows:
                 raise WrongCountError
 
     def _commit(self, statements: Sequence[Statement]) -> None:
         self._run(statements)
-        self._connection.execute("COMMIT")
+        self._do("COMMIT")
         self._end_turn()
 
     def _rollback(self) -> None:
         try:
             if self._connection is not None and self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+                self._do("ROLLBACK")
         finally:
             self._end_turn()
 
     def close(self) -> None:
-        super().close()
+        with inside:
+            super().close()
         self._end_turn()
 
     def _end_turn(self) -> None:
@@ -157,7 +167,8 @@ class SqliteWriter(Writer):
         with self._translated():
             for batch in rows.to_batches(_INSERT_ROWS):
                 columns = [column.to_pylist() for column in batch.columns]
-                self._connection.executemany(sql, zip(*columns, strict=True))
+                with inside:
+                    self._connection.executemany(sql, zip(*columns, strict=True))
 
     def holders(self) -> list[str]:
         return waiting(self._path)
