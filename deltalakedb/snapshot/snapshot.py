@@ -17,8 +17,9 @@ from deltalakedb.log.metadata import Metadata, PartitionNames, protocol_of
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import column_mapping_mode
 from deltalakedb.planning.plan import plan
+from deltalakedb.planning.pruning.normal_form import is_whole
 from deltalakedb.planning.request import FILE_COLUMNS, PLAN_COLUMNS, Plan, PlanRequest
-from deltalakedb.predicate.tree import TRUE, Expr, columns_of, conjunction, is_exact
+from deltalakedb.predicate.tree import TRUE, Expr, columns_of, conjunction
 from deltalakedb.snapshot.delta_rs import DeltaRsNames
 from deltalakedb.snapshot.held import HeldVersion
 
@@ -309,13 +310,14 @@ class Snapshot(DeltaRsNames):
             listed = ", ".join(self.metadata.partition_columns) or "none"
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_PREDICATE,
-                f"{predicate} isn't on partition columns alone; those of {self.name} are {listed}",
+                f"{predicate} isn't decided by partition columns alone; those of {self.name} are "
+                f"{listed}",
             )
         return frozenset(self.plan(parsed, ("path",)).column("path").to_pylist())
 
     def _is_of_partitions(self, predicate: Expr) -> bool:
         names = {(name,) for name in self.metadata.partition_columns}
-        return is_exact(predicate) and all(c.path in names for c in columns_of(predicate))
+        return is_whole(predicate) and all(c.path in names for c in columns_of(predicate))
 
     def scan_spec(self, predicate: Predicate = None) -> ScanSpec:
         """What reading all rows of the planned files takes. Picklable."""

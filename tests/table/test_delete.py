@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -186,3 +187,28 @@ def test_what_others_did_meanwhile_is_not_done_again(
     found = {path.name for path in (tmp_path / "t").glob("*.parquet")}
     assert set(table.files()) <= found
     assert len(found) == 3
+
+
+@pytest.mark.parametrize(
+    ("predicate", "left"),
+    [
+        ("p < q", [2, 3]),
+        ("NOT (p < q)", [1]),
+        ("p < q OR p = 3", [2]),
+        ([("f", "<", math.nan)], [2]),
+        ([("f", "!=", math.nan)], [2]),
+    ],
+)
+def test_what_partitions_do_not_decide_is_asked_of_rows(
+    sqlite_url: str, tmp_path: Path, predicate: Any, left: list[int]
+) -> None:
+    """Two columns compared, and NaN, to which engines give orders of their own."""
+    rows = pa.table({"p": [1, 2, 3], "q": [2, 2, 2], "f": [0.5, math.nan, 1.5], "n": [1, 2, 3]})
+    uri = f"deltasql://{sqlite_url}?table=t"
+    dl.write_deltalake(uri, rows, location=str(tmp_path / "t"), partition_by=["p", "q", "f"])
+    table = dl.connect_to_table(uri)
+    found = table.snapshot().to_pyarrow_table(predicate).column("n").to_pylist()
+    assert sorted({1, 2, 3} - set(found)) == left
+    table.delete(predicate)
+    assert sorted(table.to_pyarrow_table().column("n").to_pylist()) == left
+    table.close()

@@ -49,6 +49,25 @@ def necessary(expr: Expr) -> Expr:
     return _necessary(expr, negated=False)
 
 
+def is_whole(expr: Expr) -> bool:
+    """Whether `necessary` says all that a predicate says, so that no row need be asked.
+
+    Not so for two columns compared, for what isn't understood, for collated text, and where
+    something is compared with NaN, whose order each engine has of its own.
+    """
+    match expr:
+        case And(children) | Or(children):
+            return all(map(is_whole, children))
+        case Not(child):
+            return is_whole(child)
+        case Literal() | IsNull() | IsNotNull():
+            return True
+        case ColumnComparison() | Unknown():
+            return False
+        case _:
+            return not expr.column.collated and not is_nan_test(expr)
+
+
 def is_nan_test(expr: Expr) -> bool:
     """Whether an expression compares with NaN."""
     return isinstance(expr, Comparison) and _is_nan(expr.value)

@@ -12,10 +12,11 @@ import pyarrow as pa
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.commit.staged import Reads, StagedTable
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.planning.pruning.normal_form import is_whole
 from deltalakedb.planning.pruning.partitions import PartitionTuples
 from deltalakedb.predicate.row_filter import row_filter
 from deltalakedb.predicate.text import sql
-from deltalakedb.predicate.tree import TRUE, Expr, columns_of, is_exact
+from deltalakedb.predicate.tree import TRUE, Expr, columns_of
 from deltalakedb.scan.scan import indexed_rows
 from deltalakedb.scan.types import partition_scalars
 from deltalakedb.table.operations.base import Base
@@ -93,7 +94,7 @@ def decided(rewrite: Rewrite, predicate: Expr | None) -> list[bool]:
     if predicate is None:
         return [True] * len(texts)
     columns = rewrite.base.metadata.partition_columns
-    if not is_exact(predicate) or not columns or not texts:
+    if not is_whole(predicate) or not columns or not texts:
         return [False] * len(texts)
     distinct = list(dict.fromkeys(texts))
     left, which = PartitionTuples(distinct).residuals(predicate, columns)
