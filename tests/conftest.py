@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers as hypothesis_providers
 
 from tests.migrate.catalogs import end_engines
 from tests.servers.dask import DaskServer
@@ -43,6 +44,10 @@ IN_CI = os.environ.get("CI", "") not in ("", "0", "false")
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if IN_CI else "here")
+if IN_CI:
+    # Hypothesis also takes numbers and texts of the modules that are loaded, which depend on the
+    # tests that ran before: a random order of examples after all.
+    hypothesis_providers._get_local_constants = hypothesis_providers.Constants
 
 
 # Of two processes each takes the next file when it has done its own: what takes seconds a test

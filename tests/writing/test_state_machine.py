@@ -16,7 +16,7 @@ from tests import lengths
 from tests.servers.duckdb import DuckDbServer
 from tests.servers.postgres import PostgresServer
 from tests.servers.process import ServerError
-from tests.servers.spark import SparkServer
+from tests.servers.spark import SparkError, SparkServer
 from tests.writing.changing import ChangingMachine, told
 from tests.writing.columns import rows_of
 from tests.writing.machine import Kept, Run, TableMachine
@@ -88,9 +88,15 @@ def test_spark_and_duckdb_read_the_tables_of_the_machines(
             found = spark_server.rows(f"SELECT n FROM delta.`{kept.place}` WHERE n <= {half[-1]}")
             assert sorted(found.column("n").to_pylist()) == half
         for version, feed in sorted(kept.feeds.items())[-2:]:
-            found = spark_server.rows(
-                f"SELECT * FROM table_changes_by_path('{kept.place}', {version}, {version})"
-            )
+            try:
+                found = spark_server.rows(
+                    f"SELECT * FROM table_changes_by_path('{kept.place}', {version}, {version})"
+                )
+            except SparkError as error:
+                # Where a later version has another schema it reads no changes of earlier ones.
+                if "DELTA_CHANGE_DATA_FEED_INCOMPATIBLE" not in str(error):
+                    raise
+                continue
             names = [name for name in feed.schema.names if name != "_commit_timestamp"]
             schema = feed.select(names).schema
             compared += 1
@@ -105,8 +111,9 @@ def test_spark_and_duckdb_read_the_tables_of_the_machines(
 def _duckdb_reads(server: DuckDbServer, kept: Kept, to: Path) -> bool:
     metadata = deltalake.DeltaTable(str(kept.place)).metadata()
     mode = metadata.configuration.get("delta.columnMapping.mode")
-    if (mode == "id" and metadata.partition_columns) or "%" in str(kept.place):
-        # It gives nulls for partition columns that are mapped by id, and decodes folders' names.
+    if (mode in ("name", "id") and metadata.partition_columns) or "%" in str(kept.place):
+        # It gives nulls for partition columns that are mapped (duckdb-delta's issue 343), and
+        # decodes folders' names.
         return False
     try:
         found = server.rows(f"SELECT * FROM delta_scan('{kept.place}')", to)
