@@ -195,7 +195,7 @@ class Transaction:
         self,
         table: str | Table,
         updates: Mapping[str, str] | None = None,
-        new_values: Mapping[str, Any] | None = None,
+        new_values: Any = None,
         predicate: Any = None,
         **options: Any,
     ) -> dict[str, Any]:

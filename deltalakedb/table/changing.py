@@ -72,7 +72,7 @@ class RowChanges:
     def update(
         self,
         updates: Mapping[str, str] | None = None,
-        new_values: Mapping[str, Any] | None = None,
+        new_values: Mapping[str, Any] | Predicate = None,
         predicate: Predicate = None,
         *,
         writer_properties: Any = None,
@@ -88,7 +88,7 @@ class RowChanges:
     def update(
         self,
         updates: Mapping[str, str] | None = None,
-        new_values: Mapping[str, Any] | None = None,
+        new_values: Mapping[str, Any] | Predicate = None,
         predicate: Predicate = None,
         *,
         writer_properties: Any = None,
@@ -105,8 +105,8 @@ class RowChanges:
         `update()` alone is `refresh`, which once had this name.
 
         `updates` are Spark SQL expressions by column, over the old values; `new_values` Python
-        values. New rows meet the table's constraints, else CONSTRAINT_VIOLATION and no commit.
-        `client` as for `delete`.
+        values. In their place the condition may stand: `update(updates, predicate)`. New rows meet
+        the table's constraints, else CONSTRAINT_VIOLATION and no commit. `client` as for `delete`.
         """
         from deltalakedb.table.operations.update import update
 

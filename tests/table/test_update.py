@@ -46,6 +46,7 @@ def test_update(sqlite_url: str, tmp_path: Path, properties: dict[str, str]) -> 
             ("update_postimage", {"x": 12, "y": "k!", "p": "m"}),
             ("update_preimage", {"x": 2, "y": None, "p": "k"}),
         ]
+    assert table.update({"y": "'z'"}, "x = 12")["num_updated_rows"] == 1
     assert table.update(new_values={"y": None, "x": 7})["num_updated_rows"] == 3
     assert {(row["x"], row["y"]) for row in rows_of(table)} == {(7, None)}
     assert dl.diff_table("t", database=sqlite_url).parity

@@ -26,16 +26,18 @@ def update(
     catalog: LightCatalog,
     base: Base,
     updates: Mapping[str, str] | None,
-    new_values: Mapping[str, Any] | None,
+    new_values: Any,
     predicate: Any,
     options: RewriteOptions,
 ) -> dict[str, Any]:
     """Set columns, by Spark SQL (`updates`) or values, where `predicate` is TRUE; None: everywhere.
 
     New rows meet the table's constraints; generated columns that aren't set follow the others.
-    Returns metrics by delta-rs's names. Raises as `delete.delete`, CONSTRAINT_VIOLATION,
-    SCHEMA_MISMATCH for a value that its column can't hold.
+    In place of `new_values` the predicate may stand. Returns metrics by delta-rs's names. Raises as
+    `delete.delete`, CONSTRAINT_VIOLATION, SCHEMA_MISMATCH for a value that its column can't hold.
     """
+    if updates is not None and predicate is None and not isinstance(new_values, Mapping):
+        new_values, predicate = None, new_values
     if (updates is None) == (new_values is None) or not (updates or new_values):
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
