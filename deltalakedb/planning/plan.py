@@ -44,9 +44,9 @@ def plan(
     """
     started = time.perf_counter()
     partitions, asked = _partitions(catalog, request)
-    groups = [PartitionGroup(request.predicate, None)]
+    groups, readable = [PartitionGroup(request.predicate, None)], True
     if asked and partitions is not None:
-        groups = _groups(request, partitions)
+        groups, readable = _groups(request, partitions)
     left, detail = _left(request, partitions, groups)
     at_head = request.version == request.table.head_version
     steps = [Step("partitions", left if at_head else None, detail, _since(started))]
@@ -104,7 +104,7 @@ def plan(
         texts = _spelled(catalog, request, files, partitions)
         files = files.append_column("partition_values", texts)
     total = None if partitions is None else partitions.total
-    return Plan(files.select(request.columns), steps, total)
+    return Plan(files.select(request.columns), steps, total, readable)
 
 
 def _keys(request: PlanRequest, predicate: Expr) -> KeyQuestion | None:
@@ -152,8 +152,11 @@ def _left(
     return counted, f"{kept:,} of {partitions.total:,} partitions"
 
 
-def _groups(request: PlanRequest, partitions: PartitionSet) -> list[PartitionGroup]:
-    """Partitions that may match, by what the predicate still asks of their files."""
+def _groups(request: PlanRequest, partitions: PartitionSet) -> tuple[list[PartitionGroup], bool]:
+    """Partitions that may match, by what the predicate still asks of their files.
+
+    And whether all values that it asks about can be read.
+    """
     assert request.predicate is not None
     tuples = _tuples.get(partitions)
     if tuples is None:
@@ -163,7 +166,7 @@ def _groups(request: PlanRequest, partitions: PartitionSet) -> list[PartitionGro
         everywhere = len(places) == partitions.total
         rows = None if everywhere else [partitions.rows[place] for place in places]
         groups.append(PartitionGroup(None if predicate == TRUE else predicate, rows))
-    return groups
+    return groups, bool(tuples.readable(request.predicate, request.partition_columns).all())
 
 
 def _mentions_partitions(request: PlanRequest) -> bool:

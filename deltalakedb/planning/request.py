@@ -61,6 +61,8 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     partitions: int | None = None
     """How many the load has; None: nobody looked."""
+    readable: bool = True
+    """Whether the partition values that the predicate is about are values of their types."""
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,9 @@ def _columns(
             return ~_columns(left, "=", right, first, second)
         return _columns(right, "<=" if op == ">=" else "<", left, second, first)
     left_nan, right_nan = _nan(left, first), _nan(right, second)
+    if first.type != second.type:
+        # As doubles, as in Spark; Arrow would take floats, and refuse what one rounds.
+        left, right = (side.cast(pa.float64(), safe=False) for side in (left, right))
     equal = (left == right) | (left_nan & right_nan)
     less = (left < right) | (right_nan & ~left_nan)
     if op == "=":

@@ -293,12 +293,12 @@ class Snapshot(DeltaRsNames):
         from deltalakedb.snapshot.scan import Scan
 
         parsed = self.where(predicate)
+        found = self._plan(parsed, _SCAN_COLUMNS)
         # A question about partitions alone is answered by the choice of files.
-        decided = parsed is not None and self._is_of_partitions(parsed)
+        decided = parsed is not None and found.readable and self._is_of_partitions(parsed)
         rows = ALL_ROWS if decided else row_filter(parsed)
-        return Scan(
-            replace(self.scan_spec(parsed), rows=rows), None if columns is None else tuple(columns)
-        )
+        spec = self._scan_spec(parsed, found.files)
+        return Scan(replace(spec, rows=rows), None if columns is None else tuple(columns))
 
     def paths_of_partitions(self, predicate: Predicate) -> frozenset[str]:
         """Raw paths of the files of some partitions.
@@ -321,13 +321,16 @@ class Snapshot(DeltaRsNames):
 
     def scan_spec(self, predicate: Predicate = None) -> ScanSpec:
         """What reading all rows of the planned files takes. Picklable."""
+        return self._scan_spec(predicate, self.plan(predicate, _SCAN_COLUMNS))
+
+    def _scan_spec(self, predicate: Predicate, files: pa.Table) -> ScanSpec:
         from deltalakedb.scan.scan import ScanSpec
         from deltalakedb.storage.open import open_store
         from deltalakedb.storage.spec import StoreSpec
 
         return ScanSpec(
             store=open_store(StoreSpec(self.location, self._storage_options)),
-            files=self.plan(predicate, _SCAN_COLUMNS),
+            files=files,
             schema_string=self.metadata.schema.schema_string,
             partition_columns=tuple(self.metadata.partition_columns),
             configuration=self.metadata.configuration,

@@ -212,3 +212,24 @@ def test_columns_of_unlike_numbers(op: str) -> None:
         and (op in ("!=", ">", ">=") if math.isnan(row["d"]) else selects(expr, row, ieee=False))
     ]
     assert filtered(table_of(found), to_arrow_expression(expr)) == expected
+
+
+def test_columns_of_unlike_numbers_are_compared_as_doubles() -> None:
+    """Arrow by itself compares whole numbers with floats as floats, and refuses what they round."""
+    rows = pa.table(
+        {
+            "i": pa.array([16_777_217, 16_777_217, None], pa.int32()),
+            "l": pa.array([2**53 + 1, 2**53 + 1, 1], pa.int64()),
+            "f": pa.array([16_777_216.0, math.nan, 1.0], pa.float32()),
+            "d": [2.0**53, math.nan, 1.0],
+        }
+    )
+    for left, op, right, expected in (
+        ("i", ">", "f", [True, False, None]),
+        ("f", "=", "i", [False, False, None]),
+        ("l", "=", "d", [True, False, True]),
+        ("l", ">", "f", [True, False, False]),
+    ):
+        expr = ColumnComparison(BY_NAME[left], op, BY_NAME[right])  # type: ignore[arg-type]
+        answers = rows.add_column(0, "n", [[0, 1, 2]]).filter(to_arrow_expression(expr))
+        assert answers["n"].to_pylist() == [n for n, yes in enumerate(expected) if yes], (left, op)

@@ -195,6 +195,8 @@ def test_what_others_did_meanwhile_is_not_done_again(
         ("p < q", [2, 3]),
         ("NOT (p < q)", [1]),
         ("p < q OR p = 3", [2]),
+        ("NOT (f > 1)", [2, 3]),
+        ("NOT (f >= 1 OR f = 0)", [2, 3]),
         ([("f", "<", math.nan)], [2]),
         ([("f", "!=", math.nan)], [2]),
     ],

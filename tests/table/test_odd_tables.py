@@ -256,6 +256,8 @@ def test_a_partition_value_that_is_none_concerns_its_file_alone(
         snapshot.get_add_actions,
         snapshot.to_pyarrow_dataset().to_table,
         lambda: snapshot.to_pyarrow_table("p IS NULL"),
+        lambda: snapshot.to_pyarrow_table("p IS NOT NULL", columns=["id"]),
+        lambda: snapshot.count_rows("p IS NULL OR p IS NOT NULL"),
         lambda: snapshot.to_pyarrow_table(predicate.replace("=", "!=").replace("IN", "NOT IN")),
     ):
         with pytest.raises(DeltaLakeError, match=r"bad\.parquet.*column p: partition value") as why:
@@ -293,8 +295,15 @@ def test_dates_beyond_pythons_are_partition_values(
     literal = "DATE '2024-01-01'" if kind == "date" else "TIMESTAMP '2024-01-01 00:00:00'"
     assert snapshot.to_pyarrow_table(f"p = {literal}").num_rows == 1
     assert snapshot.to_pyarrow_table(f"p != {literal}").num_rows == 1
+    assert snapshot.count_rows(f"p < {literal}") == int(days < 19_723)
+    assert snapshot.count_rows(f"p >= {literal}") == 1 + int(days > 19_723)
     assert snapshot.to_pyarrow_table(columns=["id"]).num_rows == 2
     assert snapshot.get_add_actions(flatten=True).num_rows == 2
+    changed = open_table(f"sqlite:///{table}.sqlite", "t")
+    changed.set_authority("sql")
+    changed.delete(f"p < {literal}")
+    assert changed.snapshot().count_rows() == 2 - int(days < 19_723)
+    changed.close()
 
 
 def test_a_missing_data_file_is_named_by_each_output(tmp_path: Path) -> None:

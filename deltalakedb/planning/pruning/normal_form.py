@@ -52,18 +52,24 @@ def necessary(expr: Expr) -> Expr:
 def is_whole(expr: Expr) -> bool:
     """Whether `necessary` says all that a predicate says, so that no row need be asked.
 
-    Not so for two columns compared, for what isn't understood, for collated text, and where
-    something is compared with NaN, whose order each engine has of its own.
+    Not so for two columns compared, for what isn't understood, for collated text, for letters of
+    either case, and where it is NaN or its order that decides, which each engine has of its own.
     """
+    return _is_whole(expr, negated=False)
+
+
+def _is_whole(expr: Expr, *, negated: bool) -> bool:
     match expr:
         case And(children) | Or(children):
-            return all(map(is_whole, children))
+            return all(_is_whole(child, negated=negated) for child in children)
         case Not(child):
-            return is_whole(child)
+            return _is_whole(child, negated=not negated)
         case Literal() | IsNull() | IsNotNull():
             return True
-        case ColumnComparison() | Unknown():
+        case ColumnComparison() | Unknown() | Like(ignore_case=True):
             return False
+        case Comparison(column, op) if negated and column.type in FLOATS and op in (">", ">="):
+            return False  # NaN is above every number, and `necessary` lets it pass
         case _:
             return not expr.column.collated and not is_nan_test(expr)
 

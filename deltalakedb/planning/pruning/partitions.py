@@ -160,6 +160,17 @@ class PartitionTuples:
             left.append(rest)
         return left, which
 
+    def readable(self, expr: Expr, partition_columns: Collection[str]) -> Mask:
+        """Which tuples have values of the columns' types wherever the predicate looks at them.
+
+        Others pass tests that no value passes together: their rows have to be asked.
+        """
+        found = np.ones(len(self._texts), np.bool_)
+        for column in columns_of(expr):
+            if len(column.path) == 1 and column.path[0] in partition_columns:
+                found &= self._column(column).readable()
+        return found
+
     def _passing(self, condition: Expr) -> Places:
         """The places of the tuples that pass, ascending."""
         columns = columns_of(condition)
@@ -229,6 +240,9 @@ class _PartitionColumn:
 
     def pass_at(self, condition: Expr, places: Places) -> Mask:
         return self._passing(condition)[self._codes[places]]
+
+    def readable(self) -> Mask:
+        return self._values.readable[self._codes]
 
     @cached_property
     def _tuples_of(self) -> tuple[Places, Places]:

@@ -51,6 +51,11 @@ class ColumnValues:
     def __init__(self, texts: Sequence[str | None], type: str) -> None:
         self._values = [_read(text, type) for text in texts]
 
+    @property
+    def readable(self) -> Mask:
+        """Which texts are a value of the type, or null."""
+        return ~self._unreadable
+
     def passing(self, condition: Expr) -> Mask:
         """Which values pass a `partition_condition` on this column alone.
 

@@ -97,12 +97,15 @@ def decided(rewrite: Rewrite, predicate: Expr | None) -> list[bool]:
     if not is_whole(predicate) or not columns or not texts:
         return [False] * len(texts)
     distinct = list(dict.fromkeys(texts))
-    left, which = PartitionTuples(distinct).residuals(predicate, columns)
+    tuples = PartitionTuples(distinct)
+    left, which = tuples.residuals(predicate, columns)
+    readable = tuples.readable(predicate, columns)
     schema = rewrite.spec().schema
     sure = {
         text
-        for text, number in zip(distinct, which, strict=True)
-        if left[number] == TRUE
+        for text, number, known in zip(distinct, which, readable, strict=True)
+        if known
+        and left[number] == TRUE
         # A text that is no value of its column passes for any: reading the file tells of it.
         and not any(
             isinstance(value, DeltaLakeError) for value in partition_scalars(text, schema).values()
