@@ -13,11 +13,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from deltalakedb.commit.staged import Isolation
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.identity import HIGH_WATER_MARK
 from deltalakedb.log.protocol import FENCE_FEATURE
 from deltalakedb.predicate.tree import Expr
+
+Places = npt.NDArray[np.int64]
+"""Rows of a file by their places in it, ascending."""
 
 UPGRADES_WITHOUT_CONFLICT = frozenset(
     {
@@ -273,17 +279,25 @@ def _check_removes(ours: Ours, winner: Winner, level: Isolation) -> set[str]:
     return clashes
 
 
-def unite(base: frozenset[int] | Any, winner: Any, ours: Any) -> Any:
-    """The rows that are deleted after both commits: `W ∪ (C \\ B)`; sets or bitmaps of rows.
+def unite(base: Places, winner: Places, ours: Places) -> Places:
+    """The rows that are deleted after both commits: `W ∪ (C \\ B)`.
 
     W may hold less than B: a RESTORE brings rows back. Raises ValueError with the number of
     rows that both have deleted.
     """
-    own = ours - base
-    both = winner & own
-    if len(both):
-        raise ValueError(len(both))
-    return winner | own
+    own = ours[~within(ours, base)]
+    both = int(np.count_nonzero(within(own, winner)))
+    if both:
+        raise ValueError(both)
+    return np.insert(winner, np.searchsorted(winner, own), own)
+
+
+def within(places: Places, others: Places) -> npt.NDArray[np.bool_]:
+    """Which places are among others too; both are ascending."""
+    if not len(others):
+        return np.zeros(len(places), dtype=np.bool_)
+    at = np.minimum(np.searchsorted(others, places), len(others) - 1)
+    return np.asarray(others[at] == places)
 
 
 def rows_conflict(table: str, path: str, version: int, rows: int) -> DeltaLakeError:

@@ -6,6 +6,7 @@ plans a query needs for nothing.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,15 @@ import pyarrow as pa
 Numbers = np.ndarray[Any, np.dtype[Any]]
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
+_FORMATS = {pa.int64(): "=q", pa.int32(): "=i", pa.float64(): "=d", pa.bool_(): "=?"}
+_TOO_LONG = "a column of 2 GiB of text is not one Arrow array"
 _NUMBERS = {pa.int64(): np.int64, pa.int32(): np.int32, pa.float64(): np.float64}
 
 
 def column_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     """Values (None for null) as an array of `kind`: int64, int32, float64, bool or string."""
+    if len(values) == 1:
+        return _single(values[0], kind)
     missing = None
     nulls = values.count(None)
     if nulls == len(values):
@@ -33,6 +38,21 @@ def column_of(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         return _strings(values, missing)
     dtype = np.bool_ if kind == pa.bool_() else _NUMBERS[kind]
     return array_of(np.array(values, dtype=dtype), missing)
+
+
+def _single(value: Any, kind: pa.DataType) -> pa.Array:
+    """An array of one value, without numpy: rows of one file are made again and again."""
+    if value is None:
+        return pa.nulls(1, kind)
+    if kind == pa.string():
+        data = value.encode()
+        if len(data) >= 2**31:
+            raise ValueError(_TOO_LONG)
+        offsets = pa.py_buffer(struct.pack("=ii", 0, len(data)))
+        return pa.StringArray.from_buffers(1, offsets, pa.py_buffer(data), None, 0)
+    number = int(value) if pa.types.is_integer(kind) else value
+    data = struct.pack(_FORMATS[kind], number)
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(data)], 0)
 
 
 def array_of(values: Numbers, missing: Bools | None = None) -> pa.Array:
@@ -57,7 +77,7 @@ def _strings(values: Sequence[str], missing: Bools | None) -> pa.Array:
     offsets = np.zeros(len(pieces) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(map(len, pieces), np.int64, len(pieces)), out=offsets[1:])
     if offsets[-1] >= 2**31:
-        raise ValueError("a column of 2 GiB of text is not one Arrow array")
+        raise ValueError(_TOO_LONG)
     return pa.StringArray.from_buffers(
         len(pieces),
         pa.py_buffer(offsets.astype(np.int32)),

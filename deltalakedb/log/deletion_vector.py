@@ -141,7 +141,7 @@ def _rows(descriptor: Mapping[str, Any], data: bytes) -> npt.NDArray[np.int64]:
     try:
         if little == PORTABLE_MAGIC:
             bitmap = BitMap64.deserialize(data[4:])
-            return np.fromiter(bitmap, dtype=np.int64, count=len(bitmap))
+            return np.frombuffer(bitmap.to_array(), dtype=np.uint64).astype(np.int64)
         if NATIVE_MAGIC in (little, big):
             order = "<" if little == NATIVE_MAGIC else ">"
             parts = [

@@ -7,7 +7,7 @@ what needs no more than comparing is done here, as `row_filter.to_arrow_expressi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -78,6 +78,42 @@ def mask(expr: Expr, batch: pa.RecordBatch) -> pa.BooleanArray:
             return pc.or_kleene(found_in, pc.not_equal(values, values))
         case _:
             raise TypeError(f"{expr!r} is not plain")
+
+
+def bounds_of(array: pa.Array) -> tuple[Any, Any] | None:
+    """The least and the greatest of integers or texts; None for other types, and for nulls only."""
+    if not (pa.types.is_integer(array.type) or pa.types.is_string(array.type)):
+        return None
+    found = pc.min_max(array).as_py()
+    return None if found["min"] is None else (found["min"], found["max"])
+
+
+def may_hold(expr: Expr, bounds: Mapping[str, tuple[Any, Any]]) -> bool:
+    """Whether a predicate that `is_plain` may be TRUE for a row of columns with such bounds."""
+    match expr:
+        case And(children):
+            return all(may_hold(child, bounds) for child in children)
+        case Or(children):
+            return any(may_hold(child, bounds) for child in children)
+        case Comparison(column, op, value) if column.path[0] in bounds:
+            least, greatest = bounds[column.path[0]]
+            match op:
+                case "=":
+                    return bool(least <= value <= greatest)
+                case "<":
+                    return bool(least < value)
+                case "<=":
+                    return bool(least <= value)
+                case ">":
+                    return bool(greatest > value)
+                case ">=":
+                    return bool(greatest >= value)
+            return True
+        case In(column, members) if column.path[0] in bounds:
+            least, greatest = bounds[column.path[0]]
+            return any(least <= member <= greatest for member in members if member is not None)
+        case _:
+            return True
 
 
 def _is_known(column: Column, schema: pa.Schema) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs
@@ -34,12 +35,14 @@ Stored = tuple[pa.RecordBatch | None, int]
 class Decoded:
     """All rows of a file, of some columns, in physical order.
 
-    `found`: by the table's names, how the file has them.
+    `found`: by the table's names, how the file has them. `bounds`: by number of a batch, what
+    `predicate.mask.bounds_of` says of its columns, once somebody has looked at it.
     """
 
     num_rows: int
     found: Mapping[str, tuple[str, Convert]]
     batches: Sequence[pa.RecordBatch]
+    bounds: dict[int, Mapping[str, tuple[Any, Any]]] = field(default_factory=dict, compare=False)
 
 
 _lock = fork.Lock()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from deltalakedb.log.plain_arrow import plain_batch
-from deltalakedb.predicate.mask import mask
+from deltalakedb.predicate.mask import bounds_of, mask, may_hold
 from deltalakedb.scan import kept
 from deltalakedb.scan.columns import Convert
 from deltalakedb.scan.file import (
@@ -44,7 +45,7 @@ def read_places(file: DataFile, plan: ReadPlan) -> Iterator[pa.RecordBatch]:
         if decoded is not None:
             deleted = deleted_of(file, plan, decoded.num_rows)
             held = ((batch, batch.num_rows) for batch in decoded.batches)
-            yield from _chosen(held, 0, file, plan, decoded.found, deleted)
+            yield from _chosen(held, 0, file, plan, decoded.found, deleted, decoded.bounds)
             return
         with file.filesystem.open_input_file(file.arrow_path) as source:
             footer, parquet = opened(source)
@@ -80,16 +81,22 @@ def _chosen(
     plan: ReadPlan,
     found: Mapping[str, tuple[str, Convert]],
     deleted: npt.NDArray[np.int64] | None,
+    bounds: dict[int, Mapping[str, tuple[Any, Any]]] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Of batches that begin at row `start` of the file."""
+    """Of batches that begin at row `start` of the file; `bounds` takes what their columns hold."""
     whole = replace(plan, predicate=None, output=plan.needed)
-    for stored, length in parts:
+    for number, (stored, length) in enumerate(parts):
         if plan.test is None:
             batch = table_batch(stored, length, file, plan, found, _counted(length))
             places = batch.column(batch.num_columns - 1).to_numpy()
             batch = batch.remove_column(batch.num_columns - 1)
         else:
+            if bounds is not None and not may_hold(plan.test, bounds.get(number, {})):
+                start += length
+                continue
             batch = table_batch(stored, length, file, whole, found, None)
+            if bounds is not None and number not in bounds:
+                bounds[number] = _bounds(batch, found)
             passing = mask(plan.test, batch)
             if not passing.true_count:
                 start += length
@@ -102,6 +109,12 @@ def _chosen(
         batch = _live(batch, deleted)
         if batch.num_rows:
             yield batch
+
+
+def _bounds(batch: pa.RecordBatch, names: Iterable[str]) -> dict[str, tuple[Any, Any]]:
+    """Of a batch's columns that its file has."""
+    known = ((name, bounds_of(batch.column(name))) for name in names)
+    return {name: each for name, each in known if each is not None}
 
 
 @cache

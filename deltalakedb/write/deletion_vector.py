@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import uuid
 import zlib
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,30 +33,40 @@ def vector_bytes(rows: Rows) -> bytes:
     """
     from pyroaring import BitMap
 
-    if len(rows) and (int(rows.min()) < 0 or int(rows.max()) >= _GREATEST_ROW):
+    rows = ascending(rows)
+    if len(rows) and (int(rows[0]) < 0 or int(rows[-1]) >= _GREATEST_ROW):
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
             "a deletion vector can't have a negative row index; please report this",
         )
     high = rows >> 32
-    keys = np.unique(high)
-    parts = [struct.pack("<IQ", PORTABLE_MAGIC, len(keys))]
-    for key in keys:
-        low = (rows[high == key] & 0xFFFF_FFFF).astype(np.uint32)
-        bitmap = BitMap(low)
+    ends = [*(np.flatnonzero(np.diff(high)) + 1).tolist(), len(rows)] if len(rows) else []
+    parts = [struct.pack("<IQ", PORTABLE_MAGIC, len(ends))]
+    start = 0
+    for end in ends:
+        low = (rows[start:end] & 0xFFFF_FFFF).astype(np.uint32)
+        # Of numpy's arrays each number becomes an object first, of these none.
+        bitmap = BitMap(array("I", low.tobytes()))
         bitmap.run_optimize()
-        parts += [struct.pack("<I", key), bitmap.serialize()]
+        parts += [struct.pack("<I", int(high[start])), bitmap.serialize()]
+        start = end
     return b"".join(parts)
+
+
+def ascending(rows: Rows) -> Rows:
+    """Rows in ascending order, each once; those that are so aren't sorted again."""
+    return rows if len(rows) < 2 or bool((rows[1:] > rows[:-1]).all()) else np.unique(rows)
 
 
 def inline_descriptor(rows: Rows) -> dict[str, Any]:
     """The descriptor of a vector that stands in the log."""
+    rows = ascending(rows)
     data = vector_bytes(rows)
     return {
         "storageType": "i",
         "pathOrInlineDv": z85(data),
         "sizeInBytes": len(data),
-        "cardinality": len(np.unique(rows)),
+        "cardinality": len(rows),
     }
 
 
@@ -103,7 +114,7 @@ class VectorFile:
 
     def add(self, rows: Rows | Sequence[int]) -> dict[str, Any]:
         """The descriptor of a vector that deletes these rows (physical order, from 0)."""
-        indexes = np.unique(np.asarray(rows, dtype=np.int64))
+        indexes = ascending(np.asarray(rows, dtype=np.int64))
         if len(indexes) * 2 <= self._inline_bytes:
             # 2 bytes a row is the least a vector of single rows takes.
             inline = inline_descriptor(indexes)

@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deltalakedb.commit import conflict
-from deltalakedb.commit.conflict import ChangedFile, Ours, Winner, check, harmful_change, unite
+from deltalakedb.commit.conflict import (
+    ChangedFile,
+    Ours,
+    Places,
+    Winner,
+    check,
+    harmful_change,
+    unite,
+)
 from deltalakedb.commit.staged import Isolation
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.predicate.tree import Column, Comparison, Expr
@@ -258,11 +267,16 @@ def test_harm_is_found_step_by_step() -> None:
 
 
 def test_vectors_are_united() -> None:
-    assert unite({1}, {1, 2}, {1, 3}) == {1, 2, 3}
+    def places(*rows: int) -> Places:
+        return np.array(rows, dtype=np.int64)
+
+    assert unite(places(1), places(1, 2), places(1, 3)).tolist() == [1, 2, 3]
+    assert unite(places(), places(), places(0, 5)).tolist() == [0, 5]
+    assert unite(places(), places(4), places(0, 5)).tolist() == [0, 4, 5]
     # A RESTORE brought row 2 back: it stays.
-    assert unite({1, 2}, {1}, {1, 2, 9}) == {1, 9}
+    assert unite(places(1, 2), places(1), places(1, 2, 9)).tolist() == [1, 9]
     with pytest.raises(ValueError, match="1"):
-        unite({1}, {1, 2, 3}, {1, 2})
+        unite(places(1), places(1, 2, 3), places(1, 2))
     error = conflict.rows_conflict("t", "a", 4, 1)
     assert error.facts["rows"] == 1
     assert error.retryable

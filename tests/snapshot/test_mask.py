@@ -7,7 +7,7 @@ from datetime import date
 
 import pyarrow as pa
 
-from deltalakedb.predicate.mask import is_plain, mask
+from deltalakedb.predicate.mask import bounds_of, is_plain, mask, may_hold
 from deltalakedb.predicate.row_filter import to_arrow_expression
 from deltalakedb.predicate.tree import (
     And,
@@ -78,3 +78,19 @@ def test_what_takes_more_than_comparing_is_left_to_arrow() -> None:
     ]
     assert not any(is_plain(expr, ROWS.schema) for expr in other)
     assert not is_plain(And((IsNull(TEXT), Not(other[0]))), ROWS.schema)
+
+
+def test_bounds_rule_out_only_what_no_row_is() -> None:
+    ruled_out = 0
+    for start, length in ((0, 2), (2, 1), (3, 2), (1, 3)):
+        rows = ROWS.slice(start, length).combine_chunks().to_batches()[0]
+        known = {name: bounds_of(rows.column(name)) for name in rows.schema.names}
+        bounds = {name: each for name, each in known.items() if each is not None}
+        assert set(bounds) <= {"n", "t"}
+        for expr in _all():
+            if not may_hold(expr, bounds):
+                ruled_out += 1
+                assert not any(mask(expr, rows).to_pylist()), (expr, rows)
+    assert ruled_out > 100
+    assert not may_hold(Comparison(NUMBER, "=", 7), {"n": (1, 5)})
+    assert may_hold(Comparison(NUMBER, "=", 5), {"n": (1, 5)})

@@ -214,3 +214,17 @@ def test_what_partitions_do_not_decide_is_asked_of_rows(
     table.delete(predicate)
     assert sorted(table.to_pyarrow_table().column("n").to_pylist()) == left
     table.close()
+
+
+def test_rows_of_one_large_file_one_after_the_other(sqlite_url: str, tmp_path: Path) -> None:
+    # Kept decoded from the second time on; from the third, parts without such rows are left out.
+    count = 300_000
+    uri, rows = f"deltasql://{sqlite_url}?table=t", pa.table({"id": range(count)})
+    dl.write_deltalake(uri, rows, location=str(tmp_path / "t"), configuration=VECTORS)
+    table = dl.connect_to_table(uri)
+    wanted = [7, 150_000, count - 1, 131_071, 131_072, 0, 262_144, 7, count]
+    gone = [table.delete(f"id = {number}")["num_deleted_rows"] for number in wanted]
+    assert gone == [1] * 7 + [0, 0]
+    assert table.delete(f"id >= {count - 3}")["num_deleted_rows"] == 2
+    left = set(range(count - 3)) - set(wanted)
+    assert set(table.to_pyarrow_table().column("id").to_pylist()) == left

@@ -19,7 +19,13 @@ from deltalakedb.log.deletion_vector import deleted_rows, vector_path, vector_ra
 from deltalakedb.log.statistics.collect import loosened
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
-from deltalakedb.write.deletion_vector import VectorFile, inline_descriptor, vector_bytes, z85
+from deltalakedb.write.deletion_vector import (
+    VectorFile,
+    ascending,
+    inline_descriptor,
+    vector_bytes,
+    z85,
+)
 from tests.write.support import Made
 
 ROWS = st.lists(st.integers(0, 200) | st.integers(0, 2**40), max_size=30) | st.builds(
@@ -89,3 +95,13 @@ def test_inline_text_is_filled_up() -> None:
     descriptor = inline_descriptor(np.array([3, 4, 9], np.int64))
     assert descriptor["sizeInBytes"] % 4
     assert deleted_rows(descriptor).tolist() == [3, 4, 9]
+
+
+def test_order_and_repetition_do_not_matter() -> None:
+    rows = np.array([7, 2**33 + 1, 5, 7, 2**33, 70_000], dtype=np.int64)
+    whole = np.unique(rows)
+    assert ascending(whole) is whole
+    assert ascending(rows).tolist() == whole.tolist()
+    assert vector_bytes(rows) == vector_bytes(whole)
+    assert inline_descriptor(rows)["cardinality"] == 5
+    assert deleted_rows(inline_descriptor(rows)).tolist() == whole.tolist()

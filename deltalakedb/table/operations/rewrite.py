@@ -20,6 +20,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deltalakedb.commit.conflict import Places
 from deltalakedb.commit.staged import Reads, StagedTable, no_files
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.columns import table_of_dicts
@@ -41,9 +42,9 @@ from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.operations.row_columns import KeptIds
 from deltalakedb.table.operations.vectors import (
     Life,
-    Places,
     Vectors,
     vector_metrics,
+    with_more,
     with_vector,
 )
 from deltalakedb.write.change_data import ChangeType, ChangeWriter, change_target
@@ -265,7 +266,7 @@ class Rewrite:
         copied: list[tuple[Life, Places]] = []
         for path, life in lives.items():
             old = self.vectors.rows(life)
-            gone = _united(old, self._gone[path])
+            gone = with_more(old, self._gone[path])
             records = self._num_records(life)
             if len(gone) == records:
                 continue
@@ -412,9 +413,3 @@ class Rewrite:
         # Where nobody knows whether the commit is there, the log may name these files.
         if error is not None and getattr(error, "outcome", "failed") == "failed":
             self.discard()
-
-
-def _united(old: Places, more: Sequence[Places]) -> Places:
-    """All places, ascending, each once; parts that follow one another aren't sorted again."""
-    found = np.concatenate([old, *more]) if len(old) or len(more) > 1 else more[0]
-    return found if bool((np.diff(found) > 0).all()) else np.unique(found)

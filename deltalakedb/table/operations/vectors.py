@@ -12,20 +12,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from deltalakedb.commit.conflict import rows_conflict, unite
+from deltalakedb.commit.conflict import Places, rows_conflict, unite, within
 from deltalakedb.commit.staged import StagedTable, VectorClash
 from deltalakedb.log.columns import table_of_dicts
 from deltalakedb.log.deletion_vector import unique_id, vector_path
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys
 from deltalakedb.scan.file import read_vector
 from deltalakedb.storage.store import ObjectStore
-from deltalakedb.write.deletion_vector import VectorFile
+from deltalakedb.write.deletion_vector import VectorFile, ascending
 
-Places = npt.NDArray[np.int64]
 Life = Mapping[str, Any]
 """A row of `log.rows.FILE_SCHEMA`."""
 
@@ -75,6 +73,7 @@ class Vectors:
 
     def add(self, rows: Places) -> dict[str, Any]:
         """The descriptor of a vector that the next `close` writes."""
+        rows = ascending(rows)
         descriptor = self._file.add(rows)
         self._known[unique_id(descriptor)] = rows
         return descriptor
@@ -111,25 +110,20 @@ class Vectors:
         self, staged: StagedTable, clashes: Sequence[VectorClash], read: Mapping[str, Places]
     ) -> StagedTable:
         """Based on the lives at the head; CONCURRENCY_ERROR where both changed the same rows."""
-        from pyroaring import BitMap64
-
         ours = {row["path"]: row for row in staged.adds.to_pylist()}
         ended = {row["path"]: row for row in staged.removes.to_pylist()}
         for clash in clashes:
             path, head = str(clash.head["path"]), _plain(clash.head)
             before, now = self.rows(clash.base), self.rows(head)
-            meddled = np.intersect1d(
-                np.setdiff1d(now, before, assume_unique=True), read.get(path, NOWHERE)
-            )
-            count = len(meddled)
+            meddled = now[within(now, np.sort(read[path]))] if path in read else NOWHERE
+            count = int(np.count_nonzero(~within(meddled, before)))
             try:
-                rows = unite(*map(BitMap64, (before, now, self.rows(ours[path]))))
+                places = unite(before, now, self.rows(ours[path]))
             except ValueError as error:
                 count = int(error.args[0])
             if count:
                 raise rows_conflict(self._table, path, int(head["added_version"]), count)
             ended[path] = head
-            places = np.fromiter(rows, dtype=np.int64, count=len(rows))
             records = int(ours[path]["num_records"])
             if len(places) == records:
                 del ours[path]
@@ -165,6 +159,12 @@ def with_vector(life: Life, descriptor: Mapping[str, Any], num_records: int) -> 
         "path_key": int(first[0]),
         "path_key2": int(second[0]),
     }
+
+
+def with_more(old: Places, more: Sequence[Places]) -> Places:
+    """All deleted rows, ascending, each once; what is in order isn't sorted again."""
+    new = ascending(np.concatenate(more) if len(more) > 1 else more[0])
+    return unite(NOWHERE, old, new[~within(new, old)])
 
 
 def loosened(stats: str | None, num_records: int) -> str:
