@@ -24,7 +24,16 @@ from deltalakedb.parity.lag import measure_lag
 from deltalakedb.parity.log_side import Plan
 from deltalakedb.parity.run import diff_row, no_progress
 from deltalakedb.storage.open import open_store
-from deltalakedb.sweep import checkpoints, counts, logs, provenance, statistics
+from deltalakedb.sweep import (
+    checkpoints,
+    counts,
+    last_checkpoint,
+    lives,
+    logs,
+    provenance,
+    standing,
+    statistics,
+)
 from deltalakedb.sweep.carry import carried
 from deltalakedb.sweep.digest import FileSums, Sum
 from deltalakedb.sweep.drift import of_report, rows_changed
@@ -151,6 +160,8 @@ class Night:
             found.findings += rows_changed(look.row, look.sums, look.state, look.proof, same)
         if proof is None or proof.listing != log.digest:
             found.findings += logs.moved(self.catalog, row, log, published)
+            found.findings += last_checkpoint.wrong(self.catalog, row, log, proof)
+            found.findings += lives.times_changed(self.catalog, row, log)
         checkpoint = log.checkpoint(row.head_version)
         mark = (
             None
@@ -263,6 +274,7 @@ class Night:
         """What a comparison of files leaves out: the rest of their rows, history, counts."""
         row = look.row
         yield from counts.history_wrong(self.catalog, row)
+        yield from standing.findings(self.catalog, row)
         try:
             yield from provenance.findings(self.catalog, row, log, self.night)
             yield from statistics.findings(self.catalog, row, log, self._executor(log))
@@ -335,6 +347,9 @@ class Night:
             authority=look.row.authority,
             skipping=look.row.skipping,
             full_night=full_night,
+            said=standing.said_of(look.row),
+            pointed=last_checkpoint.NAME in log.objects,
+            contents={} if before is None else before.contents,
         )
 
 

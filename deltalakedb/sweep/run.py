@@ -161,6 +161,7 @@ class _Sweep:
     client: Any
     began: float
     total: int = 0
+    budget: data_files.Budget = field(default_factory=data_files.Budget)
 
     @property
     def _ended(self) -> bool:
@@ -254,8 +255,15 @@ class _Sweep:
         state = state_sums(self.catalog, loads)
         after = {row.table_key: row for row in all_tables(self.catalog)}
         files = self._files(going, proofs)
-        wrong = data_files.look_at_files(
-            self.catalog, going, files, self.options.storage_options, self.options.requests_at_once
+        seen = data_files.look_at_files(
+            self.catalog,
+            going,
+            files,
+            {key: proof.contents for key, proof in proofs.items()},
+            self.options.storage_options,
+            self.options.requests_at_once,
+            self.night,
+            self.budget,
         )
         night = Night(
             self.catalog,
@@ -283,21 +291,28 @@ class _Sweep:
                     turn,
                 )
             )
-            if broken := wrong.get(row.table_key):
-                found.findings += [finding for finding, _ in broken]
+            looked = seen.get(row.table_key, data_files.Looked())
+            # That of tonight, where there is one: the table has had its turn.
+            kept = found.proof or proof
+            if kept is not None and (looked.wrong or looked.read):
+                found.proof = replace(
+                    kept,
+                    suspects=tuple(dict.fromkeys(file for _, file in looked.wrong)),
+                    contents=_known(proof, looked),
+                )
+            if looked.wrong:
+                found.findings += [finding for finding, _ in looked.wrong]
                 found.status = "drift"
-                suspects = tuple(dict.fromkeys(file for _, file in broken))
-                # That of tonight, where there is one: the table has had its turn.
-                kept = found.proof or proof
-                found.proof = None if kept is None else replace(kept, suspects=suspects)
-            found.not_seen = self._not_seen(row, found, len(files.get(row.live_load, ())))
+            found.not_seen = self._not_seen(row, found, looked)
             yield found
 
     def _files(self, rows: Sequence[TableRow], proofs: Mapping[int, Proof]) -> data_files.Sample:
         """Data files whose turn it is, and those that were found wrong before."""
         if not self.options.data_files:
             return {}
-        found = data_files.sample(self.catalog, [row.live_load for row in rows], self.night)
+        loads = [row.live_load for row in rows]
+        new = {row.live_load for row in rows if row.table_key not in proofs}
+        found = data_files.sample(self.catalog, loads, self.night, new)
         for row in rows:
             proof = proofs.get(row.table_key)
             # Once a commit has come, the file may have gone for good reason.
@@ -306,13 +321,16 @@ class _Sweep:
                 mine += [each for each in proof.suspects if each not in mine]
         return found
 
-    def _not_seen(self, row: TableRow, found: TableNight, looked_at: int) -> tuple[str, ...]:
+    def _not_seen(
+        self, row: TableRow, found: TableNight, looked: data_files.Looked
+    ) -> tuple[str, ...]:
         left = []
         if found.how != "full":
             left.append("the content of commits that were read before")
-        if looked_at < row.num_files:
-            left.append(f"{row.num_files - looked_at:,} of {row.num_files:,} data files")
-        left.append("rows inside data files")
+        for count, what in ((looked.count, ""), (looked.inside, "the content of ")):
+            if count < row.num_files:
+                unseen = row.num_files - count
+                left.append(f"{what}{unseen:,} of {row.num_files:,} data files")
         return tuple(left)
 
     def keep(self, tables: Sequence[TableNight]) -> None:
@@ -348,6 +366,17 @@ class _Sweep:
             connection.execute(
                 parity_runs.delete().where(parity_runs.c.finished_at < now - KEPT_DAYS * _DAY_MS)
             )
+
+
+def _known(proof: Proof | None, looked: data_files.Looked) -> dict[str, str]:
+    """What is known of data files' bytes: the newest read last, no more than a week's."""
+    found = {} if proof is None else dict(proof.contents)
+    for key in looked.read:
+        found.pop(key, None)
+    found |= looked.read
+    for key in list(found)[: max(len(found) - data_files.KNOWN_FILES, 0)]:
+        del found[key]
+    return found
 
 
 def _seen(proofs: Mapping[int, Proof], row: TableRow) -> int:
