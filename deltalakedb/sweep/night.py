@@ -75,6 +75,12 @@ class TableNight:
     proof: Proof | None = None
     error: str | None = None
 
+    @property
+    def drifted_before(self) -> bool:
+        """Whether drift was found the last time, and nothing has proven since that it is gone."""
+        proof = self.proof
+        return proof is not None and (proof.drifted or bool(proof.suspects))
+
     def to_json(self) -> dict[str, Any]:
         """The machine-readable form."""
         proof = self.proof
@@ -97,6 +103,7 @@ class TableNight:
             "proven_at": None if proof is None else proof.seen_at,
             "proven_in_full_at": None if proof is None else proof.full_at,
             "error": self.error,
+            "drifted_before": self.drifted_before,
         }
 
 

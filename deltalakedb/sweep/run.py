@@ -144,6 +144,12 @@ def sweep(
             for table in run.tables(wanted):
                 report.tables.append(table)
                 progress(len(report.tables), run.total, table)
+        except BaseException:
+            # Whoever stops or breaks it is told of the tables that it didn't come to.
+            for table in run.left(report.tables):
+                report.tables.append(table)
+                progress(len(report.tables), run.total, table)
+            raise
         finally:
             # Also of a sweep that is stopped: what it has proven is proven.
             run.keep(report.tables)
@@ -151,6 +157,16 @@ def sweep(
         report.tables.sort(key=lambda t: t.row.full_name)
     report.seconds = time.monotonic() - began
     return report
+
+
+def not_looked_at(
+    database: str | SqlConfig, wanted: Callable[[TableRow], bool]
+) -> list[TableNight]:
+    """The catalog's tables as a night leaves them that didn't look at any: stale."""
+    with Catalog(database) as catalog:
+        proofs = known_proofs(catalog)
+        rows = [row for row in all_tables(catalog) if wanted(row)]
+    return [TableNight(row, proof=proofs.get(row.table_key)) for row in rows]
 
 
 @dataclass
@@ -161,6 +177,8 @@ class _Sweep:
     client: Any
     began: float
     total: int = 0
+    asked: Sequence[TableRow] = ()
+    proofs: Mapping[int, Proof] = field(default_factory=dict)
     budget: data_files.Budget = field(default_factory=data_files.Budget)
 
     @property
@@ -170,7 +188,8 @@ class _Sweep:
 
     def tables(self, wanted: Callable[[TableRow], bool]) -> Iterator[TableNight]:
         rows = [row for row in all_tables(self.catalog) if wanted(row)]
-        proofs = known_proofs(self.catalog)
+        self.asked = rows
+        self.proofs = proofs = known_proofs(self.catalog)
         # Whoever was not seen for longest comes first: a deadline hits others the next night.
         rows.sort(key=lambda row: (_seen(proofs, row), row.full_name))
         self.total = len(rows)
@@ -194,6 +213,15 @@ class _Sweep:
             yield from self._group(small, listed, proofs, turns)
             for each in waiting:
                 yield from each.result()
+
+    def left(self, tables: Sequence[TableNight]) -> list[TableNight]:
+        """The tables that were asked for and aren't among these: stale."""
+        seen = {table.row.table_key for table in tables}
+        return [
+            TableNight(row, proof=self.proofs.get(row.table_key))
+            for row in self.asked
+            if row.table_key not in seen
+        ]
 
     def _listed(self, rows: Sequence[TableRow]) -> dict[int, Log | DeltaLakeError | None]:
         def listed(row: TableRow) -> Log | DeltaLakeError | None:
