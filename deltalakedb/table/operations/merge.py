@@ -33,6 +33,7 @@ from deltalakedb.table.operations.merge_clauses import (
     first_applying,
     predicates_told,
     struct_of,
+    parts,
     taken,
 )
 from deltalakedb.table.operations.merge_elsewhere import (
@@ -282,8 +283,7 @@ class _Merge:
         numbers: Numbers,
     ) -> None:
         at = np.searchsorted(index, places)
-        for start in range(0, len(at), ROWS_AT_A_TIME):
-            part = slice(start, start + ROWS_AT_A_TIME)
+        for part in parts(places, ROWS_AT_A_TIME):
             left = taken(rows, at[part])
             self._change_matched(rewrite, path, left, places[part], numbers[part])
         if self._unmatched:

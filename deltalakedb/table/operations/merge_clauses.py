@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -153,6 +153,16 @@ def taken(rows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch
     if last - first == count - 1 and (count < 2 or bool((np.diff(places) == 1).all())):
         return rows.slice(first, count)
     return rows.take(pa.array(places))
+
+
+def parts(places: npt.NDArray[np.int64], rows: int) -> Iterator[slice]:
+    """Ascending places in parts of so many at least, the matches of one row in one part."""
+    start = 0
+    while start < len(places):
+        last = min(start + rows, len(places)) - 1
+        end = int(np.searchsorted(places, places[last], side="right"))
+        yield slice(start, end)
+        start = end
 
 
 def first_applying(clauses: Sequence[Compiled], rows: pa.RecordBatch) -> npt.NDArray[np.int64]:
