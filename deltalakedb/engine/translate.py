@@ -151,9 +151,10 @@ class Translator:
         digits = str(node.this)
         try:
             # Spark puts a zero before an odd number of digits.
-            return constant(bytes.fromhex(digits.rjust(len(digits) + len(digits) % 2, "0")), "binary")
+            value = bytes.fromhex(digits.rjust(len(digits) + len(digits) % 2, "0"))
         except ValueError:
             raise invalid(f"X'{digits}' holds other than hexadecimal digits") from None
+        return constant(value, "binary")
 
     def _paren(self, node: exp.Expression) -> Term:
         _only(node, "this")

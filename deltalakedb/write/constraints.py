@@ -108,7 +108,7 @@ class RowChecks:
         now = datetime.now(UTC)
 
         def compiled(feature: str, sql: str, type: DataType) -> Expression:
-            expression = compile_expression(sql, schema, now=now)
+            expression = compile_expression(sql, schema, now=now, to=type)
             if any(mismatches(expression.type, type, ())):
                 raise DeltaLakeError(
                     DeltaLakeErrorKind.INVALID_PREDICATE,

@@ -31,9 +31,10 @@ from deltalakedb.table.operations.merge_clauses import (
     Compiled,
     compiled,
     first_applying,
+    given_by_source,
+    parts,
     predicates_told,
     struct_of,
-    parts,
     taken,
 )
 from deltalakedb.table.operations.merge_elsewhere import (
@@ -51,6 +52,7 @@ from deltalakedb.table.operations.write import evolved
 from deltalakedb.write.constraints import refuse_setting_identity
 from deltalakedb.write.input import ROWS_AT_A_TIME
 from deltalakedb.write.schema import merged_schema
+from deltalakedb.write.widening import widening_of
 
 Numbers = npt.NDArray[np.int64]
 
@@ -157,10 +159,15 @@ class _Merge:
         self.counts = MergeCounts()
 
     def _evolved(self, base: Base) -> Base:
-        """With the columns of the source that the table lacks, where that was asked for."""
+        """With the columns of the source that the table lacks, where that was asked for, and wider
+        ones for those whose values it gives."""
         if not self._options.merge_schema:
             return base
-        struct = merged_schema(base.struct, self._source.schema)
+        widens = widening_of(base.metadata, base.protocol)
+        given = given_by_source(self._clauses, self._source.struct, self._options.source_alias)
+        struct = merged_schema(
+            base.struct, self._source.schema, lambda name: name.lower() in given and widens(name)
+        )
         if struct == base.struct:
             return base
         metadata, protocol = evolved(base, struct, dict(base.metadata.configuration))

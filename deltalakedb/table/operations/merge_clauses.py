@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from deltalakedb.engine.expression import Expression
 from deltalakedb.engine.joining import Side, compile_over
+from deltalakedb.engine.value import Path, Struct, Value
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.schema import StructType
-from deltalakedb.table.operations.assign import Assignments, Path, at_path
+from deltalakedb.log.schema import DataType, StructType
+from deltalakedb.table.operations.assign import Assignments, at_path
 
 Kind = Literal["update", "delete", "insert", "source_update", "source_delete"]
 _SPARK_NAME = {
@@ -83,30 +84,40 @@ def compiled(
         else:
             sides = (source, target)
 
-        def over(sql: str, sides: tuple[Side, ...] = sides) -> Expression | Path:
-            return compile_over(sql, *sides, now=now)
+        def over(sql: str, to: DataType | None = None, sides: tuple[Side, ...] = sides) -> Value:
+            return compile_over(sql, *sides, now=now, to=to)
 
-        condition = None if clause.predicate is None else over(clause.predicate)
+        condition = None if clause.predicate is None else _condition(over(clause.predicate))
         if isinstance(condition, Expression) and condition.type_name not in ("boolean", "void"):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_PREDICATE,
                 f"{clause.predicate} is of type {condition.type_name}, no condition",
                 expression=clause.predicate,
             )
-        found.append(Compiled(clause.kind, condition, _assignments(clause, source, written, over)))
+        assignments = _assignments(clause, source, target, written, over)
+        found.append(Compiled(clause.kind, condition, assignments))
     return found
+
+
+def _condition(value: Value) -> Expression | Path:
+    # A struct is made for a column of such a type alone.
+    assert not isinstance(value, Struct)
+    return value
 
 
 def _assignments(
     clause: Clause,
     source: Side,
+    target: Side,
     written: StructType,
-    over: Callable[[str], Expression | Path],
+    over: Callable[[str, DataType], Value],
 ) -> Assignments | None:
     if clause.kind in ("delete", "source_delete"):
         return None
     if clause.updates is not None:
-        return Assignments.of_sql(clause.updates, written, over)
+        return Assignments.of_sql(
+            clause.updates, written, over, alias=target.alias, whole=clause.kind == "insert"
+        )
     names = [field.name for field in source.schema.fields]
     left = {name.lower() for name in clause.except_cols}
     unknown = left - {name.lower() for name in names}
@@ -124,9 +135,27 @@ def _assignments(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
             f"the source has none of the table's columns; it has {', '.join(names)}",
         )
-    return Assignments.of_sql(
-        {name: name for name in chosen}, written, lambda name: (source.alias, name)
-    )
+    return Assignments.of_sql({name: _quoted(source.alias, name) for name in chosen}, written, over)
+
+
+def _quoted(*parts: str) -> str:
+    return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
+
+
+def given_by_source(clauses: Sequence[Clause], source: StructType, alias: str) -> frozenset[str]:
+    """The columns (in lower case) that some clause sets to the source's column of their name."""
+    found: set[str] = set()
+    for clause in clauses:
+        if clause.updates is not None:
+            for name, sql in clause.updates.items():
+                plain = name.strip("`").lower()
+                said = sql.replace("`", "").strip().lower()
+                if said in (plain, f"{alias.lower()}.{plain}"):
+                    found.add(plain)
+        elif clause.kind in ("update", "insert"):
+            left = {name.lower() for name in clause.except_cols}
+            found |= {field.name.lower() for field in source.fields} - left
+    return frozenset(found)
 
 
 def struct_of(rows: pa.RecordBatch) -> pa.StructArray:
