@@ -31,7 +31,7 @@ from deltalakedb.table.operations.merge_clauses import (
     Compiled,
     compiled,
     first_applying,
-    given_by_source,
+    grown,
     parts,
     predicates_told,
     struct_of,
@@ -51,8 +51,6 @@ from deltalakedb.table.operations.vectors import MERGE_NAMES
 from deltalakedb.table.operations.write import evolved
 from deltalakedb.write.constraints import refuse_setting_identity
 from deltalakedb.write.input import ROWS_AT_A_TIME
-from deltalakedb.write.schema import merged_schema
-from deltalakedb.write.widening import widening_of
 
 Numbers = npt.NDArray[np.int64]
 
@@ -163,11 +161,7 @@ class _Merge:
         ones for those whose values it gives."""
         if not self._options.merge_schema:
             return base
-        widens = widening_of(base.metadata, base.protocol)
-        given = given_by_source(self._clauses, self._source.struct, self._options.source_alias)
-        struct = merged_schema(
-            base.struct, self._source.schema, lambda name: name.lower() in given and widens(name)
-        )
+        struct = grown(base, self._source.schema, self._clauses, self._options.source_alias)
         if struct == base.struct:
             return base
         metadata, protocol = evolved(base, struct, dict(base.metadata.configuration))

@@ -18,6 +18,9 @@ from deltalakedb.engine.value import Path, Struct, Value
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import DataType, StructType
 from deltalakedb.table.operations.assign import Assignments, at_path
+from deltalakedb.table.operations.base import Base
+from deltalakedb.write.schema import merged_schema
+from deltalakedb.write.widening import widening_of
 
 Kind = Literal["update", "delete", "insert", "source_update", "source_delete"]
 _SPARK_NAME = {
@@ -142,7 +145,17 @@ def _quoted(*parts: str) -> str:
     return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
 
 
-def given_by_source(clauses: Sequence[Clause], source: StructType, alias: str) -> frozenset[str]:
+def grown(base: Base, source: pa.Schema, clauses: Sequence[Clause], alias: str) -> StructType:
+    """The table's schema with the columns of the source that it lacks; wider where the clauses set
+    a column to the source's of its name, and the table has type widening."""
+    given = _given_by_source(clauses, source.names, alias)
+    widens = widening_of(base.metadata, base.protocol)
+    return merged_schema(base.struct, source, lambda name: name.lower() in given and widens(name))
+
+
+def _given_by_source(
+    clauses: Sequence[Clause], source: Sequence[str], alias: str
+) -> frozenset[str]:
     """The columns (in lower case) that some clause sets to the source's column of their name."""
     found: set[str] = set()
     for clause in clauses:
@@ -154,7 +167,7 @@ def given_by_source(clauses: Sequence[Clause], source: StructType, alias: str) -
                     found.add(plain)
         elif clause.kind in ("update", "insert"):
             left = {name.lower() for name in clause.except_cols}
-            found |= {field.name.lower() for field in source.fields} - left
+            found |= {name.lower() for name in source} - left
     return frozenset(found)
 
 
