@@ -386,6 +386,16 @@ class DeltaTable:
     def generate(self) -> None:
         self.table.generate()
 
+    def close(self) -> None:
+        """Close the connection; asking again opens it again. A `with` does so at its end."""
+        self.table.close()
+
+    def __enter__(self) -> DeltaTable:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _done(self, found: T) -> T:
         self.update_incremental()
         return found

@@ -387,8 +387,14 @@ class Table(RowChanges, Upkeep):
         return newest.to_pandas(newest.where(partitions, filters), columns, **options)
 
     def close(self) -> None:
-        """Close the connection; asking again opens it again."""
+        """Close the connection; asking again opens it again. A `with` does so at its end."""
         self._catalog.close()
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"Table({self._uri!r}, version={self.version})"

@@ -1,7 +1,7 @@
 """Where rows go: the partition of each row, and the names of files.
 
 PROTOCOL.md, "Data Files", "Partition Values" and "Partition Value Serialization". Directories are
-Hive's, as Spark makes them; only `partitionValues` counts.
+Hive's, as delta-rs makes them; `partitionValues` counts, but Polars believes the directories.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +22,11 @@ from deltalakedb.log.schema import StructType
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _ESCAPED = re.compile("[\x00-\x1f\x7f\"#%'*/:=?\\\\{\\[\\]^]")
-_LONGEST_NAME = 200
-"""Bytes of a directory's name; file systems allow 255."""
+_LONGEST_NAME = 255
+"""Bytes of a directory's name in the usual file systems."""
 
 Values = tuple[str | None, ...]
 """Texts of a partition's values, in the table's order of partition columns."""
-
-
-def hive_escaped(text: str) -> str:
-    """A name or value as Hive's directories have it: what a path can't hold becomes %XX."""
-    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", text)
 
 
 def partition_directory(names: Sequence[str], values: Values) -> str:
@@ -41,12 +37,27 @@ def partition_directory(names: Sequence[str], values: Values) -> str:
     """
     parts = []
     for name, value in zip(names, values, strict=True):
-        shown = HIVE_NULL if value is None else hive_escaped(value)
-        part = f"{hive_escaped(name)}={shown}"
+        column = _hive_escaped(name)
+        part = f"{column}={HIVE_NULL if value is None else _encoded(value)}"
+        if value is not None and len(part.encode()) > _LONGEST_NAME:
+            part = f"{column}={_hive_escaped(value)}"
         if len(part.encode()) > _LONGEST_NAME or value == HIVE_NULL:
-            part = f"{_digest(name)}={_digest(shown)}"
+            part = f"{_digest(name)}={_digest(value or HIVE_NULL)}"
         parts.append(part + "/")
     return "".join(parts)
+
+
+def _encoded(text: str) -> str:
+    """A value as delta-rs has it in directories: all but letters, digits and `-._~` of ASCII.
+
+    Spark leaves blanks and letters of other scripts as they are; Polars doesn't find those on S3.
+    """
+    return quote(text, safe="")
+
+
+def _hive_escaped(text: str) -> str:
+    """A name as Hive's directories have it: what a path can't hold becomes %XX."""
+    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", text)
 
 
 def _digest(text: str) -> str:

@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from sqlalchemy.pool import QueuePool
 
@@ -71,3 +72,22 @@ def test_a_wrong_password_is_told_but_not_shown(pg_database: str) -> None:
     shown = f"{connection!r} {config!r} {caught.value} {caught.value.facts}"
     assert "h1dden" not in shown
     assert "***" in repr(connection)
+
+
+def test_a_with_closes_the_connection(tmp_path: Path) -> None:
+    uri = f"deltasql://sqlite:///{tmp_path / 'catalog.sqlite'}?table=t"
+    schema = pa.schema([("x", pa.int64())])
+    with dl.create_table(uri, schema, location=str(tmp_path / "t")) as table:
+        table.append(pa.table({"x": [1]}))
+    with dl.connect_to_table(uri) as table, dl.DeltaTable(uri) as other:
+        readers = [table.catalog.reader, other.table.catalog.reader]
+        snapshot = table.snapshot()
+        assert (table.version, other.version()) == (1, 1)
+        assert all(reader._connection is not None for reader in readers)
+    assert all(reader._connection is None for reader in readers)
+    # What is asked of a closed one opens it again.
+    assert snapshot.to_pyarrow_table().to_pydict() == {"x": [1]}
+    with pytest.raises(ZeroDivisionError), table:
+        assert table.refresh().version == 1
+        raise ZeroDivisionError
+    assert readers[0]._connection is None
