@@ -81,6 +81,7 @@ class DeltaTable:
             mode=mode,  # type: ignore[arg-type]
             storage_options=storage_options,
             commit_properties=commit_properties,
+            raise_if_key_not_exists=raise_if_key_not_exists,
         )
         return cls(table_uri, storage_options=storage_options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
@@ -35,12 +36,14 @@ def create_table(
     sql_config: SqlConfig | None = None,
     commit_properties: Any = None,
     token: str | None = None,
+    raise_if_key_not_exists: bool = True,
 ) -> Table:
     """Make an empty table and open it; an empty database gets its catalog.
 
     `schema` is an Arrow or Delta schema. Without `location` the table goes below the catalog's
-    warehouse (`dl init --warehouse URL`). `properties` are the table's (`delta.…` and others),
-    `name` and `description` its metadata's. `mode`: error (TABLE_EXISTS when it is there) or
+    warehouse (`dl init --warehouse URL`). `properties` are the table's: a `delta.…` one that Delta
+    doesn't know is refused (INVALID_ARGUMENT) unless `raise_if_key_not_exists` is False. `name`
+    and `description` are its metadata's. `mode`: error (TABLE_EXISTS when it is there) or
     ignore. `authority` is who ratifies its commits: `sql`, or `log` for a table to which
     file-based writers go on writing.
     """
@@ -55,6 +58,7 @@ def create_table(
     if mode == "ignore" and _base(target, storage_options) is not None:
         return connect_to_table(uri, sql_config, storage_options=storage_options)
     new = _new(target, location, partition_by, name, description, properties, storage_options)
+    new = replace(new, known_properties=raise_if_key_not_exists)
     options = WriteOptions(commit=CommitOptions.of(commit_properties, token))
     make_table(target.database, new, schema, options, authority=authority)
     return connect_to_table(uri, sql_config, storage_options=storage_options)

@@ -34,6 +34,7 @@ from deltalakedb.log.schema import (
     decimal_parameters,
 )
 from deltalakedb.write.casts import converted, mismatches
+from deltalakedb.write.map_keys import first_repeated, has_maps
 from deltalakedb.write.nulls import Violation, first_violation, has_demands
 
 CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
@@ -105,6 +106,7 @@ class RowChecks:
     ) -> None:
         self._schema = schema
         self._demands = has_demands(schema)
+        self._maps = has_maps(schema)
         self._identities = identity_columns(schema)
         self._numbers = numbers
         now = datetime.now(UTC)
@@ -148,7 +150,12 @@ class RowChecks:
     def is_empty(self) -> bool:
         """Whether there is nothing to fill in and nothing to check."""
         return not (
-            self._computed or self._checks or self._lengths or self._demands or self._identities
+            self._computed
+            or self._checks
+            or self._lengths
+            or self._demands
+            or self._maps
+            or self._identities
         )
 
     def __call__(
@@ -174,6 +181,9 @@ class RowChecks:
             rows = _with_length(rows, place, name, kind, length)
         if self._demands and (found := first_violation(rows, self._schema)) is not None:
             raise _not_null(found, rows)
+        # Rows that were there before keep what they are.
+        if self._maps and not updated and (found := first_repeated(rows, self._schema)) is not None:
+            raise _repeated(found, rows)
         for check in self._checks:
             check.verify(rows)
         return rows
@@ -311,6 +321,17 @@ def _with_length(
 def _not_null(found: Violation, rows: pa.RecordBatch) -> DeltaLakeError:
     name = ".".join(found.path)
     return _violated(f"NOT NULL of column {name}", name, rows, found.row)
+
+
+def _repeated(found: Violation, rows: pa.RecordBatch) -> DeltaLakeError:
+    name, shown = ".".join(found.path), row_text(rows, found.row)
+    return DeltaLakeError(
+        DeltaLakeErrorKind.CONSTRAINT_VIOLATION,
+        f"a map in column {name} has a key twice in the row {shown}; a map has each key once: "
+        "keep one of its values",
+        constraint=name,
+        row=shown,
+    )
 
 
 def _violated(what: str, name: str, rows: pa.RecordBatch, row: int) -> DeltaLakeError:

@@ -404,6 +404,7 @@ def write_files(
         for batch in reader:
             for piece in slices(batch):
                 rows = converter.convert(piece)
+                converter.check_texts(rows)
                 if check is not None:
                     rows = check(rows, converter.missing)
                 writer.write(rows)

@@ -27,6 +27,9 @@ def batches_of(data: Any) -> pa.RecordBatchReader:
     """
     if isinstance(data, pa.RecordBatchReader):
         return data
+    if isinstance(data, pa.Table):
+        # Not by the C interface, where a name ends at its first NUL.
+        return data.to_reader()
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(data, pandas.DataFrame):
         named = all(name is not None for name in data.index.names)

@@ -53,6 +53,7 @@ class RowConverter:
         self._target = target
         self.schema = pa.schema([(f.name, stored_type(f.type, f.name)) for f in target.fields])
         self._kinds = [field.type for field in self.schema]
+        self._texts = [f.name for f in self.schema if _has_text(f.type)]
         wrong = [
             why
             for field, place in zip(target.fields, self._places, strict=True)
@@ -79,6 +80,32 @@ class RowConverter:
             columns.append(column)
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
+    def check_texts(self, rows: pa.RecordBatch) -> None:
+        """SCHEMA_MISMATCH where converted rows have what is no text.
+
+        Arrow takes any bytes for text unless it is asked; readers of a file don't.
+        """
+        for name in self._texts:
+            _check_text(rows.column(name), name)
+
+
+def _has_text(type: pa.DataType) -> bool:
+    return pa.types.is_string(type) or any(
+        _has_text(type.field(place).type) for place in range(type.num_fields)
+    )
+
+
+def _check_text(column: pa.Array, name: str) -> None:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.SCHEMA_MISMATCH,
+            f"column {name} has a value that is no text in UTF-8 ({error}); decode it, or write "
+            "it as binary",
+            column=name,
+        ) from error
+
 
 def _mismatch(wrong: list[str]) -> DeltaLakeError:
     more = f" and {len(wrong) - 10} more" if len(wrong) > 10 else ""
@@ -98,19 +125,22 @@ def _mismatch(wrong: list[str]) -> DeltaLakeError:
 def _check_names(names: Collection[str]) -> None:
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(name.lower(), name)
-        if other is not name or not name:
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.SCHEMA_MISMATCH,
-                f"columns {other!r} and {name!r} have the same name; Delta ignores case, rename one"
-                if name
-                else "a column has no name; give it one",
-                column=name,
+        if not name:
+            raise _misnamed(name, "a column has no name; give it one")
+        if "\0" in name:
+            raise _misnamed(name, f"the name of column {name!r} has a NUL in it; rename it")
+        other = seen.get(name.lower())
+        if other is not None:
+            raise _misnamed(
+                name,
+                f"columns {other!r} and {name!r} have the same name; Delta ignores case, "
+                "rename one",
             )
-    if len(seen) < len(list(names)):
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.SCHEMA_MISMATCH, "two columns have the same name; rename one"
-        )
+        seen[name.lower()] = name
+
+
+def _misnamed(name: str, why: str) -> DeltaLakeError:
+    return DeltaLakeError(DeltaLakeErrorKind.SCHEMA_MISMATCH, why, column=name)
 
 
 def schema_of(given: Any) -> StructType:

@@ -32,7 +32,7 @@ from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.base import Base, check_enforceable
 from deltalakedb.table.operations.identity_numbers import IdentityNumbers
 from deltalakedb.table.operations.provenance import commit_info
-from deltalakedb.table.operations.settings import check_value, property_texts
+from deltalakedb.table.operations.settings import check_known, check_value, property_texts
 from deltalakedb.table.operations.write import WriteOptions, put_files, rows_of
 from deltalakedb.table.transaction import WriteResult, ratify
 from deltalakedb.write.files import WrittenFiles
@@ -52,6 +52,8 @@ class NewTable:
     description: str | None = None
     configuration: Mapping[str, str | None] | None = None
     storage_options: Mapping[str, Any] | None = None
+    known_properties: bool = True
+    """Whether a `delta.…` property that nobody knows is refused."""
 
     @property
     def full_name(self) -> str:
@@ -216,6 +218,8 @@ def described(new: NewTable, struct: StructType) -> tuple[Metadata, Protocol]:
     given = property_texts(new.configuration or {})
     for key, text in given.items():
         check_value(key, text)
+        if new.known_properties:
+            check_known(key)
     names = {field.name for field in struct.fields}
     for column in new.partition_by:
         if column not in names:

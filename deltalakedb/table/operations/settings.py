@@ -120,6 +120,16 @@ _PROPERTIES: Mapping[str, Callable[[str], bool]] = {
 }
 
 
+_OF_FEATURES = (
+    CONSTRAINT_PREFIX,
+    FEATURE_PREFIX,
+    "delta.columnMapping.",
+    "delta.inCommitTimestampEnablement",
+    "delta.rowTracking.",
+)
+"""How properties begin that name something of the table, or that writers note for themselves."""
+
+
 def support(base: Base, features: Sequence[Any], *, may_raise: bool) -> Altered:
     """With more table features. UNSUPPORTED_FEATURE for those that can't be honoured here."""
     names = [feature_name(feature) for feature in features]
@@ -214,6 +224,15 @@ def check_property(key: str, text: str, *, known: bool) -> None:
             "raise_if_not_exists=False"
         )
     check_value(key, text)
+
+
+def check_known(key: str) -> None:
+    """INVALID_ARGUMENT for a property of a new table that is called Delta's, and isn't."""
+    if key.startswith("delta.") and key not in _PROPERTIES and not key.startswith(_OF_FEATURES):
+        raise _invalid(
+            f"there is no table property {key}; check its spelling, or give "
+            "raise_if_key_not_exists=False"
+        )
 
 
 def check_value(key: str, text: str) -> None:
