@@ -20,6 +20,18 @@ class Ratifier(Protocol):
         """
         ...
 
+    def is_ahead(self, table: TableRow, head: int, published: int) -> bool:
+        """Whether a log has what a catalog at `head` can't know of; asked under the lock.
+
+        The slot after the head is taken, or the commit that was `published` is gone, as after a
+        cleanup. Of a log that is far away nothing is asked: False.
+        """
+        ...
+
+    def is_far(self, table: TableRow) -> bool:
+        """Whether the log answers over a network, too late to be asked under the lock."""
+        ...
+
     def stage(self, table: TableRow, pieces: Iterable[bytes]) -> StagedBody:
         """Put a body that is too long for SQL beside the log, durably, under a name of its own."""
         ...

@@ -44,6 +44,14 @@ class LogRatifier:
         versions = [n.version for n in names if isinstance(n, CommitFile | CheckpointFile)]
         return max(versions, default=-1)
 
+    def is_ahead(self, table: TableRow, head: int, published: int) -> bool:
+        if self.is_far(table):
+            return False
+        log = publish.log_of(table, self._options)
+        return log.exists(publish.commit_name(head + 1)) or (
+            published >= 0 and not log.exists(publish.commit_name(published))
+        )
+
     def stage(self, table: TableRow, pieces: Iterable[bytes]) -> StoredFile:
         log = publish.log_of(table, self._options)
         name = f"{publish.STAGED}{uuid.uuid4()}.json"
@@ -81,7 +89,6 @@ class LogRatifier:
         return True
 
     def is_far(self, table: TableRow) -> bool:
-        """Whether a put into its log waits for a network."""
         return publish.log_of(table, self._options).spec.is_s3
 
     def adopt(self, table: TableRow) -> None:
