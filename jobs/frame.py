@@ -91,10 +91,8 @@ class Run:
                 outcome = of_error(table, error, time.monotonic() - began)
             self.note(outcome)
 
-    def note(self, outcome: TableOutcome, *, instead_of: TableOutcome | None = None) -> None:
+    def note(self, outcome: TableOutcome) -> None:
         """What has become of a table, into the summary and the log."""
-        if instead_of is not None:
-            self.summary.outcomes.remove(instead_of)
         self.summary.outcomes.append(outcome)
         log.log(
             logging.INFO if outcome.code == 0 else logging.ERROR,

@@ -10,7 +10,7 @@ from deltalakedb import __version__
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.measures import IMPORT_ACTIONS, Measures
 from deltalakedb.redact import redact
-from jobs.outcome import DONE, DRIFT, FAILED, Summary, TableOutcome
+from jobs.outcome import DONE, DRIFT, FAILED, Summary
 from jobs.standing import NOTHING, Standing
 
 if TYPE_CHECKING:
@@ -114,6 +114,10 @@ _GAUGES = {
         "lag_seconds",
     ),
     "dl_table_drift": ("1 if catalog, log or data files of a table don't agree.", "drifts"),
+    "dl_table_stale": (
+        "1 if the last sweep didn't come to a table, or couldn't look at it.",
+        "stale",
+    ),
     "dl_parity_last_verified_timestamp_seconds": (
         "When catalog and log of a table were last found equal; 0 for never.",
         "proven_at_seconds",
@@ -150,14 +154,12 @@ def _of_tables(summary: Summary, standing: Standing, registry: CollectorRegistry
             name: (Gauge(name, text, of, registry=registry), fact)
             for name, (text, fact) in _GAUGES.items()
         }
-        for table_id, (outcome, facts) in known.items():
-            told = _told(outcome, facts)
+        looked = [(i, _told(facts, outcome.code)) for i, (outcome, facts) in known.items()]
+        left = [(str(f["table_id"]), _told(f, None)) for f in summary.left_facts.values()]
+        for table_id, told in (*looked, *left):
             for gauge, fact in gauges.values():
-                gauge.labels(table_id).set(told[fact])
-        # What wasn't reached ages on: that is what the alert looks at.
-        verified = gauges["dl_parity_last_verified_timestamp_seconds"][0]
-        for facts in summary.left_facts.values():
-            verified.labels(str(facts["table_id"])).set((facts["proven_at"] or 0) / 1000)
+                if (value := told[fact]) is not None:
+                    gauge.labels(table_id).set(value)
         complete = summary.ended is None and not summary.left
         if complete and all(o.code != FAILED for o in summary.outcomes):
             Gauge(
@@ -167,11 +169,19 @@ def _of_tables(summary: Summary, standing: Standing, registry: CollectorRegistry
             ).set_to_current_time()
 
 
-def _told(outcome: TableOutcome, facts: Mapping[str, Any]) -> dict[str, float]:
+def _told(facts: Mapping[str, Any], code: int | None) -> dict[str, float | None]:
+    """What is said of a table; `code`: how its look ended, None where there was none.
+
+    Of one that wasn't looked at, what is known from before: its proof ages on, its drift stays.
+    None for what isn't known.
+    """
+    looked = code not in (None, FAILED)
+    drifts = code == DRIFT if looked else bool(facts.get("drifted_before"))
     return {
-        "file_drift": facts["file_drift"],
-        "lag_seconds": facts["lag_seconds"],
-        "drifts": float(outcome.code == DRIFT),
+        "file_drift": facts["file_drift"] if looked else None,
+        "lag_seconds": facts["lag_seconds"] if looked else None,
+        "drifts": float(drifts) if looked or drifts else None,
+        "stale": float(not looked),
         "proven_at_seconds": (facts["proven_at"] or 0) / 1000,
     }
 

@@ -38,15 +38,15 @@ def main(
     sources = as_configured(given, run.sections)
     entries = sources.entries(known_tables(run.database))
 
-    first: dict[str, TableOutcome] = {}
+    told: dict[str, TableOutcome] = {}
 
     def note(done: int, total: int, outcome: Outcome) -> None:
         if outcome.status == "left":
             run.summary.left.append(outcome.table)
         else:
             # What its strategy has brought a table to stands in the place of how it came in.
-            run.note(_outcome(outcome), instead_of=first.get(outcome.location))
-            first[outcome.location] = run.summary.outcomes[-1]
+            told[outcome.location] = _outcome(outcome)
+            run.summary.outcomes[:] = told.values()
 
     @contextmanager
     def client() -> Iterator[tuple[Any, str | None]]:

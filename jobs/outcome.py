@@ -119,7 +119,7 @@ class Summary:
                 failure.text = _printable(outcome.error or json.dumps(outcome.facts, default=str))
         for table in self.left:
             ElementTree.SubElement(
-                _case(suite, self.job, table, 0.0), "skipped", message="the deadline came first"
+                _case(suite, self.job, table, 0.0), "skipped", message="the run ended first"
             )
         if self.ended is not None:
             case = _case(suite, self.job, "the whole run", time.time() - self.started)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from fnmatch import fnmatchcase
 
 import click
 
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.error import DeltaLakeError
 from deltalakedb.sweep.night import TableNight
 from deltalakedb.sweep.page import write_page
-from deltalakedb.sweep.run import SweepOptions, sweep
+from deltalakedb.sweep.run import SweepOptions, not_looked_at, sweep
 from jobs.frame import Run, job, target
 from jobs.outcome import DONE, DRIFT, FAILED, LAG, TableOutcome
 
@@ -58,8 +60,16 @@ def main(
         requests_at_once=requests_at_once,
         storage_options=run.storage_options,
     )
-    with run.client() as client:
-        report = sweep(run.database, options, wanted=wanted, client=client, progress=note)
+    try:
+        with run.client() as client:
+            report = sweep(run.database, options, wanted=wanted, client=client, progress=note)
+    except BaseException:
+        if not run.summary.outcomes and not run.summary.left:
+            # It ended before it had begun, such as for want of its cluster: all of them are stale.
+            with suppress(DeltaLakeError):
+                for number, table in enumerate(not_looked_at(run.database, wanted)):
+                    note(number, 0, table)
+        raise
     log.info(report.verdict)
     if html is not None:
         write_page(html, report, run.database, {"job": "parity_sweep"})

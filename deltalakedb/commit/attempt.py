@@ -13,6 +13,7 @@ from deltalakedb.catalog.dialects.writer import (
     Statement,
     Writer,
     WrongCountError,
+    joined,
 )
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.records import TableRow
@@ -37,6 +38,7 @@ from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
 from deltalakedb.commit.version import Committed, Version, group_row
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.log.few_files import values_of
 
 _PAUSE_SECONDS = 0.003
 
@@ -131,7 +133,7 @@ class Attempt:
                 self._begin_log(each)
             elif each.table.is_ratified_by_log:
                 statements.append(self._ratify(each, locked, wait))
-        self._commit(statements)
+        self._commit(statements if len(done) == 1 else joined(statements))
         for table in self._staged.tables:
             table.forget_rows()
             if table.table.table_key not in self._changed:
@@ -408,7 +410,9 @@ class Attempt:
 
 def _removed(table: StagedTable) -> dict[str, bool]:
     """Raw paths that the commit removes, and whether only their vector changes."""
-    again = set(table.adds.column("path").to_pylist())
+    if not table.removes.num_rows:
+        return {}
+    again = set(values_of(table.added, "path"))
     return {path: path in again for path in table.removes.column("path").to_pylist()}
 
 

@@ -14,7 +14,8 @@ from deltalakedb.engine.term import (
     refused,
     text,
 )
-from deltalakedb.log.schema import decimal_parameters
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.log.schema import decimal_parameters, is_string
 
 _INTEGER = "[+-]?[0-9]+"
 _NUMBER = r"(?i)[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[+-]?[0-9]+)?|[+-]?inf(inity)?|nan"
@@ -53,6 +54,17 @@ def cast(term: Term, type: str) -> Term:
     if source == "string" and type == "binary":
         return Term(f"encode({term.sql})", type, term.fallible)
     raise refused(f"CAST of {source} to {type}", "leave it out or compute it beforehand")
+
+
+def stored(term: Term, type: str) -> Term:
+    """A value as a column of a type takes it; as it is where the engine doesn't cast it."""
+    type = "string" if is_string(type) else type
+    if term.type in (type, "void"):
+        return term
+    try:
+        return cast(term, type)
+    except DeltaLakeError:
+        return term
 
 
 def _number(term: Term, type: str) -> Term:

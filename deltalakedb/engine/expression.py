@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from deltalakedb.engine.term import duckdb_type, invalid
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.schema import PrimitiveType, StructType, arrow_type
+from deltalakedb.log.schema import DataType, PrimitiveType, StructType, arrow_type
 from deltalakedb.predicate.names import Columns
 
 Rows = TypeVar("Rows", pa.RecordBatch, pa.Table)
@@ -73,29 +73,41 @@ class Expression:
         return rows.filter(self.evaluate(rows))
 
 
-def compile_expression(sql: str, schema: StructType, *, now: datetime | None = None) -> Expression:
+def compile_expression(
+    sql: str, schema: StructType, *, now: datetime | None = None, to: DataType | None = None
+) -> Expression:
     """A Spark SQL expression over the columns of `schema` (fields of structs by paths).
 
     `now` (aware): what current_timestamp() and current_date() say; without it they are refused.
+    `to`: the type of the column that the values are for; they are cast as Spark casts what is put
+    into one (ANSI store assignment), where the engine can.
     INVALID_PREDICATE: no expression, an unknown column, operands of wrong types.
     UNSUPPORTED_FEATURE: what isn't evaluated here, by its name (docs/reading.md lists what is).
     """
     from deltalakedb.engine.syntax import parse
 
-    return compile_tree(parse(sql), sql, Columns(schema), now=now)
+    return compile_tree(parse(sql), sql, Columns(schema), now=now, to=to)
 
 
 def compile_tree(
-    tree: object, sql: str, columns: Columns, *, now: datetime | None = None
+    tree: object,
+    sql: str,
+    columns: Columns,
+    *,
+    now: datetime | None = None,
+    to: DataType | None = None,
 ) -> Expression:
     """As `compile_expression`, of what `syntax.parse` made."""
     from sqlglot import exp
 
+    from deltalakedb.engine.casts import stored
     from deltalakedb.engine.translate import Translator
 
     assert isinstance(tree, exp.Expression)
     translator = Translator(columns, now)
     term = translator.term(tree)
+    if isinstance(to, PrimitiveType):
+        term = stored(term, to.name)
     inputs = []
     for path, column in translator.inputs.items():
         known = column.type not in ("struct", "array", "map", "variant")

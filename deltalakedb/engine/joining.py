@@ -20,14 +20,14 @@ import pyarrow as pa
 from deltalakedb import fork
 from deltalakedb.engine.expression import Expression, compile_tree, input_of, input_type
 from deltalakedb.engine.term import invalid
+from deltalakedb.engine.value import Path, Value, compile_value
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.schema import StructField, StructType
+from deltalakedb.log.schema import DataType, StructField, StructType
 from deltalakedb.predicate.names import Columns
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
-Path = tuple[str, ...]
 Numbers = npt.NDArray[np.int64]
 Numbered = tuple[Numbers, pa.RecordBatch]
 """Rows of a source, and their numbers."""
@@ -61,16 +61,14 @@ def both_sides(*sides: Side) -> StructType:
     return StructType(tuple(StructField(side.alias, side.schema, True) for side in sides))
 
 
-def compile_over(sql: str, *sides: Side, now: datetime | None = None) -> Expression | Path:
-    """An expression over columns of the sides; the path of one that is but a column.
+def compile_over(
+    sql: str, *sides: Side, now: datetime | None = None, to: DataType | None = None
+) -> Value:
+    """What a column of type `to` is set to, over columns of the sides.
 
     A name without an alias means the side that has it. INVALID_PREDICATE where several have.
     """
-    tree = _qualified(sql, sides)
-    path = _plain_path(tree, sides)
-    if path is not None:
-        return path
-    return compile_tree(tree, sql, Columns(both_sides(*sides)), now=now)
+    return compile_value(_qualified(sql, sides), sql, Columns(both_sides(*sides)), now=now, to=to)
 
 
 def compile_condition(

@@ -116,6 +116,8 @@ def constant(value: Any, type: str) -> Term:
             spelled = f"{value:f}"
         case float():
             spelled = repr(value)
+        case bytes():
+            return Term(f"unhex('{value.hex()}')", type, literal=value)
         case _:
             spelled = str(value)
     return Term(f"CAST('{spelled}' AS {duckdb_type(type)})", type, literal=value)

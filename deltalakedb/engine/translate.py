@@ -146,6 +146,16 @@ class Translator:
         _only(node, "this")
         return constant(bool(node.this), "boolean")
 
+    def _bytes(self, node: exp.Expression) -> Term:
+        _only(node, "this")
+        digits = str(node.this)
+        try:
+            # Spark puts a zero before an odd number of digits.
+            value = bytes.fromhex(digits.rjust(len(digits) + len(digits) % 2, "0"))
+        except ValueError:
+            raise invalid(f"X'{digits}' holds other than hexadecimal digits") from None
+        return constant(value, "binary")
+
     def _paren(self, node: exp.Expression) -> Term:
         _only(node, "this")
         return self.term(node.this)
@@ -344,6 +354,7 @@ _OTHERS: dict[type[exp.Expression], Callable[[Translator, exp.Expression], Term]
     exp.Literal: Translator._literal,
     exp.Null: Translator._null,
     exp.Boolean: Translator._boolean,
+    exp.HexString: Translator._bytes,
     exp.Paren: Translator._paren,
     exp.Neg: Translator._negative,
     exp.Div: Translator._division,

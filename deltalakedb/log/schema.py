@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PHYSICAL_NAME = "delta.columnMapping.physicalName"
 COLUMN_ID = "delta.columnMapping.id"
+UNLISTED = "deltalakedb.unlisted"
+"""Marks a column that files have beside the table's: found by name, however others are mapped."""
 MAPPING_MODE = "delta.columnMapping.mode"
 COLLATIONS = "__COLLATIONS"
 TYPE_CHANGES = "delta.typeChanges"

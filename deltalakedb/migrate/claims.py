@@ -26,12 +26,16 @@ _CHUNK = 500
 _IMPORTED = ("following", "ready", "cutting", "probation", "sql", "rolling_back")
 
 
-def begin_run(catalog: Catalog) -> tuple[str, Lease]:
-    """A run's id, and the lease that says it lives; release it at the run's end."""
-    run = uuid.uuid4().hex
+def new_run() -> str:
+    """A name for a run."""
+    return uuid.uuid4().hex
+
+
+def begin_run(catalog: Catalog, run: str) -> Lease:
+    """The lease that says that a run lives; release it at its end."""
     lease = acquire(catalog, _LEASE + run)
     assert lease is not None
-    return run, lease
+    return lease
 
 
 def live_runs(connection: sa.Connection, catalog: Catalog) -> set[str]:

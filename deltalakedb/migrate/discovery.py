@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import xxhash
+
+from deltalakedb import logs
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
@@ -15,6 +19,9 @@ from deltalakedb.uri import normalise_location
 _LOG = "_delta_log/"
 _AT_ONCE = 16
 """Folders that are listed at the same time."""
+_AHEAD = 64 * _AT_ONCE
+"""Listings that are held at the same time, however many folders there are on a level."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,18 @@ class Found:
     below: str
 
 
-def discover(root: str, storage_options: Mapping[str, object] | None = None) -> list[Found]:
+def discover(
+    root: str,
+    storage_options: Mapping[str, object] | None = None,
+    on_outside: Callable[[str], None] = lambda told: None,
+) -> list[Found]:
     """The tables at and below `root` (path, file://, s3://), by location.
 
     Folders of partitions (`name=value`) and hidden ones (`_x`, `.x`) inside a table aren't entered,
-    any other is: a table may lie inside another's folder. Links to folders are followed, and what
-    two ways lead to is told once, by the way that has no link in it if there is one. One request
-    a folder. Raises NOT_FOUND when there is no such place.
+    any other is: a table may lie inside another's folder. Links to folders below `root` are
+    followed, and what two ways lead to is told once, by the way that has no link in it if there is
+    one. A link that leads out of `root` isn't: `on_outside` gets a sentence about it, and the log.
+    One request a folder. Raises NOT_FOUND when there is no such place.
     """
     spec = StoreSpec(normalise_location(root), dict(storage_options or {}))  # type: ignore[arg-type]
     store = open_store(spec)
@@ -39,38 +51,66 @@ def discover(root: str, storage_options: Mapping[str, object] | None = None) -> 
         # Of a place that isn't there a bucket can't tell; a folder can.
         _require(store)
     seen: dict[str, Found] = {}
+
+    def outside(name: str, identity: str) -> None:
+        told = (
+            f"{store.describe(name)} is a link to {identity}, outside of what is discovered; it "
+            "isn't entered: give it by a --discover of its own"
+        )
+        logs.note(log, logging.WARNING, told, step="discover")
+        on_outside(told)
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         level = [("", False)]
-        visited = {store.identity("")}
+        walk = _Walk(store, outside)
         while level:
-            listed = pool.map(lambda at: store.folders(at[0]), level)
             following: list[tuple[str, bool]] = []
-            for (prefix, inside), names in zip(level, listed, strict=True):
-                is_table = f"{prefix}{_LOG}" in names
-                if is_table:
-                    below = prefix.rstrip("/")
-                    location = f"{spec.url.rstrip('/')}/{below}" if below else spec.url
-                    seen.setdefault(store.identity(prefix), Found(location, below))
-                following += _to_enter(store, names, inside or is_table, visited)
+            for start in range(0, len(level), _AHEAD):
+                some = level[start : start + _AHEAD]
+                listed = pool.map(lambda at: store.folders(at[0]), some)
+                for (prefix, inside), names in zip(some, listed, strict=True):
+                    is_table = f"{prefix}{_LOG}" in names
+                    if is_table:
+                        below = prefix.rstrip("/")
+                        location = f"{spec.url.rstrip('/')}/{below}" if below else spec.url
+                        seen.setdefault(store.identity(prefix), Found(location, below))
+                    following += walk.to_enter(names, inside or is_table)
             level = following
     return sorted(seen.values(), key=lambda found: found.location)
 
 
-def _to_enter(
-    store: ObjectStore, names: list[str], inside: bool, visited: set[str]
-) -> Iterator[tuple[str, bool]]:
-    """Folders that may hold tables and were not entered yet; real ones before links to them."""
-    entered = []
-    for name in names:
-        last = name.rstrip("/").rpartition("/")[2]
-        if last.startswith(("_", ".")) or (inside and "=" in last):
-            continue
-        identity = store.identity(name)
-        entered.append((not identity.endswith(f"/{last}"), identity, name))
-    for _, identity, name in sorted(entered):
-        if identity not in visited:
-            visited.add(identity)
-            yield name, inside
+class _Walk:
+    """Folders that were entered, so that none is twice, whatever links there are."""
+
+    def __init__(self, store: ObjectStore, outside: Callable[[str, str], None]) -> None:
+        self._store = store
+        self._outside = outside
+        self._root = store.identity("").rstrip("/")
+        self._visited = {_short(self._root)}
+
+    def to_enter(self, names: list[str], inside: bool) -> Iterator[tuple[str, bool]]:
+        """Those that may hold tables and were not entered yet; real ones before links to them."""
+        entered = []
+        for name in names:
+            last = name.rstrip("/").rpartition("/")[2]
+            if last.startswith(("_", ".")) or (inside and "=" in last):
+                continue
+            identity = self._store.identity(name).rstrip("/")
+            entered.append((not identity.endswith(f"/{last}"), identity, name))
+        for _, identity, name in sorted(entered):
+            mark = _short(identity)
+            if mark in self._visited:
+                continue
+            self._visited.add(mark)
+            if identity.startswith(f"{self._root}/"):
+                yield name, inside
+            else:
+                self._outside(name, identity)
+
+
+def _short(identity: str) -> bytes:
+    """Of a million folders a set of these takes 80 MB."""
+    return xxhash.xxh3_128_digest(identity.encode("utf-8", "surrogateescape"))
 
 
 def _require(store: ObjectStore) -> None:

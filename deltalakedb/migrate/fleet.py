@@ -7,6 +7,7 @@ one goes on; several runs share the tables by claims (`migrate.claims`).
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from deltalakedb import tracing
+from deltalakedb import logs, tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.reading.queries import all_tables
@@ -28,6 +29,7 @@ from deltalakedb.log.reader import read_listing
 from deltalakedb.migrate import batch, claims
 from deltalakedb.migrate.advice import what_to_do
 from deltalakedb.migrate.batch import BatchSpec, Outcome
+from deltalakedb.migrate.claims import new_run
 from deltalakedb.migrate.mapping import Entry, check_entries
 from deltalakedb.redact import redact
 from deltalakedb.storage.open import open_store
@@ -42,6 +44,8 @@ _ORDER = (
     *("imported", "caught_up", "ready", "probation", "sql", "unchanged", "skipped"),
 )
 _IN_CATALOG = ("imported", "caught_up", "unchanged")
+
+log = logging.getLogger(__name__)
 
 Client = Callable[[], AbstractContextManager[tuple[Any, str | None]]]
 """Gives a `distributed.Client` (None: this process) and where to spill, once there is work."""
@@ -124,11 +128,13 @@ def migrate_fleet(
     report = FleetReport()
     with Catalog(database, create=True) as catalog:
         check_writer(catalog, own_table=False)
-        fleet = _Fleet(catalog, database, entries, options, report, progress, began)
-        try:
-            fleet.run(client)
-        finally:
-            report.seconds = time.monotonic() - began
+        fleet = _Fleet(catalog, database, entries, options, report, progress, began, new_run())
+        with logs.timed(log, "migrate", run_id=fleet.run_id) as told:
+            try:
+                fleet.run(client)
+            finally:
+                report.seconds = time.monotonic() - began
+            told["event"] = f"migrate ended, {summary_line(report)}"
     return report
 
 
@@ -141,8 +147,10 @@ class _Fleet:
     report: FleetReport
     progress: Callable[[int, int, Outcome], None]
     began: float
+    run_id: str
 
     def run(self, client: Client) -> None:
+        self._note(f"migrate begins, {len(self.entries)} tables", step="migrate")
         known = {row.location: row for row in all_tables(self.catalog)}
         check_entries(self.entries, known)
         wanted = []
@@ -160,7 +168,8 @@ class _Fleet:
         on_from = self._to_bring_on(wanted, moving)
         if not new and not moved and not on_from:
             return
-        run, lease = claims.begin_run(self.catalog)
+        run = self.run_id
+        lease = claims.begin_run(self.catalog, run)
         try:
             with ExitStack() as stack:
                 on, folder = stack.enter_context(client())
@@ -193,6 +202,7 @@ class _Fleet:
         def handles() -> Iterator[Any]:
             for spec in specs:
                 if not self._ended:
+                    self._begins(spec.entries, "move")
                     yield executor.submit(batch.move_batch, spec)
 
         for _, outcomes in executor.completed(handles(), lambda: _AHEAD * executor.slots):
@@ -202,7 +212,25 @@ class _Fleet:
 
     def _tell(self, outcome: Outcome) -> None:
         self.report.outcomes.append(outcome)
+        self._note(
+            f"{outcome.status}: {outcome.error}" if outcome.error else outcome.status,
+            level=logging.ERROR if outcome.status == "failed" else logging.INFO,
+            table=outcome.table,
+            table_id=outcome.table_id,
+            version=outcome.version,
+            step=outcome.status,
+            duration_s=round(outcome.seconds, 6),
+            error_kind=outcome.error_kind,
+        )
         self.progress(len(self.report.outcomes), len(self.entries), outcome)
+
+    def _note(self, event: str, level: int = logging.INFO, **fields: Any) -> None:
+        logs.note(log, level, event, run_id=self.run_id, **fields)
+
+    def _begins(self, entries: Sequence[Entry], step: str) -> None:
+        """Handed to whoever works; a batch is worked on as one."""
+        for entry in entries:
+            self._note(f"{step} begins", table=entry.full_name, step=step)
 
     @property
     def _ended(self) -> bool:
@@ -278,12 +306,16 @@ class _Fleet:
 
         def handles() -> Iterator[Any]:
             size = self._batch_size(len(new) + len(moved), executor.slots)
-            for task, entries in ((batch.import_batch, new), (batch.catch_up_batch, moved)):
+            for task, entries, step in (
+                (batch.import_batch, new, "import"),
+                (batch.catch_up_batch, moved, "catch up"),
+            ):
                 for start in range(0, len(entries), size):
                     some = tuple(entries[start : start + size])
                     if self._ended:
                         self._leave(some)
                         continue
+                    self._begins(some, step)
                     yield executor.submit(task, spec_of(some))
 
         by_location = {entry.location: entry for entry in (*new, *moved)}

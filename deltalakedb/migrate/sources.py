@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -30,8 +30,14 @@ class Sources:
     strategy: Strategy = "online"
     storage_options: Mapping[str, Any] = field(default_factory=dict)
 
-    def entries(self, known: Mapping[str, TableRow]) -> list[Entry]:
+    def entries(
+        self,
+        known: Mapping[str, TableRow],
+        on_outside: Callable[[str], None] = lambda told: None,
+    ) -> list[Entry]:
         """The tables, by location, each once; `known` are the catalog's, by location.
+
+        `on_outside` gets a sentence about each link that leads out of what is discovered.
 
         Raises INVALID_ARGUMENT when no table is named, CONFIGURATION_ERROR for a mapping that
         isn't right, NOT_FOUND for a place that isn't there.
@@ -39,7 +45,7 @@ class Sources:
         found: dict[str, Entry] = {}
         named = [Found(normalise_location(text), "") for text in self.locations]
         for root in self.discover:
-            named += discover(root, self.storage_options)
+            named += discover(root, self.storage_options, on_outside)
         entries = entries_of(named, known, namespace=self.namespace, strategy=self.strategy)
         # What people wrote into a mapping counts before what was found.
         mapped = read_mapping(self.mapping) if self.mapping else []

@@ -18,6 +18,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.paths import CheckpointFile, CommitFile, parse_log_name
 from deltalakedb.mirror import publish, tend
 from deltalakedb.storage.pieces import Held, StoredFile, compare
+from deltalakedb.storage.store import ObjectStore
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +31,17 @@ class LogRatifier:
     ) -> None:
         self._database = database
         self._options = storage_options
+        self._logs: dict[str, ObjectStore] = {}
+
+    def _log_of(self, table: TableRow) -> ObjectStore:
+        found = self._logs.get(table.log_location)
+        if found is None:
+            found = self._logs[table.log_location] = publish.log_of(table, self._options)
+        return found
 
     def check_log(self, table: TableRow) -> int:
         """The newest version in the log: listed from the head on, and below any checkpoint."""
-        log = publish.log_of(table, self._options)
+        log = self._log_of(table)
         try:
             found = log.list("", publish.commit_name(max(table.head_version, 0)))
         except DeltaLakeError as error:
@@ -47,13 +55,13 @@ class LogRatifier:
     def is_ahead(self, table: TableRow, head: int, published: int) -> bool:
         if self.is_far(table):
             return False
-        log = publish.log_of(table, self._options)
+        log = self._log_of(table)
         return log.exists(publish.commit_name(head + 1)) or (
             published >= 0 and not log.exists(publish.commit_name(published))
         )
 
     def stage(self, table: TableRow, pieces: Iterable[bytes]) -> StoredFile:
-        log = publish.log_of(table, self._options)
+        log = self._log_of(table)
         name = f"{publish.STAGED}{uuid.uuid4()}.json"
         size = 0
         try:
@@ -70,10 +78,10 @@ class LogRatifier:
     def discard(self, table: TableRow, name: str) -> None:
         # Nobody reads what is left.
         with suppress(DeltaLakeError):
-            publish.log_of(table, self._options).delete([name])
+            self._log_of(table).delete([name])
 
     def ratify(self, table: TableRow, row: outbox.OutboxRow) -> bool:
-        log = publish.log_of(table, self._options)
+        log = self._log_of(table)
         name = publish.commit_name(row.version)
         data = publish.content(log, row)
         if row.version and not log.exists(publish.commit_name(row.version - 1)):
@@ -89,21 +97,21 @@ class LogRatifier:
         return True
 
     def is_far(self, table: TableRow) -> bool:
-        return publish.log_of(table, self._options).spec.is_s3
+        return self._log_of(table).spec.is_s3
 
     def adopt(self, table: TableRow) -> None:
         from deltalakedb.mirror.adopt import adopt
 
-        adopt(self._database, table, publish.log_of(table, self._options))
+        adopt(self._database, table, self._log_of(table))
 
     def relieve(self, table: TableRow) -> None:
-        log = publish.log_of(table, self._options)
+        log = self._log_of(table)
         tend.tend_now(self._database, table, log, checkpoint=False)
 
     def publish(self, done: Committed, *, wait: float, hooks: tend.Hooks | None = None) -> bool:
         """After the commit: into the log, by us or by others; False, and a warning, past `wait`."""
         table = done.table.table
-        log = publish.log_of(table, self._options)
+        log = self._log_of(table)
         if table.authority == "log":
             ready = True
         elif done.row is None:
@@ -128,7 +136,7 @@ class LogRatifier:
     def leave(self, done: Committed, *, hooks: tend.Hooks | None = None) -> bool:
         """Not wait: the version goes to the log with the next round of this process."""
         table = done.table.table
-        tend.note(self._database, table, publish.log_of(table, self._options), -1, hooks)
+        tend.note(self._database, table, self._log_of(table), -1, hooks)
         return done.version <= done.published_version
 
     def _publish(self, table: TableRow, log: Any, done: Committed, known: int, wait: float) -> bool:

@@ -69,15 +69,15 @@ class _Finder:
         self._exact: dict[object, int] = {}
         self._folded: dict[str, list[int]] = {}
         for index, member in enumerate(members):
+            self._exact.setdefault(member.name, index)
             if self._by_id:
                 self._exact.setdefault(_field_id(member), index)
             else:
-                self._exact.setdefault(member.name, index)
                 self._folded.setdefault(member.name.lower(), []).append(index)
 
     def __call__(self, field: ReadField) -> int | None:
-        if self._by_id:
-            return None if field.field_id is None else self._exact.get(field.field_id)
+        if self._by_id and field.field_id is not None:
+            return self._exact.get(field.field_id)
         index = self._exact.get(field.physical_name)
         if index is None:
             # Names in a Delta schema are unique regardless of case.

@@ -14,6 +14,7 @@ from deltalakedb.log.partition import partition_scalar
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import (
     TYPE_CHANGES,
+    UNLISTED,
     ArrayType,
     DataType,
     MapType,
@@ -49,7 +50,8 @@ class ReadField:
     physical_name: str
     """As the table's files and partition values name it."""
     field_id: int | None
-    """The `field_id` in Parquet; only looked at in mapping mode `id`."""
+    """The `field_id` in Parquet; only looked at in mapping mode `id`, where what has none is found
+    by its name."""
     kind: Kind
     arrow_field: pa.Field
     """Under the logical name."""
@@ -150,7 +152,7 @@ def _struct_field(
     member: StructField, arrow_field: pa.Field, mode: MappingMode, path: tuple[str, ...]
 ) -> ReadField:
     here = (*path, member.name)
-    if mode == "id" and member.column_id is None:
+    if mode == "id" and member.column_id is None and UNLISTED not in member.metadata:
         raise DeltaLakeError(
             DeltaLakeErrorKind.INVALID_LOG,
             f"column {'.'.join(here)!r} has no delta.columnMapping.id although the table maps "

@@ -10,6 +10,7 @@ from deltalakedb.parity.report import DiffReport
 from deltalakedb.sweep.digest import FileSums, Sum
 from deltalakedb.sweep.findings import Finding
 from deltalakedb.sweep.proofs import Proof
+from deltalakedb.sweep.standing import said_of
 
 _STATE_KINDS = {
     "dl_metadata": "metadata-changed",
@@ -69,6 +70,11 @@ def rows_changed(
         yield Finding("pruning-changed", "the columns that have keys aren't those that had them")
     if not same:
         return
+    if said_of(row) != proof.said:
+        yield Finding(
+            "table-changed",
+            f"dl_tables says {said_of(row)}, and said {proof.said} when it was proven",
+        )
     if sums.files != proof.files:
         more = sums.files.count - proof.files.count
         kind = "files-lost" if more < 0 else "files-added" if more else "files-changed"

@@ -18,10 +18,12 @@ KINDS = {
     "domains-changed": "domain metadata differs",
     "partitions-changed": "the catalog's partitions were changed without a commit",
     "history-changed": "the catalog's history was changed without a commit",
+    "table-changed": "what the catalog says of the table itself was changed without an import",
     "authority-changed": "who ratifies the table's commits was changed without a cutover",
     "head-moved": "the catalog's head went back, or its load was replaced without an import",
     "commit-lost": "commits are gone from the log",
     "commit-rewritten": "commits of the log aren't what was committed",
+    "commit-times-changed": "commits have other file times, by which old versions are found",
     "commit-damaged": "a commit of the log can't be read",
     "foreign-commit": "others wrote to a log that the catalog ratifies",
     "log-gone": "the log isn't there",
@@ -34,6 +36,7 @@ KINDS = {
     "data-file-gone": "data files of the newest version aren't there",
     "data-file-size": "data files have another size than the log says",
     "data-file-damaged": "data files can't be read, or have another number of rows",
+    "data-file-changed": "data files have other bytes than on an earlier night",
     "vector-gone": "deletion vectors of the newest version aren't there",
     "vector-damaged": "deletion vectors of the newest version can't be read",
     "outbox-lost": "what waits for the log, or is said to be in it, was changed without a commit",
@@ -60,6 +63,7 @@ _COMMANDS = {
     "data-file-gone": "dl files {table}",
     "data-file-size": "dl files {table}",
     "data-file-damaged": "dl files {table}",
+    "data-file-changed": "dl files {table}",
     "vector-gone": "dl files {table}",
     "vector-damaged": "dl files {table}",
 }
@@ -72,7 +76,9 @@ _REBUILD = frozenset(
         "totals-wrong",
         "partitions-changed",
         "history-changed",
+        "table-changed",
         "table-replaced",
+        "commit-times-changed",
     }
 )
 

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.checksum import json_checksum
 from deltalakedb.log.segment import CheckpointEntry
+from deltalakedb.storage.open import open_store
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.sweep.checkpoints import actions_listed, adds_listed, is_v2
 from deltalakedb.sweep.findings import Finding
+from deltalakedb.sweep.logs import Log
+from deltalakedb.sweep.proofs import Proof
 
 NAME = "_last_checkpoint"
 
 
-def last_checkpoint_wrong(
-    store: ObjectStore, listed: Collection[str], checkpoints: Sequence[CheckpointEntry]
-) -> Iterator[Finding]:
-    """What is wrong with it (PROTOCOL.md, "Last Checkpoint File"), where it is `listed`.
+def wrong(catalog: Catalog, row: TableRow, log: Log, proof: Proof | None) -> Iterator[Finding]:
+    """What is wrong with it (PROTOCOL.md, "Last Checkpoint File").
 
-    Writers of old gave nothing but a version and a size, and often another one: where it is all
-    there is, it isn't held against anything.
+    Some writers leave none: it is missed where it was before, or where the catalog wrote it. Those
+    of old gave nothing but a version and a size, and often another one: where it is all there is,
+    it isn't held against anything.
     """
-    if NAME not in listed:
-        return
+    if NAME in log.objects:
+        yield from _differs(open_store(log.store), log.listing.checkpoints)
+    elif log.listing.checkpoints and (_is_ours(catalog, row) or (proof and proof.pointed)):
+        version = log.listing.checkpoints[0].version
+        yield Finding(
+            "last-checkpoint-wrong", f"{NAME} is gone, and there is a checkpoint of {version}"
+        )
+
+
+def _is_ours(catalog: Catalog, row: TableRow) -> bool:
+    found = catalog.reader.rows(
+        "SELECT checkpoint_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
+    )
+    return row.authority != "log" and bool(found) and found[0][0] is not None
+
+
+def _differs(store: ObjectStore, checkpoints: Sequence[CheckpointEntry]) -> Iterator[Finding]:
     try:
         found = orjson.loads(store.read(NAME))
         version = found.get("version")

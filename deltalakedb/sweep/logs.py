@@ -22,7 +22,6 @@ from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.sweep.digest import FileSums
 from deltalakedb.sweep.findings import Finding
-from deltalakedb.sweep.last_checkpoint import last_checkpoint_wrong
 from deltalakedb.sweep.proofs import Proof
 
 
@@ -103,9 +102,6 @@ def moved(catalog: Catalog, row: TableRow, log: Log, published: int) -> Iterator
                 "foreign-commit",
                 f"the log has version {log.listing.head}, the catalog ends at {now.head_version}",
             )
-    yield from last_checkpoint_wrong(
-        open_store(log.store), log.objects.keys(), log.listing.checkpoints
-    )
 
 
 def _gap(row: TableRow, log: Log) -> Iterator[Finding]:

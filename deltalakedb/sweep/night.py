@@ -24,7 +24,16 @@ from deltalakedb.parity.lag import measure_lag
 from deltalakedb.parity.log_side import Plan
 from deltalakedb.parity.run import diff_row, no_progress
 from deltalakedb.storage.open import open_store
-from deltalakedb.sweep import checkpoints, counts, logs, provenance, statistics
+from deltalakedb.sweep import (
+    checkpoints,
+    counts,
+    last_checkpoint,
+    lives,
+    logs,
+    provenance,
+    standing,
+    statistics,
+)
 from deltalakedb.sweep.carry import carried
 from deltalakedb.sweep.digest import FileSums, Sum
 from deltalakedb.sweep.drift import of_report, rows_changed
@@ -66,6 +75,12 @@ class TableNight:
     proof: Proof | None = None
     error: str | None = None
 
+    @property
+    def drifted_before(self) -> bool:
+        """Whether drift was found the last time, and nothing has proven since that it is gone."""
+        proof = self.proof
+        return proof is not None and (proof.drifted or bool(proof.suspects))
+
     def to_json(self) -> dict[str, Any]:
         """The machine-readable form."""
         proof = self.proof
@@ -88,6 +103,7 @@ class TableNight:
             "proven_at": None if proof is None else proof.seen_at,
             "proven_in_full_at": None if proof is None else proof.full_at,
             "error": self.error,
+            "drifted_before": self.drifted_before,
         }
 
 
@@ -151,6 +167,8 @@ class Night:
             found.findings += rows_changed(look.row, look.sums, look.state, look.proof, same)
         if proof is None or proof.listing != log.digest:
             found.findings += logs.moved(self.catalog, row, log, published)
+            found.findings += last_checkpoint.wrong(self.catalog, row, log, proof)
+            found.findings += lives.times_changed(self.catalog, row, log)
         checkpoint = log.checkpoint(row.head_version)
         mark = (
             None
@@ -263,6 +281,7 @@ class Night:
         """What a comparison of files leaves out: the rest of their rows, history, counts."""
         row = look.row
         yield from counts.history_wrong(self.catalog, row)
+        yield from standing.findings(self.catalog, row)
         try:
             yield from provenance.findings(self.catalog, row, log, self.night)
             yield from statistics.findings(self.catalog, row, log, self._executor(log))
@@ -335,6 +354,9 @@ class Night:
             authority=look.row.authority,
             skipping=look.row.skipping,
             full_night=full_night,
+            said=standing.said_of(look.row),
+            pointed=last_checkpoint.NAME in log.objects,
+            contents={} if before is None else before.contents,
         )
 
 

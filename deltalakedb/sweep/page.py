@@ -169,13 +169,15 @@ def _line(table: TableNight, past: History) -> dict[str, Any]:
 def _not_seen(rows: Sequence[TableNight]) -> list[tuple[str, int]]:
     """What this night did not look at, and of how many tables."""
     unread = sum("the content of commits that were read before" in t.not_seen for t in rows)
-    data = sum(any(n.endswith("data files") for n in t.not_seen) for t in rows)
+    left = [n for t in rows for n in t.not_seen if n.endswith("data files")]
+    inside = sum(n.startswith("the content") for n in left)
+    data = len(left) - inside
     stale = sum(t.status == "stale" for t in rows)
     told = [
         ("anything: the deadline came first", stale),
         ("the content of commits that were read on an earlier night", unread),
         ("some of the data files, whose turn comes within a week", data),
-        ("rows inside data files", len(rows)),
+        ("the content of some of the data files", inside),
     ]
     return [(what, count) for what, count in told if count]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
@@ -15,7 +15,7 @@ from deltalakedb.sweep.digest import Sum
 _NAME = "sweep.proof"
 _NIGHT = "sweep.night"
 _CHUNK = 500
-_FORM = 3
+_FORM = 4
 """Raised whenever sums are made of other columns: then all is proven anew."""
 
 
@@ -30,7 +30,9 @@ class Proof:
     `seen_at` when it was last proven, in ms since 1970. `suspects`: data files that
     weren't as they should be, which are looked at until they are; `drifted`: the last look found
     drift, so that the whole is compared until it doesn't. `authority`: who ratified
-    then; `skipping`: for which columns the load has keys; `full_night`: the night of `full_at`.
+    then; `skipping`: for which columns the load has keys; `full_night`: the night of `full_at`;
+    `said`: what else `dl_tables` said; `pointed`: there was a `_last_checkpoint`; `contents`:
+    digests of data files by their keys.
     """
 
     version: int
@@ -50,6 +52,9 @@ class Proof:
     authority: str = ""
     skipping: str = ""
     full_night: int = 0
+    said: str = ""
+    pointed: bool = False
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept; `of_json` gives it back."""
@@ -60,6 +65,7 @@ class Proof:
             "rows": str(self.rows),
             "state": {name: str(value) for name, value in self.state.items()},
             "suspects": list(self.suspects),
+            "contents": dict(self.contents),
         }
 
     @classmethod
@@ -73,13 +79,14 @@ class Proof:
             rows=Sum.parse(found["rows"]),
             state={name: Sum.parse(text) for name, text in found["state"].items()},
             suspects=tuple(DataFile(*each) for each in found["suspects"]),
+            contents=found["contents"],
         )
 
 
 _PLAIN = (
     *("version", "since", "load", "epoch"),
     *("listing", "checkpoint", "checksum", "full_at", "seen_at", "drifted"),
-    *("authority", "skipping", "full_night"),
+    *("authority", "skipping", "full_night", "said", "pointed"),
 )
 
 

@@ -27,6 +27,7 @@ from deltalakedb.mirror.fingerprints import READ_ANYWAY_BYTES, READ_ANYWAY_COMMI
 from deltalakedb.replay.intervals import StateInterval, commit_times
 from deltalakedb.storage.open import open_store
 from deltalakedb.sweep.findings import Finding
+from deltalakedb.sweep.lives import lives_differ
 from deltalakedb.sweep.logs import Log
 
 _COLUMNS = tuple(name for name in VERSION_SCHEMA.names if name != "file_time")
@@ -125,6 +126,7 @@ def _differ(catalog: Catalog, row: TableRow, said: ActionRows) -> Iterator[Findi
                 if [o for o in ours if o[0] == v] != [e for e in expected if e[0] == v]
             )
             yield Finding("history-changed", f"rows of {name} aren't what commit {version} says")
+    yield from lives_differ(catalog, row, said, whole)
     for name, key in _SMALL.items():
         begun = {
             (int(version), *keys)

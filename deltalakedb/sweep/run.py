@@ -144,6 +144,12 @@ def sweep(
             for table in run.tables(wanted):
                 report.tables.append(table)
                 progress(len(report.tables), run.total, table)
+        except BaseException:
+            # Whoever stops or breaks it is told of the tables that it didn't come to.
+            for table in run.left(report.tables):
+                report.tables.append(table)
+                progress(len(report.tables), run.total, table)
+            raise
         finally:
             # Also of a sweep that is stopped: what it has proven is proven.
             run.keep(report.tables)
@@ -151,6 +157,16 @@ def sweep(
         report.tables.sort(key=lambda t: t.row.full_name)
     report.seconds = time.monotonic() - began
     return report
+
+
+def not_looked_at(
+    database: str | SqlConfig, wanted: Callable[[TableRow], bool]
+) -> list[TableNight]:
+    """The catalog's tables as a night leaves them that didn't look at any: stale."""
+    with Catalog(database) as catalog:
+        proofs = known_proofs(catalog)
+        rows = [row for row in all_tables(catalog) if wanted(row)]
+    return [TableNight(row, proof=proofs.get(row.table_key)) for row in rows]
 
 
 @dataclass
@@ -161,6 +177,9 @@ class _Sweep:
     client: Any
     began: float
     total: int = 0
+    asked: Sequence[TableRow] = ()
+    proofs: Mapping[int, Proof] = field(default_factory=dict)
+    budget: data_files.Budget = field(default_factory=data_files.Budget)
 
     @property
     def _ended(self) -> bool:
@@ -169,7 +188,8 @@ class _Sweep:
 
     def tables(self, wanted: Callable[[TableRow], bool]) -> Iterator[TableNight]:
         rows = [row for row in all_tables(self.catalog) if wanted(row)]
-        proofs = known_proofs(self.catalog)
+        self.asked = rows
+        self.proofs = proofs = known_proofs(self.catalog)
         # Whoever was not seen for longest comes first: a deadline hits others the next night.
         rows.sort(key=lambda row: (_seen(proofs, row), row.full_name))
         self.total = len(rows)
@@ -193,6 +213,15 @@ class _Sweep:
             yield from self._group(small, listed, proofs, turns)
             for each in waiting:
                 yield from each.result()
+
+    def left(self, tables: Sequence[TableNight]) -> list[TableNight]:
+        """The tables that were asked for and aren't among these: stale."""
+        seen = {table.row.table_key for table in tables}
+        return [
+            TableNight(row, proof=self.proofs.get(row.table_key))
+            for row in self.asked
+            if row.table_key not in seen
+        ]
 
     def _listed(self, rows: Sequence[TableRow]) -> dict[int, Log | DeltaLakeError | None]:
         def listed(row: TableRow) -> Log | DeltaLakeError | None:
@@ -254,8 +283,15 @@ class _Sweep:
         state = state_sums(self.catalog, loads)
         after = {row.table_key: row for row in all_tables(self.catalog)}
         files = self._files(going, proofs)
-        wrong = data_files.look_at_files(
-            self.catalog, going, files, self.options.storage_options, self.options.requests_at_once
+        seen = data_files.look_at_files(
+            self.catalog,
+            going,
+            files,
+            {key: proof.contents for key, proof in proofs.items()},
+            self.options.storage_options,
+            self.options.requests_at_once,
+            self.night,
+            self.budget,
         )
         night = Night(
             self.catalog,
@@ -283,21 +319,28 @@ class _Sweep:
                     turn,
                 )
             )
-            if broken := wrong.get(row.table_key):
-                found.findings += [finding for finding, _ in broken]
+            looked = seen.get(row.table_key, data_files.Looked())
+            # That of tonight, where there is one: the table has had its turn.
+            kept = found.proof or proof
+            if kept is not None and (looked.wrong or looked.read):
+                found.proof = replace(
+                    kept,
+                    suspects=tuple(dict.fromkeys(file for _, file in looked.wrong)),
+                    contents=_known(proof, looked),
+                )
+            if looked.wrong:
+                found.findings += [finding for finding, _ in looked.wrong]
                 found.status = "drift"
-                suspects = tuple(dict.fromkeys(file for _, file in broken))
-                # That of tonight, where there is one: the table has had its turn.
-                kept = found.proof or proof
-                found.proof = None if kept is None else replace(kept, suspects=suspects)
-            found.not_seen = self._not_seen(row, found, len(files.get(row.live_load, ())))
+            found.not_seen = self._not_seen(row, found, looked)
             yield found
 
     def _files(self, rows: Sequence[TableRow], proofs: Mapping[int, Proof]) -> data_files.Sample:
         """Data files whose turn it is, and those that were found wrong before."""
         if not self.options.data_files:
             return {}
-        found = data_files.sample(self.catalog, [row.live_load for row in rows], self.night)
+        loads = [row.live_load for row in rows]
+        new = {row.live_load for row in rows if row.table_key not in proofs}
+        found = data_files.sample(self.catalog, loads, self.night, new)
         for row in rows:
             proof = proofs.get(row.table_key)
             # Once a commit has come, the file may have gone for good reason.
@@ -306,13 +349,16 @@ class _Sweep:
                 mine += [each for each in proof.suspects if each not in mine]
         return found
 
-    def _not_seen(self, row: TableRow, found: TableNight, looked_at: int) -> tuple[str, ...]:
+    def _not_seen(
+        self, row: TableRow, found: TableNight, looked: data_files.Looked
+    ) -> tuple[str, ...]:
         left = []
         if found.how != "full":
             left.append("the content of commits that were read before")
-        if looked_at < row.num_files:
-            left.append(f"{row.num_files - looked_at:,} of {row.num_files:,} data files")
-        left.append("rows inside data files")
+        for count, what in ((looked.count, ""), (looked.inside, "the content of ")):
+            if count < row.num_files:
+                unseen = row.num_files - count
+                left.append(f"{what}{unseen:,} of {row.num_files:,} data files")
         return tuple(left)
 
     def keep(self, tables: Sequence[TableNight]) -> None:
@@ -348,6 +394,17 @@ class _Sweep:
             connection.execute(
                 parity_runs.delete().where(parity_runs.c.finished_at < now - KEPT_DAYS * _DAY_MS)
             )
+
+
+def _known(proof: Proof | None, looked: data_files.Looked) -> dict[str, str]:
+    """What is known of data files' bytes: the newest read last, no more than a week's."""
+    found = {} if proof is None else dict(proof.contents)
+    for key in looked.read:
+        found.pop(key, None)
+    found |= looked.read
+    for key in list(found)[: max(len(found) - data_files.KNOWN_FILES, 0)]:
+        del found[key]
+    return found
 
 
 def _seen(proofs: Mapping[int, Proof], row: TableRow) -> int:

@@ -31,6 +31,7 @@ from deltalakedb.log.schema import (
     PrimitiveType,
     StructField,
     StructType,
+    decimal_parameters,
 )
 from deltalakedb.write.casts import converted, mismatches
 from deltalakedb.write.nulls import Violation, first_violation, has_demands
@@ -39,6 +40,7 @@ CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
 _LENGTH = re.compile(r"(char|varchar)\((\d+)\)")
 _SHOWN = 100
 _CONDITION = PrimitiveType("boolean")
+_NUMBERS = {"byte", "short", "integer", "long", "float", "double"}
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class RowChecks:
 
         def compiled(feature: str, sql: str, type: DataType) -> Expression:
             expression = compile_expression(sql, schema, now=now)
+            if _is_number(PrimitiveType(expression.type_name)) and _is_number(type):
+                expression = compile_expression(sql, schema, now=now, to=type)
             if any(mismatches(expression.type, type, ())):
                 raise DeltaLakeError(
                     DeltaLakeErrorKind.INVALID_PREDICATE,
@@ -204,6 +208,12 @@ class RowChecks:
         """Defaults first: generated columns may depend on them, but not on each other."""
         found = [c for name, c in self._computed.items() if name in missing]
         return sorted(found, key=lambda computed: computed.generated)
+
+
+def _is_number(type: DataType) -> bool:
+    if not isinstance(type, PrimitiveType):
+        return False
+    return type.name in _NUMBERS or decimal_parameters(type.name) is not None
 
 
 def check_constraints(configuration: Mapping[str, str | None]) -> dict[str, str]:

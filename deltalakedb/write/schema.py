@@ -17,6 +17,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import (
     COLUMN_ID,
     PHYSICAL_NAME,
+    TYPE_CHANGES,
     ArrayType,
     DataType,
     MapType,
@@ -28,6 +29,7 @@ from deltalakedb.log.schema import (
 )
 from deltalakedb.log.schema_writer import delta_type, is_list_type, struct_of_arrow
 from deltalakedb.write.casts import Path, converted, matched, mismatches, plain_type, stored_type
+from deltalakedb.write.widening import Widens, never, noted, widened_by_itself
 
 MAX_COLUMN_ID = "delta.columnMapping.maxColumnId"
 
@@ -155,17 +157,20 @@ def _structs(type: DataType) -> list[StructType]:
     return []
 
 
-def merged_schema(table: StructType, source: pa.Schema) -> StructType:
+def merged_schema(table: StructType, source: pa.Schema, widens: Widens = never) -> StructType:
     """The table's schema with the columns, at any level, that only the input has.
 
-    New columns are nullable and come last. Types of columns that the table has stay; whether the
-    input fits them is the converter's business.
+    New columns are nullable and come last. Types of columns that the table has stay, but for those
+    that the input has wider and that `widens` (PROTOCOL.md, "Type Widening"); whether the input
+    fits them is the converter's business.
     """
     _check_names(source.names)
-    return _merged_struct(table, list(source), ())
+    return _merged_struct(table, list(source), (), widens)
 
 
-def _merged_struct(table: StructType, source: list[pa.Field], path: Path) -> StructType:
+def _merged_struct(
+    table: StructType, source: list[pa.Field], path: Path, widens: Widens
+) -> StructType:
     names = [field.name for field in table.fields]
     fields = list(table.fields)
     for child in source:
@@ -175,27 +180,40 @@ def _merged_struct(table: StructType, source: list[pa.Field], path: Path) -> Str
             fields.append(StructField(child.name, _nullable(delta_type(child.type, here)), True))
         else:
             field = table.fields[place]
-            fields[place] = dataclasses.replace(
-                field, type=_merged_type(field.type, child.type, here)
-            )
+            type, notes = _merged_type(field.type, child.type, here, widens)
+            metadata = noted(field.metadata, TYPE_CHANGES, notes) if notes else field.metadata
+            fields[place] = dataclasses.replace(field, type=type, metadata=metadata)
     return StructType(tuple(fields))
 
 
-def _merged_type(table: DataType, source: pa.DataType, path: Path) -> DataType:
+def _merged_type(
+    table: DataType, source: pa.DataType, path: Path, widens: Widens
+) -> tuple[DataType, list[dict[str, str]]]:
+    """The type, and what is to be noted of its changes in the field that it is in."""
     source = plain_type(source)
     if isinstance(table, StructType) and pa.types.is_struct(source):
-        return _merged_struct(table, list(source), path)
+        return _merged_struct(table, list(source), path, widens), []
     if isinstance(table, ArrayType) and is_list_type(source):
-        return dataclasses.replace(
-            table, element=_merged_type(table.element, source.value_type, (*path, "element"))
-        )
+        element, notes = _merged_type(table.element, source.value_type, (*path, "element"), widens)
+        return dataclasses.replace(table, element=element), _inside("element", notes)
     if isinstance(table, MapType) and pa.types.is_map(source):
-        return dataclasses.replace(
-            table,
-            key=_merged_type(table.key, source.key_type, (*path, "key")),
-            value=_merged_type(table.value, source.item_type, (*path, "value")),
-        )
-    return table
+        key, of_key = _merged_type(table.key, source.key_type, (*path, "key"), widens)
+        value, of_value = _merged_type(table.value, source.item_type, (*path, "value"), widens)
+        notes = _inside("key", of_key) + _inside("value", of_value)
+        return dataclasses.replace(table, key=key, value=value), notes
+    if isinstance(table, PrimitiveType) and widens(path[0]):
+        wider = delta_type(source, path)
+        if isinstance(wider, PrimitiveType) and widened_by_itself(table.name, wider.name):
+            return wider, [{"fromType": table.name, "toType": wider.name}]
+    return table, []
+
+
+def _inside(part: str, notes: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The notes of what a part of an array or a map is, as the field that has it has them."""
+    return [
+        {**note, "fieldPath": ".".join([part, *filter(None, [note.get("fieldPath")])])}
+        for note in notes
+    ]
 
 
 def _nullable(type: DataType) -> DataType:

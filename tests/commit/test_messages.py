@@ -10,6 +10,7 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.catalog.dialects.postgresql import writer as postgresql
+from deltalakedb.catalog.dialects.writer import JOINED_PARAMETERS, Statement, insert, joined
 
 
 class Counted:
@@ -81,3 +82,32 @@ def _locks(text: bytes) -> bool:
     return text.startswith(b"BEGIN") and (
         b"FOR UPDATE" in text or b"EXECUTE select_table_key_from_dl_heads" in text
     )
+
+
+def test_inserts_of_several_tables_are_one() -> None:
+    add = "INSERT INTO t (a, b) VALUES (?, ?) ON CONFLICT (a) DO UPDATE SET b = t.b + excluded.b"
+    update = Statement("UPDATE h SET v = ? WHERE k = ?", (1, 2), 1)
+    select = Statement("INSERT INTO t (a) SELECT a FROM u WHERE b = ?", (3,))
+    large = insert("t", ("a", "b"), [(1, "x" * 20_000)])
+    many = [insert("u", ("a",), [(n,)]) for n in range(JOINED_PARAMETERS + 1)]
+    given = [
+        insert("t", ("a", "b"), [(1, 2)]),
+        update,
+        insert("t", ("a", "b"), [(3, 4), (5, 6)]),
+        Statement(add, (7, 8)),
+        select,
+        large,
+        insert("t", ("b", "a"), [(0, 0)]),
+        Statement(add, (9, 10)),
+    ]
+    assert joined(given) == [
+        update,
+        select,
+        large,
+        insert("t", ("a", "b"), [(1, 2), (3, 4), (5, 6)]),
+        Statement(add.replace("(?, ?)", "(?, ?), (?, ?)"), (7, 8, 9, 10)),
+        insert("t", ("b", "a"), [(0, 0)]),
+    ]
+    whole = joined(many)
+    assert [len(each.params) for each in whole] == [JOINED_PARAMETERS, 1]
+    assert [value for each in whole for value in each.params] == list(range(len(many)))

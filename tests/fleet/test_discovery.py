@@ -27,12 +27,15 @@ def test_nested_tables_links_and_what_only_looks_like_one(tmp_path: Path) -> Non
     (tmp_path / "root" / "far").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "root" / "alias").symlink_to(tmp_path / "root" / "sales")
     (tmp_path / "root" / "sales" / "round").symlink_to(tmp_path / "root")
-    assert below(tmp_path / "root") == [
-        "far/linked",
-        "sales/orders",
-        "sales/orders/inside",
-        "year=2024/t",
-    ]
+    (tmp_path / "root" / "year=2024" / "again").symlink_to(tmp_path / "root" / "year=2024")
+    told: list[str] = []
+    found = [each.below for each in discover(str(tmp_path / "root"), {}, told.append)]
+    assert found == ["sales/orders", "sales/orders/inside", "year=2024/t"]
+    # What lies outside is named, not taken in: a link is no reason to move another's tables.
+    [outside] = told
+    assert str(tmp_path / "root" / "far") in outside
+    assert str(tmp_path / "elsewhere") in outside
+    assert below(tmp_path / "root" / "far") == ["linked"]
     assert below(tmp_path / "root" / "sales" / "orders") == ["", "inside"]
     with pytest.raises(DeltaLakeError, match="there is no folder"):
         discover(str(tmp_path / "nowhere"))

@@ -181,8 +181,8 @@ def test_claims_are_taken_from_the_dead_alone(tmp_path: Path) -> None:
         found = entries({})
         places = [e.location for e in found]
         claims.plan(catalog, [(e, f"{e.location}/_delta_log") for e in found])
-        first, alive = claims.begin_run(catalog)
-        second, other = claims.begin_run(catalog)
+        first, second = claims.new_run(), claims.new_run()
+        alive, other = (claims.begin_run(catalog, run) for run in (first, second))
         assert claims.claim(catalog, first, places[:2]) == set(places[:2])
         assert claims.claim(catalog, second, places) == {places[2]}
         # A task that is repeated has what it had.

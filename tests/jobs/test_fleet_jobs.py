@@ -30,8 +30,19 @@ def test_tables_come_in_are_swept_and_maintained(tmp_path: Path) -> None:
     broken.unlink()
     summary, metrics = tmp_path / "s.json", tmp_path / "dl.prom"
     common = ("--database", database, "--summary", str(summary))
-    first = run("migrate", *common, "--discover", str(lake))
+    first = run("migrate", *common, "--discover", str(lake), "--log-format", "json")
     assert first.returncode == 1, first.stderr
+    lines = [json.loads(line) for line in first.stderr.splitlines()]
+    of_run = [line for line in lines if "run_id" in line]
+    assert len({line["run_id"] for line in of_run}) == 1
+    for name, ends in (("t000", "imported"), ("t001", "failed"), ("t002", "imported")):
+        mine = [line for line in of_run if line.get("table") == name]
+        assert [line["step"] for line in mine] == ["import", ends]
+        assert mine[1]["event"].startswith(ends)
+        assert "duration_s" in mine[1]
+    [bad] = [line for line in of_run if line["level"] == "error"]
+    assert bad["error_kind"] == "missing_commit"
+    assert f"{1:020d}" in bad["event"]
     told = {t["table"]: t["status"] for t in json.loads(summary.read_text())["tables"]}
     assert told == {"t000": "imported", "t001": "failed", "t002": "imported"}
     broken.write_bytes(whole)
@@ -58,6 +69,17 @@ def test_tables_come_in_are_swept_and_maintained(tmp_path: Path) -> None:
     text = metrics.read_text()
     assert "dl_sweep_last_success_timestamp_seconds" in text
     assert re.search(r'dl_table_drift\{table_id="[^"]+"\} 1\.0', text)
+
+    # One that can't begin leaves what was known: stale, and drifting still.
+    cluster = tmp_path / "cluster.yaml"
+    cluster.write_text("cluster: {kind: class, options: {}, class: no.such.Cluster}\n")
+    told_by = ("--metrics-textfile", str(metrics), "--cluster", str(cluster))
+    assert run("parity_sweep", *common, *told_by).returncode == 78
+    text = metrics.read_text()
+    assert len(re.findall(r"dl_table_stale\{.*\} 1\.0", text)) == 3
+    assert len(re.findall(r"dl_table_drift\{.*\} 1\.0", text)) == 1
+    assert len(re.findall(r"dl_table_drift\{", text)) == 1
+    assert "dl_sweep_last_success_timestamp_seconds" not in text
 
     due = run("maintain", *common, "--dry-run", "t002")
     assert due.returncode == 0, due.stderr

@@ -132,6 +132,19 @@ def _data(at: Damage) -> Path:
     return at.table / "d=2024-01-02" / "part-1.parquet"
 
 
+def _flip(path: Path, at: int) -> None:
+    """A byte, whatever the listing may tell."""
+    times, data = path.stat(), bytearray(path.read_bytes())
+    data[at] ^= 0x55
+    path.write_bytes(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _touch(at: Damage) -> None:
+    times = at.commit(1).stat()
+    os.utime(at.commit(1), ns=(times.st_atime_ns, times.st_mtime_ns - 90 * 10**9))
+
+
 DAMAGE: dict[str, tuple[str, Callable[[Damage], object]]] = {
     # In the catalog.
     "row-deleted": ("files-lost", sql(f"DELETE FROM {FILES}")),
@@ -220,7 +233,20 @@ DAMAGE: dict[str, tuple[str, Callable[[Damage], object]]] = {
         "history-changed",
         sql("UPDATE dl_versions SET num_adds = 9 WHERE load_id = {load} AND version = 1"),
     ),
+    "mode-changed": (
+        "table-changed",
+        sql("UPDATE dl_tables SET mode = 'full-history' WHERE table_key = {key}"),
+    ),
+    "changes-since": (
+        "table-changed",
+        sql("UPDATE dl_tables SET changes_since = 1 WHERE table_key = {key}"),
+    ),
     # In the log.
+    "times-moved": ("commit-times-changed", _touch),
+    "last-checkpoint-gone": (
+        "last-checkpoint-wrong",
+        lambda at: (at.log / "_last_checkpoint").unlink(),
+    ),
     "gap": ("commit-lost", _gap),
     "next-garbage": ("commit-damaged", lambda at: at.commit(COMMITS).write_text("{garbage")),
     "checkpoint-doubled": ("checkpoint-wrong", _twice_in_checkpoint),
@@ -238,6 +264,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Damage], object]]] = {
     "foreign": ("foreign-commit", _foreign),
     # In the data.
     "data-deleted": ("data-file-gone", lambda at: _data(at).unlink()),
+    "data-changed": ("data-file-changed", lambda at: _flip(_data(at), 500)),
     "data-cut": ("data-file-size", lambda at: _data(at).write_bytes(b"x")),
 }  # fmt: skip
 
@@ -393,6 +420,18 @@ DEEPER: dict[str, tuple[str, Callable[[Damage], object]]] = {
         sql("UPDATE dl_partitions SET emptied_at = 1 WHERE load_id = {load} "
             "AND partition_values LIKE '%-02%'"),
     ),
+    "features-changed": (
+        "table-changed",
+        sql("UPDATE dl_tables SET unreadable_features = 'catalogManaged' WHERE table_key = {key}"),
+    ),
+    "changes-after-head": (
+        "table-changed",
+        sql("UPDATE dl_tables SET changes_since = 7 WHERE table_key = {key}"),
+    ),
+    "registered-otherwise": (
+        "table-changed",
+        sql("UPDATE dl_tables SET location_hash = 'x' WHERE table_key = {key}"),
+    ),
     "log-elsewhere": (
         "log-gone",
         sql("UPDATE dl_tables SET log_location = log_location || 'x' WHERE table_key = {key}"),
@@ -400,7 +439,7 @@ DEEPER: dict[str, tuple[str, Callable[[Damage], object]]] = {
 }  # fmt: skip
 """More of the same, which rows against a proof alone wouldn't tell."""
 SOUND = ("sound", "sound-checkpoint")
-UNPROVEN = ("authority", "epoch-raised")
+UNPROVEN = ("epoch-raised", "changes-since", "data-changed", "last-checkpoint-gone")
 """What can be told only from what was proven before."""
 OTHERWISE = {"head-back": "totals-wrong", "partition-text": "files-changed"}
 """Which has another name where nothing was proven before."""

@@ -131,7 +131,8 @@ REAL: dict[str, tuple[str, Callable[[Path], object]]] = {
     "vector-changed": ("vector-damaged", lambda at: _overwrite(_vector(at), 8, 6)),
     "vector-cut": ("vector-damaged", lambda at: _vector(at).write_bytes(b"\x01\x00")),
     "footer-zeroed": ("data-file-damaged", lambda at: _overwrite(_parquet(at), -60, 40)),
-    "data-zeroed": ("data-file-damaged", lambda at: _overwrite(_parquet(at), 0, 1 << 20)),
+    "data-zeroed": ("data-file-changed", lambda at: _overwrite(_parquet(at), 0, 1 << 20)),
+    "page-changed": ("data-file-changed", lambda at: _overwrite(_parquet(at), 5_000, 1)),
     "sidecars-deleted": ("checkpoint-damaged", _no_sidecars),
     "past-deleted": ("history-changed", lambda at: _ask(at, f"DELETE FROM {_DEAD}")),
 }
@@ -171,7 +172,7 @@ def test_files_are_what_they_were_added_as(tmp_path: Path) -> None:
 def test_a_version_that_nobody_publishes_is_told(tmp_path: Path) -> None:
     table, database = write_log(tmp_path / "t", 2), tmp_path / "m.sqlite"
     dl.import_table(str(table), database=str(database))
-    _ask(table, "UPDATE dl_heads SET authority = 'sql' WHERE table_key = {key}")
+    _ask(table, "UPDATE dl_heads SET authority = 'sql', epoch = 2 WHERE table_key = {key}")
     _ask(
         table,
         "INSERT INTO dl_outbox (table_key, version, epoch, size, digest, created_at) "
@@ -203,6 +204,16 @@ OWN: dict[str, tuple[str, str]] = {
     "durable-raised": (
         "outbox-lost",
         "UPDATE dl_mirror SET durable_version = 99 WHERE table_key = {key}",
+    ),
+    "removed-later": (
+        "history-changed",
+        "UPDATE dl_files_heap SET removed_at = removed_at + 5000 WHERE load_id = {load} "
+        "AND removed_version = 3",
+    ),
+    "dead-row-renamed": (
+        "history-changed",
+        "UPDATE dl_files_heap SET path = 'x' || path WHERE load_id = {load} "
+        "AND removed_version = 3",
     ),
     "handed-over": (
         "authority-changed",

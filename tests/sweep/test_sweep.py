@@ -32,6 +32,31 @@ def hows(report: SweepReport) -> dict[str, str | None]:
     return {t.row.full_name: t.how for t in report.tables}
 
 
+def test_who_breaks_off_is_told_of_what_was_not_reached(tmp_path: Path) -> None:
+    database = str(tmp_path / "m.sqlite")
+    fleet_of(tmp_path / "lake", 3)
+    imported(tmp_path / "lake", database)
+    told: list[TableNight] = []
+
+    def stop(done: int, total: int, table: TableNight) -> None:
+        told.append(table)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(database, NO_FILES, progress=stop)
+    assert [t.status for t in told] == ["verified", "stale", "stale"]
+    assert sorted(t.row.name for t in told) == ["t000", "t001", "t002"]
+    # What was proven is; the others come first the next night.
+    assert [t.name for t in _order(database)] == [t.row.name for t in (*told[1:], told[0])]
+
+
+def _order(database: str) -> list[Any]:
+    seen: list[Any] = []
+    sweep(database, NO_FILES, progress=lambda done, total, table: seen.append(table.row))
+    return seen
+
+
 def test_what_is_proven_is_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deltalakedb.sweep.night.SMALL_LOG", 0)
     database = str(tmp_path / "m.sqlite")

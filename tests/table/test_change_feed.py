@@ -7,6 +7,7 @@ from typing import Any
 
 import deltalake
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import deltalakedb as dl
@@ -63,6 +64,33 @@ def test_vectors_alone_tell_changes(catalog_url: str, tmp_path: Path) -> None:
     table.delete("id = 4")
     table.restore(1)
     assert feed(table, starting_version=3) == [(3, "insert", 4, "x")]
+
+
+def test_columns_that_only_files_have_are_found_by_name(sqlite_url: str, tmp_path: Path) -> None:
+    """Mapping by id gives the table's columns ids: what a change is, and a row's id, have none."""
+    place = tmp_path / "t"
+    on = {
+        "delta.enableChangeDataFeed": "true",
+        "delta.enableRowTracking": "true",
+        "delta.columnMapping.mode": "id",
+    }
+    table = dl.create_table(
+        f"deltasql://{sqlite_url}?table=t",
+        pa.schema([("id", pa.int64()), ("s", pa.string())]),
+        location=str(place),
+        properties=on,
+    )
+    table.append(pa.table({"id": [1, 2, 3], "s": ["a", "b", "c"]}))
+    table.update({"s": "'B'"}, predicate="id = 2")
+    assert feed(table, starting_version=2) == [
+        (2, "update_postimage", 2, "B"),
+        (2, "update_preimage", 2, "b"),
+    ]
+    table.delete("id = 1")
+    hidden = table.metadata.configuration["delta.rowTracking.materializedRowIdColumnName"]
+    [add] = table.get_add_actions().to_pylist()
+    written = pq.read_table(place / add["path"])
+    assert sorted(written.column(hidden).to_pylist()) == [1, 2]
 
 
 def test_manifests_and_compacted_logs(catalog_url: str, tmp_path: Path) -> None:

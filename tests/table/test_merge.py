@@ -9,6 +9,7 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.table.operations import merge as operations_merge
 from deltalakedb.table.operations.merge import MergeOptions, merge
 from deltalakedb.table.operations.merge_clauses import Clause
 from deltalakedb.table.operations.rewrite import RewriteOptions
@@ -125,6 +126,21 @@ def test_ambiguous_matches(sqlite_url: str, tmp_path: Path) -> None:
     done = table.merge(twice, "target.id = source.id").when_matched_delete().execute()
     assert done["num_target_rows_deleted"] == 2
     assert table.count() == 3
+
+
+def test_ambiguous_matches_far_apart(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many matches are looked at some at a time: those of one row together."""
+    monkeypatch.setattr(operations_merge, "ROWS_AT_A_TIME", 2)
+    rows = pa.table({"id": [1, 2, 3], "v": ["a", "b", "c"], "n": [1, 1, 1]})
+    table = made(sqlite_url, tmp_path / "t", rows, VECTORS | CHANGES)
+    twice = pa.table({"id": [1, 2, 2, 3], "v": ["w", "x", "y", "z"]})
+    with pytest.raises(DeltaLakeError, match="several source rows change the same row"):
+        table.merge(twice, "target.id = source.id").when_matched_update_all().execute()
+    done = table.merge(twice, "target.id = source.id").when_matched_delete().execute()
+    assert done["num_target_rows_deleted"] == 3
+    assert [row["id"] for _, row in changes_of(tmp_path / "t", 1)] == [1, 2, 3]
 
 
 def test_merge_schema_and_names(sqlite_url: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -49,6 +50,79 @@ def test_update(sqlite_url: str, tmp_path: Path, properties: dict[str, str]) -> 
     assert table.update({"y": "'z'"}, "x = 12")["num_updated_rows"] == 1
     assert table.update(new_values={"y": None, "x": 7})["num_updated_rows"] == 3
     assert {(row["x"], row["y"]) for row in rows_of(table)} == {(7, None)}
+    assert dl.diff_table("t", database=sqlite_url).parity
+
+
+def test_values_are_cast_to_their_columns(sqlite_url: str, tmp_path: Path) -> None:
+    """As Spark does: fractions are cut off, decimals rounded."""
+    uri = f"deltasql://{sqlite_url}?table=t"
+    schema = pa.schema(
+        [
+            ("i", pa.int32()),
+            ("d", pa.float64()),
+            ("n", pa.decimal128(6, 2)),
+            ("b", pa.binary()),
+            pa.field("half", pa.float64(), metadata={"delta.generationExpression": "i * 0.5"}),
+        ]
+    )
+    table = dl.create_table(uri, schema, location=str(tmp_path / "t"))
+    table.append(pa.table({"i": pa.array([1], pa.int32()), "n": pa.array([None], schema[2].type)}))
+    table.update({"i": "-2.7", "d": "1.5", "n": "-1.005", "b": "X'6162'"})
+    expected = {"i": -2, "d": 1.5, "n": Decimal("-1.01"), "b": b"ab", "half": -1.0}
+    assert rows_of(table) == [expected]
+    source = pa.table({"k": [-2], "v": [Decimal("7.3")]})
+    merged = table.merge(source, "target.i = source.k")
+    merged.when_matched_update({"target.i": "source.v", "d": "v", "n": "3"}).execute()
+    assert rows_of(table) == [
+        expected | {"i": 7, "d": 7.3, "n": Decimal("3.00"), "half": 3.5},
+    ]
+    with pytest.raises(DeltaLakeError, match="no value for n \\* 10000"):
+        table.update({"n": "n * 10000"})
+
+
+def test_members_of_structs(sqlite_url: str, tmp_path: Path) -> None:
+    uri, place = f"deltasql://{sqlite_url}?table=t", tmp_path / "t"
+    inner = pa.struct([("z", pa.int64())])
+    kind = pa.struct([("x", pa.int32()), ("y", pa.string()), ("in", inner)])
+    schema = pa.schema([("id", pa.int64()), ("s", kind), ("a", pa.list_(pa.int64()))])
+    rows = [
+        {"id": 1, "s": {"x": 1, "y": "a", "in": {"z": 5}}, "a": [1]},
+        {"id": 2, "s": None, "a": None},
+        {"id": 3, "s": {"x": 3, "y": "c", "in": None}, "a": [3]},
+    ]
+    table = dl.create_table(uri, schema, location=str(place), properties=VECTORS | CHANGES)
+    table.append(pa.Table.from_pylist(rows, schema))
+    table.update({"s.x": "s.x + 10", "S.`in`.z": "id"}, predicate="id < 3")
+    one = {"x": 11, "y": "a", "in": {"z": 1}}
+    # A struct that was null is one with nothing else, as in Spark.
+    two = {"x": None, "y": None, "in": {"z": 2}}
+    assert [row["s"] for row in rows_of(table)] == [one, two, rows[2]["s"]]
+    table.update(new_values={"s.y": "new"}, predicate="id = 3")
+    table.update({"s": "named_struct('y', upper(s.y), 'x', id, 'in', s.`in`)"}, predicate="id = 1")
+    table.update({"s": "struct(id AS x, s.y, struct(7 AS z) AS `in`)"}, predicate="id = 2")
+    assert [row["s"] for row in rows_of(table)] == [
+        {"x": 1, "y": "A", "in": {"z": 1}},
+        {"x": 2, "y": None, "in": {"z": 7}},
+        {"x": 3, "y": "new", "in": None},
+    ]
+    source = pa.table({"id": [1, 9], "v": [100, 900]})
+    merged = table.merge(source, "t.id = s.id", source_alias="s", target_alias="t")
+    merged.when_matched_update({"t.s.x": "v", "a": "NULL"}).when_not_matched_insert(
+        {"id": "s.id", "s": "named_struct('x', v, 'y', NULL, 'in', NULL)"}
+    ).execute()
+    by_id = {row["id"]: row for row in rows_of(table)}
+    assert by_id[1] == {"id": 1, "s": {"x": 100, "y": "A", "in": {"z": 1}}, "a": None}
+    assert by_id[9] == {"id": 9, "s": {"x": 900, "y": None, "in": None}, "a": None}
+    for wrong, said in (
+        ({"s.q": "1"}, "no column s.q to set"),
+        ({"s.x": "1", "s": "NULL"}, "set twice"),
+        ({"s": "struct(1 AS x)"}, "has the members x, but the struct that it is for has x, y, in"),
+    ):
+        with pytest.raises(DeltaLakeError, match=said):
+            table.update(wrong)
+    insert = table.merge(source, "target.id = source.id")
+    with pytest.raises(DeltaLakeError, match="given as a whole"):
+        insert.when_not_matched_insert({"s.x": "v"}).execute()
     assert dl.diff_table("t", database=sqlite_url).parity
 
 

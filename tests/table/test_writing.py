@@ -96,6 +96,44 @@ def test_schema_evolution(catalog_url: str, tmp_path: Path) -> None:
     assert ours(uri) == by_delta_rs(place) == [{"z": 1.5}]
 
 
+def test_types_widen_where_the_table_lets_them(sqlite_url: str, tmp_path: Path) -> None:
+    uri = uri_of(sqlite_url)
+    narrow = pa.table({"i": pa.array([1], pa.int32()), "c": pa.array([1], pa.int32())})
+    wide = pa.table({"i": [2**40], "c": [2]})
+    dl.write_deltalake(uri, narrow, location=str(tmp_path / "t"))
+    table = dl.connect_to_table(uri)
+    with pytest.raises(DeltaLakeError, match="column i doesn't fit integer") as caught:
+        table.append(wide, schema_mode="merge")
+    assert caught.value.kind is DeltaLakeErrorKind.SCHEMA_MISMATCH
+    table.alter.set_table_properties({"delta.enableTypeWidening": "true"})
+    table.alter.add_constraint({"small": "c < 100"})
+    table.append(wide, schema_mode="merge")
+    table.refresh()
+    # What a constraint is about keeps its type.
+    assert table.schema == pa.schema([("i", pa.int64()), ("c", pa.int32())])
+    assert table.to_pyarrow_table("i < 2").to_pylist() == [{"i": 1, "c": 1}]
+    assert sorted(table.to_pyarrow_table().column("i").to_pylist()) == [1, 2**40]
+    assert dl.diff_table("ns.t", database=sqlite_url).parity
+
+
+def test_a_merge_widens_what_it_sets(sqlite_url: str, tmp_path: Path) -> None:
+    uri = uri_of(sqlite_url)
+    narrow = pa.table({"i": pa.array([1, 2], pa.int32()), "f": pa.array([0.5, 0.5], pa.float32())})
+    on = {"delta.enableTypeWidening": "true"}
+    dl.write_deltalake(uri, narrow, location=str(tmp_path / "t"), configuration=on)
+    table = dl.connect_to_table(uri)
+    source = pa.table({"i": [1, 2**40], "f": [0.1, 0.2]})
+    merged = table.merge(source, "target.i = source.i", merge_schema=True)
+    merged.when_matched_update({"f": "source.f"}).execute()
+    table.refresh()
+    assert table.schema == pa.schema([("i", pa.int32()), ("f", pa.float64())])
+    merged = table.merge(source, "target.i = source.i", merge_schema=True)
+    merged.when_not_matched_insert_all().execute()
+    table.refresh()
+    rows = sorted(table.to_pyarrow_table().to_pylist(), key=lambda row: row["i"])
+    assert [(row["i"], row["f"]) for row in rows] == [(1, 0.1), (2, 0.5), (2**40, 0.2)]
+
+
 def test_one_write_a_token_and_application_version(catalog_url: str, tmp_path: Path) -> None:
     uri, place = uri_of(catalog_url), tmp_path / "t"
     dl.write_deltalake(uri, pa.table({"x": [0]}), location=str(place))

@@ -112,6 +112,9 @@ def test_generated_columns_and_defaults() -> None:
     for wrong in ([3, None], [None, None], [2, 0]):
         with pytest.raises(DeltaLakeError, match=r"generated column g \(a \+ 1\)"):
             checked(fields, {"a": [1, None], "g": wrong})
+    # A number becomes one of its column's kind.
+    decimals = [field("d", "double", CURRENT_DEFAULT="1.5"), field("i", "integer")]
+    assert checked(decimals, {"i": [1]}) == [{"d": 1.5, "i": 1}]
 
 
 def test_lengths_of_text() -> None:

@@ -258,6 +258,44 @@ def test_merged_schemas() -> None:
     RowConverter(source, merged)
 
 
+def test_merged_schemas_with_wider_types() -> None:
+    table = struct(
+        i="integer",
+        f="float",
+        d="decimal(5,2)",
+        t="date",
+        l={"type": "array", "elementType": "short", "containsNull": True},
+        b="long",
+        q="integer",
+    )
+    source = pa.schema(
+        [
+            ("i", pa.int64()),
+            ("f", pa.float64()),
+            ("d", pa.decimal128(9, 4)),
+            ("t", pa.timestamp("us")),
+            ("l", pa.list_(pa.int32())),
+            ("b", pa.int8()),
+            ("q", pa.float64()),
+        ]
+    )
+    assert merged_schema(table, source) == table
+    only_i = merged_schema(table, source, lambda name: name == "i")
+    assert [f.name for f, was in zip(only_i.fields, table.fields, strict=True) if f != was] == ["i"]
+    merged = json.loads(schema_string(merged_schema(table, source, lambda name: True)))["fields"]
+    changes = {f["name"]: f["metadata"].get("delta.typeChanges") for f in merged}
+    assert changes == {
+        "i": [{"fromType": "integer", "toType": "long"}],
+        "f": [{"fromType": "float", "toType": "double"}],
+        "d": [{"fromType": "decimal(5,2)", "toType": "decimal(9,4)"}],
+        "t": [{"fromType": "date", "toType": "timestamp_ntz"}],
+        "l": [{"fromType": "short", "toType": "integer", "fieldPath": "element"}],
+        # Narrower, and of another family.
+        "b": None,
+        "q": None,
+    }
+
+
 def test_column_mapping_numbers_new_columns_only() -> None:
     first, configuration = with_column_mapping(
         struct(a="long", b="long"), {"delta.columnMapping.mode": "name"}

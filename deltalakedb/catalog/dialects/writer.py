@@ -7,6 +7,7 @@ there is in the subclasses.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,6 +64,13 @@ class UpdateEach(NamedTuple):
     """Which row of the table (`target.NAME`) is meant by which of the given ones."""
 
 
+JOINED_PARAMETERS = 400
+"""Of the statement that `joined` makes of others."""
+_SHORT_BYTES = 16 << 10
+"""What is longer isn't joined: its text is what takes the time."""
+_INSERT = re.compile(
+    r"(INSERT INTO \w+ \([\w, ]+\) VALUES )(\((?:\?, )*\?\))(?:, \2)*((?: ON [^?]+)?)"
+)
 _losses: dict[DatabaseUrl, int] = {}
 
 
@@ -297,6 +305,44 @@ def _insert_text(table: str, columns: tuple[str, ...], count: int) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([marks] * count)}"
 
 
+def joined(statements: Iterable[Statement]) -> list[Statement]:
+    """Short INSERTs into the same columns of a table as one, after all other statements.
+
+    For rows of which none depends on another statement that comes later: a server takes as long
+    for each small statement as for some rows more.
+    """
+    others: list[Statement] = []
+    open_: dict[tuple[str, str, str], Statement] = {}
+    for statement in statements:
+        parts = None if statement.rows is not None else _insert_parts(statement.sql)
+        if parts is None or _size(statement) > _SHORT_BYTES:
+            others.append(statement)
+            continue
+        before = open_.get(parts)
+        if before is not None and len(before.params) + len(statement.params) <= JOINED_PARAMETERS:
+            begin, marks, end = parts
+            params = before.params + statement.params
+            count = len(params) // marks.count("?")
+            statement = Statement(f"{begin}{', '.join([marks] * count)}{end}", params)
+        elif before is not None:
+            others.append(before)
+        open_[parts] = statement
+    return [*others, *open_.values()]
+
+
+@lru_cache(1_000)
+def _insert_parts(sql: str) -> tuple[str, str, str] | None:
+    """What comes before the rows of an INSERT, the marks of one row, and what comes after."""
+    found = _INSERT.fullmatch(sql)
+    return None if found is None else (found[1], found[2], found[3])
+
+
+def _size(statement: Statement) -> int:
+    """About the bytes that it takes."""
+    texts = [len(p) for p in statement.params if isinstance(p, (str, bytes))]
+    return len(statement.sql) + 2 * sum(texts) + 24 * len(statement.params)
+
+
 def holder_text(pid: object, user: object, where: object, what: object, seconds: object) -> str:
     """A session, for people."""
     return f"session {pid} ({user} from {where or 'this machine'}, {what}) for {seconds:.0f} s"
@@ -307,8 +353,7 @@ def in_turn(statements: Iterable[Statement], most_bytes: int) -> Iterator[list[S
     group: list[Statement] = []
     size = 0
     for statement in statements:
-        texts = [len(p) for p in statement.params if isinstance(p, (str, bytes))]
-        own = len(statement.sql) + 2 * sum(texts) + 24 * len(statement.params)
+        own = _size(statement)
         if group and size + own > most_bytes:
             yield group
             group, size = [], 0

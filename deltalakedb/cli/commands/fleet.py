@@ -94,7 +94,7 @@ def command(
     given = Sources(locations, roots, mapping, namespace, storage_options=storage_options)
     sources, database = _configured(given, config, database)
     known = known_tables(database)
-    entries = sources.entries(known)
+    entries = sources.entries(known, output.note)
     if assessing or dry_run:
         _look(
             entries, sources, database, assessing, write_mapping, output_format, json_output, known

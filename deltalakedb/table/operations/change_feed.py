@@ -22,7 +22,7 @@ from deltalakedb.engine.expression import compile_expression
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import enabled
 from deltalakedb.log.metadata import Metadata, TableSchema, protocol_of
-from deltalakedb.log.schema import PrimitiveType, StructField, StructType, arrow_schema
+from deltalakedb.log.schema import UNLISTED, PrimitiveType, StructField, StructType, arrow_schema
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.scan.file import ROW_INDEX, read_vector
 from deltalakedb.scan.scan import ScanSpec, indexed_rows, scan_batches
@@ -35,7 +35,7 @@ COMMIT_VERSION = "_commit_version"
 COMMIT_TIME = "_commit_timestamp"
 _FEED = "delta.enableChangeDataFeed"
 _ADDED = (
-    StructField(CHANGE_TYPE, PrimitiveType("string"), nullable=False),
+    StructField(CHANGE_TYPE, PrimitiveType("string"), nullable=False, metadata={UNLISTED: True}),
     StructField(COMMIT_VERSION, PrimitiveType("long"), nullable=False),
     StructField(COMMIT_TIME, PrimitiveType("timestamp"), nullable=False),
 )

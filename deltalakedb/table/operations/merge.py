@@ -31,6 +31,8 @@ from deltalakedb.table.operations.merge_clauses import (
     Compiled,
     compiled,
     first_applying,
+    grown,
+    parts,
     predicates_told,
     struct_of,
     taken,
@@ -49,7 +51,6 @@ from deltalakedb.table.operations.vectors import MERGE_NAMES
 from deltalakedb.table.operations.write import evolved
 from deltalakedb.write.constraints import refuse_setting_identity
 from deltalakedb.write.input import ROWS_AT_A_TIME
-from deltalakedb.write.schema import merged_schema
 
 Numbers = npt.NDArray[np.int64]
 
@@ -156,10 +157,11 @@ class _Merge:
         self.counts = MergeCounts()
 
     def _evolved(self, base: Base) -> Base:
-        """With the columns of the source that the table lacks, where that was asked for."""
+        """With the columns of the source that the table lacks, where that was asked for, and wider
+        ones for those whose values it gives."""
         if not self._options.merge_schema:
             return base
-        struct = merged_schema(base.struct, self._source.schema)
+        struct = grown(base, self._source.schema, self._clauses, self._options.source_alias)
         if struct == base.struct:
             return base
         metadata, protocol = evolved(base, struct, dict(base.metadata.configuration))
@@ -282,8 +284,7 @@ class _Merge:
         numbers: Numbers,
     ) -> None:
         at = np.searchsorted(index, places)
-        for start in range(0, len(at), ROWS_AT_A_TIME):
-            part = slice(start, start + ROWS_AT_A_TIME)
+        for part in parts(places, ROWS_AT_A_TIME):
             left = taken(rows, at[part])
             self._change_matched(rewrite, path, left, places[part], numbers[part])
         if self._unmatched:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -14,9 +14,13 @@ import pyarrow.compute as pc
 
 from deltalakedb.engine.expression import Expression
 from deltalakedb.engine.joining import Side, compile_over
+from deltalakedb.engine.value import Path, Struct, Value
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.schema import StructType
-from deltalakedb.table.operations.assign import Assignments, Path, at_path
+from deltalakedb.log.schema import DataType, StructType
+from deltalakedb.table.operations.assign import Assignments, at_path
+from deltalakedb.table.operations.base import Base
+from deltalakedb.write.schema import merged_schema
+from deltalakedb.write.widening import widening_of
 
 Kind = Literal["update", "delete", "insert", "source_update", "source_delete"]
 _SPARK_NAME = {
@@ -83,30 +87,40 @@ def compiled(
         else:
             sides = (source, target)
 
-        def over(sql: str, sides: tuple[Side, ...] = sides) -> Expression | Path:
-            return compile_over(sql, *sides, now=now)
+        def over(sql: str, to: DataType | None = None, sides: tuple[Side, ...] = sides) -> Value:
+            return compile_over(sql, *sides, now=now, to=to)
 
-        condition = None if clause.predicate is None else over(clause.predicate)
+        condition = None if clause.predicate is None else _condition(over(clause.predicate))
         if isinstance(condition, Expression) and condition.type_name not in ("boolean", "void"):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.INVALID_PREDICATE,
                 f"{clause.predicate} is of type {condition.type_name}, no condition",
                 expression=clause.predicate,
             )
-        found.append(Compiled(clause.kind, condition, _assignments(clause, source, written, over)))
+        assignments = _assignments(clause, source, target, written, over)
+        found.append(Compiled(clause.kind, condition, assignments))
     return found
+
+
+def _condition(value: Value) -> Expression | Path:
+    # A struct is made for a column of such a type alone.
+    assert not isinstance(value, Struct)
+    return value
 
 
 def _assignments(
     clause: Clause,
     source: Side,
+    target: Side,
     written: StructType,
-    over: Callable[[str], Expression | Path],
+    over: Callable[[str, DataType], Value],
 ) -> Assignments | None:
     if clause.kind in ("delete", "source_delete"):
         return None
     if clause.updates is not None:
-        return Assignments.of_sql(clause.updates, written, over)
+        return Assignments.of_sql(
+            clause.updates, written, over, alias=target.alias, whole=clause.kind == "insert"
+        )
     names = [field.name for field in source.schema.fields]
     left = {name.lower() for name in clause.except_cols}
     unknown = left - {name.lower() for name in names}
@@ -124,9 +138,37 @@ def _assignments(
             DeltaLakeErrorKind.INVALID_ARGUMENT,
             f"the source has none of the table's columns; it has {', '.join(names)}",
         )
-    return Assignments.of_sql(
-        {name: name for name in chosen}, written, lambda name: (source.alias, name)
-    )
+    return Assignments.of_sql({name: _quoted(source.alias, name) for name in chosen}, written, over)
+
+
+def _quoted(*parts: str) -> str:
+    return ".".join("`" + part.replace("`", "``") + "`" for part in parts)
+
+
+def grown(base: Base, source: pa.Schema, clauses: Sequence[Clause], alias: str) -> StructType:
+    """The table's schema with the columns of the source that it lacks; wider where the clauses set
+    a column to the source's of its name, and the table has type widening."""
+    given = _given_by_source(clauses, source.names, alias)
+    widens = widening_of(base.metadata, base.protocol)
+    return merged_schema(base.struct, source, lambda name: name.lower() in given and widens(name))
+
+
+def _given_by_source(
+    clauses: Sequence[Clause], source: Sequence[str], alias: str
+) -> frozenset[str]:
+    """The columns (in lower case) that some clause sets to the source's column of their name."""
+    found: set[str] = set()
+    for clause in clauses:
+        if clause.updates is not None:
+            for name, sql in clause.updates.items():
+                plain = name.strip("`").lower()
+                said = sql.replace("`", "").strip().lower()
+                if said in (plain, f"{alias.lower()}.{plain}"):
+                    found.add(plain)
+        elif clause.kind in ("update", "insert"):
+            left = {name.lower() for name in clause.except_cols}
+            found |= {name.lower() for name in source} - left
+    return frozenset(found)
 
 
 def struct_of(rows: pa.RecordBatch) -> pa.StructArray:
@@ -153,6 +195,16 @@ def taken(rows: pa.RecordBatch, places: npt.NDArray[np.int64]) -> pa.RecordBatch
     if last - first == count - 1 and (count < 2 or bool((np.diff(places) == 1).all())):
         return rows.slice(first, count)
     return rows.take(pa.array(places))
+
+
+def parts(places: npt.NDArray[np.int64], rows: int) -> Iterator[slice]:
+    """Ascending places in parts of so many at least, the matches of one row in one part."""
+    start = 0
+    while start < len(places):
+        last = min(start + rows, len(places)) - 1
+        end = int(np.searchsorted(places, places[last], side="right"))
+        yield slice(start, end)
+        start = end
 
 
 def first_applying(clauses: Sequence[Compiled], rows: pa.RecordBatch) -> npt.NDArray[np.int64]:

@@ -14,14 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.row_tracking import RowColumns
 from deltalakedb.log.schema import (
     PHYSICAL_NAME,
+    UNLISTED,
     PrimitiveType,
     StructField,
     StructType,
-    column_mapping_mode,
 )
 from deltalakedb.log.schema_writer import schema_string
 from deltalakedb.scan.scan import ScanSpec, indexed_rows, scan_batches
@@ -42,24 +41,15 @@ class KeptIds:
 
     @classmethod
     def of(cls, base: Base) -> KeptIds | None:
-        """None for a table that has no such columns. UNSUPPORTED_FEATURE with mapping by id."""
+        """None for a table that has no such columns."""
         names = RowColumns.of(base.metadata.configuration)
-        if names is None:
-            return None
-        if column_mapping_mode(base.metadata.configuration) == "id":
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-                f"{base.row.full_name} maps columns by id and has rowTracking: rows can't be "
-                "written anew here with their ids; write with the engine that made the table",
-                features=["rowTracking"],
-            )
-        return cls(names)
+        return None if names is None else cls(names)
 
     @property
     def fields(self) -> tuple[StructField, ...]:
         """As a schema would have them."""
         return tuple(
-            StructField(name, _LONG, True, {PHYSICAL_NAME: name})
+            StructField(name, _LONG, True, {PHYSICAL_NAME: name, UNLISTED: True})
             for name in (self.names.row_id, self.names.commit_version)
         )
 

@@ -39,6 +39,7 @@ from deltalakedb.write.input import batches_of
 from deltalakedb.write.properties import WriterProperties
 from deltalakedb.write.schema import merged_schema, schema_of, with_column_mapping
 from deltalakedb.write.target import FileTarget
+from deltalakedb.write.widening import widening_of
 
 Mode = Literal["error", "append", "overwrite", "ignore"]
 MODES: tuple[Mode, ...] = ("error", "append", "overwrite", "ignore")
@@ -285,7 +286,11 @@ def evolved_for(
         if options.schema_mode is None:
             return base.metadata, base.protocol
         merges = options.schema_mode == "merge"
-        struct = merged_schema(base.struct, source) if merges else schema_of(source)
+        struct = (
+            merged_schema(base.struct, source, widening_of(base.metadata, base.protocol))
+            if merges
+            else schema_of(source)
+        )
         if struct == base.struct:
             return base.metadata, base.protocol
         return evolved(base, struct, dict(base.metadata.configuration))

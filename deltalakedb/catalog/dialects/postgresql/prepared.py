@@ -17,11 +17,13 @@ import psycopg2
 import xxhash
 from psycopg2 import errors
 
+from deltalakedb.catalog.dialects.writer import JOINED_PARAMETERS
+
 _USUAL = 3
 """Uses after which a text is prepared."""
 _MOST_PREPARED = 100
 _MOST_COUNTED = 1_000
-_MOST_PARAMETERS = 200
+_MOST_PARAMETERS = JOINED_PARAMETERS
 _SHOWN = 46
 
 
