@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from difflib import get_close_matches
 from typing import Any
 
 from cluster.spec import JOBQUEUE, ClusterSpec
 from deltalakedb.catalog.reach import reach_database, reach_store
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.preflight import Probe, check_workers
+from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.storage.spec import StoreSpec
 
@@ -53,20 +56,36 @@ def _client(
     if spec.kind == "local":
         return _local(spec, stack, imports, local_directory)
     if spec.kind == "address":
-        return stack.enter_context(_distributed().Client(**_address(spec), **_CLIENT))
+        return stack.enter_context(_client_of(spec, **_address(spec)))
     if spec.kind == "slurm-runner":
         runner = _class("dask_jobqueue.slurm.SLURMRunner", "dask-jobqueue")
         cluster = stack.enter_context(_started(spec, runner))
-        return stack.enter_context(_distributed().Client(cluster, **_CLIENT))
+        return stack.enter_context(_client_of(spec, address=cluster))
     cluster = stack.enter_context(_started(spec, _cluster_class(spec)))
     if spec.maximum is not None:
         cluster.adapt(minimum=spec.minimum, maximum=spec.maximum)
     elif spec.workers is not None:
         cluster.scale(spec.workers)
-    return stack.enter_context(_distributed().Client(cluster, **_CLIENT))
+    return stack.enter_context(_client_of(spec, address=cluster))
 
 
-_CLIENT = {"set_as_default": False}
+def _client_of(spec: ClusterSpec, **options: Any) -> Any:
+    """A client, if a scheduler answers. What isn't one may answer with anything."""
+    try:
+        return _distributed().Client(**options, set_as_default=False)
+    except (TypeError, ValueError) as error:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONFIGURATION_ERROR,
+            f"cluster: a Dask client does not take these options: {_first_line(error)}",
+        ) from error
+    except (OSError, RuntimeError, MemoryError) as error:
+        where = options.get("address") or options.get("scheduler_file")
+        at = f" at {redact(where)}" if isinstance(where, str) else ""
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CLUSTER_ERROR,
+            f"no Dask scheduler answers{at} (cluster of kind {spec.kind!r}): {_first_line(error)}; "
+            "check the address, and that it runs",
+        ) from error
 
 
 def _local(
@@ -84,10 +103,27 @@ def _local(
     if local_directory is not None:
         options.setdefault("local_directory", local_directory)
     distributed = _distributed()
+    _check_local(options)
     cluster = stack.enter_context(_started(spec, distributed.LocalCluster, options))
     if spec.maximum is not None:
         cluster.adapt(minimum=spec.minimum, maximum=spec.maximum)
-    return stack.enter_context(distributed.Client(cluster, **_CLIENT))
+    return stack.enter_context(_client_of(spec, address=cluster))
+
+
+def _check_local(options: Mapping[str, Any]) -> None:
+    """A worker refuses a wrong name in a process of its own, where nobody reads it."""
+    from distributed.core import Server
+
+    distributed = _distributed()
+    takers = (distributed.LocalCluster, distributed.Nanny, distributed.Worker, Server)
+    known = {name for taker in takers for name in inspect.signature(taker.__init__).parameters}
+    for name in options.keys() - known:
+        nearest = get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.CONFIGURATION_ERROR,
+            f"cluster: {name!r} is no option of a cluster of kind 'local'{hint}",
+        )
 
 
 def _cores() -> int:

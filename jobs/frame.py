@@ -24,10 +24,11 @@ from deltalakedb.config import ConfigFactory
 from deltalakedb.config.file import database_of_environment
 from deltalakedb.config.loading import Configuration, load_configuration
 from deltalakedb.error import DeltaLakeError
+from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 from deltalakedb.uri import parse_database
 from jobs import metrics
-from jobs.outcome import CONFIGURATION, Summary, TableOutcome, code_of, of_error
+from jobs.outcome import CONFIGURATION, FAILED, Summary, TableOutcome, code_of, of_error
 from jobs.standing import NOTHING, Standing, read_standing
 
 log = logging.getLogger("deltalakedb.jobs")
@@ -218,6 +219,11 @@ def job(command: Callable[..., None]) -> click.Command:
         except DeltaLakeError as error:
             summary.end(code_of(error), error.message)
             log.error(error.message, extra={"error_kind": error.kind.value})
+        except Exception as error:
+            # A fault of this program or of a library's: what was done is told all the same.
+            kind = type(error).__name__
+            summary.end(FAILED, redact(f"{kind}: {error}"))
+            log.exception(summary.ended_by, extra={"error_kind": kind})
         code = summary.code
         if summary_file:
             Path(summary_file).write_text(summary.to_json() + "\n")

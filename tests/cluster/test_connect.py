@@ -120,3 +120,23 @@ def test_options_go_on_verbatim() -> None:
         ),
     ):
         pass
+
+
+def test_what_a_cluster_of_this_machine_does_not_know_is_named() -> None:
+    # The worker would refuse it in a process of its own, and the cluster only not come up.
+    with (
+        pytest.raises(DeltaLakeError, match="did you mean 'n_workers'") as caught,
+        connect(ClusterSpec(options={"n_workerz": 1})),
+    ):
+        pass
+    assert caught.value.kind is DeltaLakeErrorKind.CONFIGURATION_ERROR
+
+
+def test_an_address_where_nobody_is_is_named() -> None:
+    options = {"address": "tcp://127.0.0.1:1", "timeout": 0.1}
+    with (
+        pytest.raises(DeltaLakeError, match="no Dask scheduler answers at tcp://127") as caught,
+        connect(ClusterSpec("address", options=options)),
+    ):
+        pass
+    assert caught.value.kind is DeltaLakeErrorKind.CLUSTER_ERROR

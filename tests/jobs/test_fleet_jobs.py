@@ -72,9 +72,12 @@ def test_tables_come_in_are_swept_and_maintained(tmp_path: Path) -> None:
 
     # One that can't begin leaves what was known: stale, and drifting still.
     cluster = tmp_path / "cluster.yaml"
-    cluster.write_text("cluster: {kind: class, options: {}, class: no.such.Cluster}\n")
+    # This one fails as no cluster should.
+    broken_by = "class: fractions.Fraction, options: {numerator: 1, denominator: 0}"
+    cluster.write_text(f"cluster: {{kind: class, {broken_by}}}\n")
     told_by = ("--metrics-textfile", str(metrics), "--cluster", str(cluster))
-    assert run("parity_sweep", *common, *told_by).returncode == 78
+    assert run("parity_sweep", *common, *told_by).returncode == 1
+    assert "ZeroDivisionError" in json.loads(summary.read_text())["error"]
     text = metrics.read_text()
     assert len(re.findall(r"dl_table_stale\{.*\} 1\.0", text)) == 3
     assert len(re.findall(r"dl_table_drift\{.*\} 1\.0", text)) == 1
