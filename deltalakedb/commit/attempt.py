@@ -258,11 +258,7 @@ class Attempt:
                 " nothing is committed until `dl mirror resolve` has settled that",
                 version=head.foreign_version,
             )
-        if (
-            known is not None
-            and head.authority == "sql"
-            and self._ratifier.is_ahead(row, head.head_version, head.published_version)
-        ):
+        if known is not None and self._ratifier.is_ahead(row, head):
             # A catalog that was restored in place, under a server that lives on.
             del checked[(os.getpid(), self._writer.url, row.table_key)]
             raise RestartError

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit.bodies import StagedBody
+from deltalakedb.commit.heads import LockedHead
 from deltalakedb.commit.outbox import OutboxRow
 
 
@@ -20,11 +21,11 @@ class Ratifier(Protocol):
         """
         ...
 
-    def is_ahead(self, table: TableRow, head: int, published: int) -> bool:
+    def is_ahead(self, table: TableRow, head: LockedHead) -> bool:
         """Whether a log has what a catalog at `head` can't know of; asked under the lock.
 
-        The slot after the head is taken, or the commit that was `published` is gone, as after a
-        cleanup. Of a log that is far away nothing is asked: False.
+        The slot after the head is taken, or the newest published commit is gone, as after a
+        cleanup. False where the log ratifies itself, and of one that is far away.
         """
         ...
 

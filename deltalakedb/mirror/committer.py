@@ -12,6 +12,7 @@ from typing import Any
 from deltalakedb import logs
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
+from deltalakedb.commit.heads import LockedHead
 from deltalakedb.commit.version import Committed
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -52,11 +53,11 @@ class LogRatifier:
         versions = [n.version for n in names if isinstance(n, CommitFile | CheckpointFile)]
         return max(versions, default=-1)
 
-    def is_ahead(self, table: TableRow, head: int, published: int) -> bool:
-        if self.is_far(table):
+    def is_ahead(self, table: TableRow, head: LockedHead) -> bool:
+        if head.authority == "log" or self.is_far(table):
             return False
-        log = self._log_of(table)
-        return log.exists(publish.commit_name(head + 1)) or (
+        log, published = self._log_of(table), head.published_version
+        return log.exists(publish.commit_name(head.head_version + 1)) or (
             published >= 0 and not log.exists(publish.commit_name(published))
         )
 
