@@ -341,7 +341,7 @@ class Attempt:
         again = table.rebase(
             [VectorClash(base[path], live[path], ours[path]) for path in sorted(paths)]
         )
-        self._changed[table.table.table_key] = replace(again, read_version=head.head_version)
+        self._changed[table.table.table_key] = again.but(read_version=head.head_version)
         united.add((self._writer.url, table.table.table_key))
         if not holds:
             raise RestartError

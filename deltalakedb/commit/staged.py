@@ -142,7 +142,8 @@ class StagedTable:
         return table_of(self.added)
 
     def but(self, **changes: Any) -> StagedTable:
-        """The same with other `guards`, `claims` or `began`; what was made of the rest is kept."""
+        """The same but for what neither its files nor their rows depend on: `guards`, `claims`,
+        `began`, `read_version`, `rebase`, `rebases_at_once`. What was made of those is kept."""
         found = object.__new__(StagedTable)
         found.__dict__.update(self.__dict__, **changes)
         return found

@@ -29,7 +29,7 @@ from deltalakedb.log.schema import (
 )
 from deltalakedb.log.schema_writer import delta_type, is_list_type, struct_of_arrow
 from deltalakedb.write.casts import Path, converted, matched, mismatches, plain_type, stored_type
-from deltalakedb.write.widening import Widens, never, noted, widened_by_itself
+from deltalakedb.write.widening import Widens, is_wider, never, noted
 
 MAX_COLUMN_ID = "delta.columnMapping.maxColumnId"
 
@@ -203,7 +203,7 @@ def _merged_type(
         return dataclasses.replace(table, key=key, value=value), notes
     if isinstance(table, PrimitiveType) and widens(path[0]):
         wider = delta_type(source, path)
-        if isinstance(wider, PrimitiveType) and widened_by_itself(table.name, wider.name):
+        if isinstance(wider, PrimitiveType) and is_wider(table.name, wider.name):
             return wider, [{"fromType": table.name, "toType": wider.name}]
     return table, []
 

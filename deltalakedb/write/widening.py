@@ -1,7 +1,6 @@
 """Types that grow with the schema of a table (PROTOCOL.md, "Type Widening").
 
-Where a write merges schemas, columns become as wide as the input's, as in Spark within a family
-alone: whole numbers, float to double, decimals, dates to timestamps without a zone.
+Where a write merges schemas, columns become as wide as the input's, as in Spark.
 """
 
 from __future__ import annotations
@@ -20,18 +19,28 @@ from deltalakedb.write.constraints import check_constraints
 Widens = Callable[[str], bool]
 """Whether a top-level column may become wider, or what is in it."""
 
-_WHOLE = ("byte", "short", "integer", "long")
-_NEXT = {"float": "double", "date": "timestamp_ntz"}
+_WIDER: Mapping[str, tuple[str, ...]] = {
+    "byte": ("short", "integer", "long", "double"),
+    "short": ("integer", "long", "double"),
+    "integer": ("long", "double"),
+    "float": ("double",),
+    "date": ("timestamp_ntz",),
+}
+_DIGITS = {"byte": 10, "short": 10, "integer": 10, "long": 20}
+"""Digits left of the point that a decimal has to have to take an integer."""
 
 
-def widened_by_itself(before: str, after: str) -> bool:
-    """Whether a column of the one type becomes of the other where values of that are written."""
-    if before in _WHOLE and after in _WHOLE:
-        return _WHOLE.index(before) < _WHOLE.index(after)
-    had, wanted = decimal_parameters(before), decimal_parameters(after)
-    if had is not None and wanted is not None and had != wanted:
-        return wanted[1] >= had[1] and wanted[0] - wanted[1] >= had[0] - had[1]
-    return _NEXT.get(before) == after
+def is_wider(before: str, after: str) -> bool:
+    """Whether files with the one type may be read as the other."""
+    if after in _WIDER.get(before, ()):
+        return True
+    wanted = decimal_parameters(after)
+    if wanted is None:
+        return False
+    if before in _DIGITS:
+        return wanted[0] - wanted[1] >= _DIGITS[before]
+    had = decimal_parameters(before)
+    return had is not None and wanted[1] >= had[1] and wanted[0] - had[0] >= wanted[1] - had[1]
 
 
 def never(name: str) -> bool:

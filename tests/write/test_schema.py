@@ -267,6 +267,7 @@ def test_merged_schemas_with_wider_types() -> None:
         l={"type": "array", "elementType": "short", "containsNull": True},
         b="long",
         q="integer",
+        r="long",
     )
     source = pa.schema(
         [
@@ -277,6 +278,7 @@ def test_merged_schemas_with_wider_types() -> None:
             ("l", pa.list_(pa.int32())),
             ("b", pa.int8()),
             ("q", pa.float64()),
+            ("r", pa.float64()),
         ]
     )
     assert merged_schema(table, source) == table
@@ -290,9 +292,10 @@ def test_merged_schemas_with_wider_types() -> None:
         "d": [{"fromType": "decimal(5,2)", "toType": "decimal(9,4)"}],
         "t": [{"fromType": "date", "toType": "timestamp_ntz"}],
         "l": [{"fromType": "short", "toType": "integer", "fieldPath": "element"}],
-        # Narrower, and of another family.
+        "q": [{"fromType": "integer", "toType": "double"}],
+        # Narrower, and without all of a long's digits.
         "b": None,
-        "q": None,
+        "r": None,
     }
 
 

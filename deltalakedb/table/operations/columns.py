@@ -21,23 +21,14 @@ from deltalakedb.log.schema import (
     PrimitiveType,
     StructField,
     StructType,
-    decimal_parameters,
 )
 from deltalakedb.log.statistics.skipping import parse_column_list
 from deltalakedb.write.casts import matched
 from deltalakedb.write.constraints import has_expression
 from deltalakedb.write.schema import check_struct
+from deltalakedb.write.widening import is_wider
 
 Path = tuple[str, ...]
-_WIDER: Mapping[str, tuple[str, ...]] = {
-    "byte": ("short", "integer", "long", "double"),
-    "short": ("integer", "long", "double"),
-    "integer": ("long", "double"),
-    "float": ("double",),
-    "date": ("timestamp_ntz",),
-}
-_DIGITS = {"byte": 10, "short": 10, "integer": 10, "long": 20}
-"""Digits left of the point that a decimal has to have to take an integer."""
 
 
 def path_of(struct: StructType, name: str) -> Path:
@@ -220,19 +211,6 @@ def widened(struct: StructType, path: Path, type: DataType) -> StructType:
         return replace(field, type=type, metadata={**field.metadata, TYPE_CHANGES: changes})
 
     return changed(struct, path, change)
-
-
-def is_wider(before: str, after: str) -> bool:
-    """Whether files with the one type may be read as the other."""
-    if after in _WIDER.get(before, ()):
-        return True
-    wanted = decimal_parameters(after)
-    if wanted is None:
-        return False
-    if before in _DIGITS:
-        return wanted[0] - wanted[1] >= _DIGITS[before]
-    had = decimal_parameters(before)
-    return had is not None and wanted[1] >= had[1] and wanted[0] - had[0] >= wanted[1] - had[1]
 
 
 def _type_text(type: DataType) -> str:

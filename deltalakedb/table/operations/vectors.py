@@ -19,6 +19,7 @@ from deltalakedb.commit.conflict import Places, rows_conflict, unite, within
 from deltalakedb.commit.staged import StagedTable, VectorClash
 from deltalakedb.log.columns import table_of_dicts
 from deltalakedb.log.deletion_vector import unique_id, vector_path
+from deltalakedb.log.few_files import values_of
 from deltalakedb.log.rows import FILE_SCHEMA, file_keys
 from deltalakedb.scan.file import read_vector
 from deltalakedb.storage.store import ObjectStore
@@ -57,7 +58,8 @@ class Vectors:
         named = None if write_id is None else uuid.uuid5(uuid.NAMESPACE_OID, write_id)
         self._file = VectorFile(store, name_id=named)
         self._known: dict[str, Places] = {}
-        self._used: frozenset[str | None] = frozenset()
+        self._used: StagedTable | None = None
+        """The commit that is to be: its vectors stay."""
         self.names: list[str] = []
 
     def rows(self, life: Life) -> Places:
@@ -88,7 +90,11 @@ class Vectors:
 
     def drop_superseded(self) -> None:
         """Once the commit is there: remove the files of vectors that were made again."""
-        old = [name for name in self.names if name not in self._used]
+        if not self.names:
+            return
+        texts = [] if self._used is None else values_of(self._used.added, "dv")
+        used = {vector_path(orjson.loads(text)) for text in texts if text is not None}
+        old = [name for name in self.names if name not in used]
         if old:
             self._store.delete(old)
 
@@ -97,14 +103,12 @@ class Vectors:
 
         `read`: by path, rows that it counted on without changing them.
         """
-
-        vectors = (text for text in staged.adds.column("dv").to_pylist() if text is not None)
-        self._used = frozenset(vector_path(orjson.loads(text)) for text in vectors)
+        self._used = staged
 
         def rebase(clashes: Sequence[VectorClash]) -> StagedTable:
             return self.attached(self._united(staged, clashes, read), read)
 
-        return replace(staged, rebase=rebase, rebases_at_once=not self._store.spec.is_s3)
+        return staged.but(rebase=rebase, rebases_at_once=not self._store.spec.is_s3)
 
     def _united(
         self, staged: StagedTable, clashes: Sequence[VectorClash], read: Mapping[str, Places]
