@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from deltalakedb import fork
 from deltalakedb.database_url import DatabaseUrl
@@ -174,15 +174,15 @@ class Reader(ABC):
         """Whether the database has no such table, so no catalog."""
 
 
-class _Asking(threading.Thread):
+class _Asking(threading.Thread, Generic[T]):
     """A question in a thread of its own, with the asker's context: its answer, or its error."""
 
-    def __init__(self, ask: Callable[[], Any]) -> None:
+    def __init__(self, ask: Callable[[], T]) -> None:
         # A daemon: whoever is interrupted while it waits doesn't wait for it.
         super().__init__(name="dl-ask", daemon=True)
         self._ask = ask
         self._context = copy_context()
-        self.answers: list[Any] = []
+        self.answers: list[T] = []
         self.error: BaseException | None = None
 
     def run(self) -> None:
