@@ -17,7 +17,7 @@ TWO_PROCESSES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 STAMP := $(VENV)/.installed
 REQUIREMENTS := --constraint constraints.txt --editable '.[dev]'
 
-.PHONY: help venv lock servers spark duckdb places check test test-system test-long fuzz demo bench clean
+.PHONY: help venv bytecode lock servers spark duckdb places check test test-system test-long fuzz demo bench clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -73,11 +73,15 @@ check: venv ## lint, format, types, import contracts, what tests/house.py says
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/python -m tests.house
 
-test: check servers ## all checks and all tests, on real servers
+test: check servers bytecode ## all checks and all tests, on real servers
 	@$(BIN)/python -m pytest $(TWO_PROCESSES) $(PYTEST_ARGS)
 
-test-system: venv servers spark duckdb places ## Spark as the judge, the image, Slurm, an installation of its own
+test-system: venv servers spark duckdb places bytecode ## Spark as the judge, the image, Slurm, an installation of its own
 	@$(BIN)/python -m pytest -m system $(TWO_PROCESSES) $(PYTEST_ARGS)
+
+# As an installation does: else every process compiles it anew where Python is told to write none.
+bytecode: venv
+	@$(BIN)/python -m compileall -q deltalakedb
 
 test-long: venv servers ## faults and load at random, for as long as DL_LENGTH says
 	@$(BIN)/python -m pytest -m long $(TWO_PROCESSES) $(PYTEST_ARGS)
@@ -88,8 +92,7 @@ fuzz: venv ## damaged logs for as long as FUZZ_ARGS="--seconds 600 --seed 7" say
 demo: venv ## import a real table on a Dask cluster, compare it, show it
 	@$(BIN)/python examples/demo.py
 
-bench: venv servers ## measure; the figures are ratios of the same run
-	@$(BIN)/python -m compileall -q deltalakedb  # as an installation does
+bench: venv servers bytecode ## measure; the figures are ratios of the same run
 	@$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove everything that was made here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.reading.catalog import LightCatalog
@@ -14,15 +14,23 @@ T = TypeVar("T")
 
 
 @contextmanager
-def open_catalog(database: str) -> Iterator[LightCatalog]:
-    """A catalog to be read. Raises NOT_FOUND, CATALOG_VERSION, AUTHENTICATION_ERROR, …"""
+def open_catalog(database: str, beside: str | None = None) -> Iterator[LightCatalog]:
+    """A catalog to be read. Raises NOT_FOUND, CATALOG_VERSION, AUTHENTICATION_ERROR, …
+
+    `beside`: a module that is wanted next, imported while the database makes the connection.
+    """
     from deltalakedb.catalog.reading.catalog import LightCatalog
     from deltalakedb.catalog.schema_version import check_schema_version
     from deltalakedb.uri import parse_database
 
     catalog = LightCatalog(parse_database(database))
     try:
-        [(version,)] = catalog.reader.rows("SELECT version_num FROM dl_schema_version")
+
+        def version_rows() -> list[tuple[Any, ...]]:
+            return catalog.reader.rows("SELECT version_num FROM dl_schema_version")
+
+        found = catalog.reader.ask_beside(version_rows, beside) if beside else version_rows()
+        [(version,)] = found
         check_schema_version(version, str(catalog.reader.url))
         yield catalog
     finally:

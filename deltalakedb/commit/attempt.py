@@ -74,6 +74,7 @@ class Attempt:
         self._ratifier = ratifier
         self._bodies = bodies
         self._newest = newest
+        self.is_far = any(ratifier.is_far(each.table) for each in staged.tables)
         self._max_unpublished = max_unpublished
         self._holds = holds
         """Whether vectors are united under the lock even where that takes time: among many writers
@@ -257,6 +258,10 @@ class Attempt:
                 " nothing is committed until `dl mirror resolve` has settled that",
                 version=head.foreign_version,
             )
+        if known is not None and self._ratifier.is_ahead(row, head):
+            # A catalog that was restored in place, under a server that lives on.
+            del checked[(os.getpid(), self._writer.url, row.table_key)]
+            raise RestartError
         if table.if_version is not None and head.head_version != table.if_version:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
@@ -345,7 +350,7 @@ class Attempt:
         """The heads, locked while nobody puts a version of theirs into a log."""
         deadline = time.monotonic() + wait
         while True:
-            locked = lock(self._writer, self._staged, wait)
+            locked = lock(self._writer, self._staged, wait, far=self.is_far)
             held = [
                 (table, found)
                 for table in self._staged.tables
@@ -384,7 +389,7 @@ class Attempt:
             self._behind.append(table)
             raise RestartError
         try:
-            again = lock(self._writer, self._staged, wait)
+            again = lock(self._writer, self._staged, wait, far=self.is_far)
         except DeltaLakeError as error:
             raise LostConnectionError(str(error)) from error
         if not stands(locked, again):

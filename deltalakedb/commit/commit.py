@@ -157,7 +157,7 @@ def find_conflicts(
         attempt = Attempt(
             writer, staged, ratifier, Bodies(ratifier), {}, max_unpublished, False, -1
         )
-        locked = lock(writer, staged, wait)
+        locked = lock(writer, staged, wait, far=attempt.is_far)
         freed = {change.table.table_id for change in staged.name_changes}
         for table in staged.tables:
             if table.makes_table:

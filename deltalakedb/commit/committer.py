@@ -7,6 +7,7 @@ from typing import Protocol
 
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit.bodies import StagedBody
+from deltalakedb.commit.heads import LockedHead
 from deltalakedb.commit.outbox import OutboxRow
 
 
@@ -18,6 +19,18 @@ class Ratifier(Protocol):
 
         A catalog whose head is below it has been restored, or the log was written by others.
         """
+        ...
+
+    def is_ahead(self, table: TableRow, head: LockedHead) -> bool:
+        """Whether a log has what a catalog at `head` can't know of; asked under the lock.
+
+        The slot after the head is taken, or the newest published commit is gone, as after a
+        cleanup. False where the log ratifies itself, and of one that is far away.
+        """
+        ...
+
+    def is_far(self, table: TableRow) -> bool:
+        """Whether the log answers over a network, too late to be asked under the lock."""
         ...
 
     def stage(self, table: TableRow, pieces: Iterable[bytes]) -> StagedBody:

@@ -79,8 +79,11 @@ class Locked:
     made: dict[str, int] = field(default_factory=dict)
 
 
-def lock(writer: Writer, staged: StagedCommit, wait: float) -> Locked:
-    """Begin, lock the heads and ask. Raises TIMEOUT_ERROR, CATALOG_VERSION."""
+def lock(writer: Writer, staged: StagedCommit, wait: float, *, far: bool = False) -> Locked:
+    """Begin, lock the heads and ask. Raises TIMEOUT_ERROR, CATALOG_VERSION.
+
+    `far`: the database alone can tell whether it was restored.
+    """
     asked: list[_Asked] = []
     params: list[Any] = []
     for table in staged.tables:
@@ -95,7 +98,8 @@ def lock(writer: Writer, staged: StagedCommit, wait: float) -> Locked:
             params.append(slot_name(row.table_id))
     apps = sorted({str(txn["appId"]) for table in staged.tables for txn in table.txns})
     tokens = (staged.token, *staged.members)
-    locking, question = _texts(writer.now, writer.incarnation, tuple(asked), len(tokens), len(apps))
+    incarnation = writer.incarnation_alone if far else writer.incarnation
+    locking, question = _texts(writer.now, incarnation, tuple(asked), len(tokens), len(apps))
     whole = Statement(question, (*tokens, *apps, *params))
     return _parse(writer.begin(locking, whole, wait), writer)
 

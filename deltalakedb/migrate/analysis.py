@@ -39,8 +39,8 @@ class SourceAnalysis:
     `total_versions`: commits that the log has; `version`: its newest. `total_files`,
     `total_bytes`: of the newest snapshot. `log_bytes`: what an import reads. `features`: of its
     protocol. `refusals`: what won't be possible. `writers`: who has to be switched.
-    `fenced_by`: the catalog that ratifies the table already. `estimated_seconds`: import and proof,
-    by `rates`, measured on this machine; None where the log can't be read.
+    `fenced_by`: the catalog that ratifies the table already. `estimated_seconds`: import, proofs
+    and handover, by `rates`; `estimated_range`: what it will be between.
     """
 
     location: str
@@ -68,15 +68,22 @@ class SourceAnalysis:
         return self.total_bytes / (1 << 20)
 
     @property
+    def estimated_range(self) -> tuple[float, float]:
+        """Seconds between which it will be, as far as the rates are even."""
+        spread = self.rates.spread
+        return self.estimated_seconds / spread, self.estimated_seconds * spread
+
+    @property
     def estimated_time_minutes(self) -> float:
         """`estimated_seconds` in minutes, to a hundredth, and not less than one."""
         return max(round(self.estimated_seconds / 60, 2), 0.01)
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable form."""
-        return asdict(self)
+        return {**asdict(self), "estimated_range": list(self.estimated_range)}
 
     def __str__(self) -> str:
+        least, most = self.estimated_range
         lines = [
             f"{self.location}",
             f"  versions:  {self.total_versions:,} (newest {self.version})",
@@ -84,7 +91,7 @@ class SourceAnalysis:
             f"  log:       {self.log_bytes:,} bytes to read",
             f"  protocol:  {self.min_reader_version}/{self.min_writer_version} "
             + (", ".join(self.features) or "no features"),
-            f"  estimate:  {self.estimated_seconds:.1f} s",
+            f"  estimate:  {self.estimated_seconds:.1f} s (from {least:.1f} to {most:.1f} s)",
         ]
         lines += [f"  refused:   {each.what}: {each.why}" for each in self.refusals]
         if self.fenced_by:
@@ -127,7 +134,9 @@ def analyze_source(
     store = open_store(request.store)
     listing = read_listing(store)
     segment = latest_segment(listing)
+    asked = time.perf_counter()
     state, log_bytes = _replayed(store, segment)
+    read_seconds = time.perf_counter() - asked
     protocol, metadata = _small(state, request.location)
     live = state.live_at(segment.head)
     actions = state.files.num_rows + state.closings.num_rows
@@ -135,8 +144,13 @@ def analyze_source(
         # What the head doesn't need isn't read here: it is taken to be of the same kind.
         whole = sum(part.size for part in plan_ranges(store, full_segment(listing)))
         actions = actions * whole // max(log_bytes, 1)
+        read_seconds *= whole / max(log_bytes, 1)
         log_bytes = whole
     rates = (None if database is None else known_rates(database)) or measured_rates()
+    seconds = rates.seconds(actions, live.num_rows, _versions(listing))
+    if store.spec.is_s3:
+        # The rates are those of a disk: it is read by the import, and by a proof on either side.
+        seconds += _READS * read_seconds
     return SourceAnalysis(
         location=redact(request.location),
         log_location=redact(request.store.url),
@@ -155,7 +169,7 @@ def analyze_source(
         refusals=tuple(_refusals(request.location, protocol, metadata)),
         writers=tuple(recent_writers(store)),
         fenced_by=mark_of(metadata).catalog_id if is_fenced(protocol) else None,
-        estimated_seconds=rates.seconds(actions, live.num_rows),
+        estimated_seconds=seconds,
         rates=rates,
         seconds=time.perf_counter() - began,
     )
@@ -182,6 +196,7 @@ def _small(state: RangeState, location: str) -> tuple[Protocol, Metadata]:
 
 
 _NEEDED = {"protocol", "metaData"}
+_READS = 3
 
 
 def _versions(listing: LogListing) -> int:

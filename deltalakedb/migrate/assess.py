@@ -97,7 +97,7 @@ def _assessed(entry: Entry, options: Mapping[str, Any] | None, rates: Rates) -> 
         entry,
         found,
         refused,
-        rates.seconds(found.actions, 0),
+        rates.seconds_of_import(found.actions, commits),
         requests if "://" in entry.location else 0,
     )
 

@@ -1,13 +1,15 @@
-"""How fast tables are imported and proven here: measured, or as this catalog's own runs were."""
+"""How fast tables are moved here: measured, or as this catalog's own runs were."""
 
 from __future__ import annotations
 
 import json
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from statistics import median
 
 import sqlalchemy as sa
 
@@ -19,79 +21,157 @@ from deltalakedb.importing.run import import_table
 from deltalakedb.parity.run import diff_table
 
 _SAMPLE_FILES = 4_000
+_SAMPLE_COMMITS = 200
 _MANY_ACTIONS = 20_000
 """An import of fewer says more of what any import costs than of the rate."""
-_RUNS = 20
+_RUNS = 5
+"""The newest: how fast a machine is changes with what else it does."""
+_HEAD_LINES = 3
+"""Of a made table's first commit: who made it, protocol, metadata."""
+_PROBES = 3
+_PROOFS = 2
+"""Of a move: before the fence and behind it."""
+_STEPS = 2.2
+"""A small table's whole move to its import and proofs: leases, states, the fence; measured."""
+_UNEVEN = 1.5
+"""A machine is never so even as a few probes in a row let it seem."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Seconds that any import and proof takes, and further ones for each action.
+    """Seconds that any move takes, and further ones for each commit, action and live file.
 
-    `source`: `measured` on a small table here, or `catalog`, from its past imports.
+    `import_seconds`: the part of `base_seconds` that is the import's. `proof_seconds`: for each
+    file, of one proof. `spread`: by what factor it may be more, or less, as far as the probes and
+    the catalog's past imports differ. `source`: `measured` on small tables here, or `catalog`, from
+    its past imports.
     """
 
     base_seconds: float
+    import_seconds: float
+    commit_seconds: float
     action_seconds: float
     proof_seconds: float
+    spread: float
     source: str
 
-    def seconds(self, actions: int, files: int) -> float:
-        """What an import of so many actions, and a proof of so many live files, would take."""
-        return self.base_seconds + actions * self.action_seconds + files * self.proof_seconds
+    def seconds(self, actions: int, files: int, commits: int = 1) -> float:
+        """What a move takes: so many actions in so many commits, and so many live files."""
+        proofs = _PROOFS * files * self.proof_seconds
+        return self.base_seconds + commits * self.commit_seconds + self._of(actions) + proofs
+
+    def seconds_of_import(self, actions: int, commits: int = 1) -> float:
+        """What the import takes alone."""
+        return self.import_seconds + commits * self.commit_seconds + self._of(actions)
+
+    def _of(self, actions: int) -> float:
+        return actions * self.action_seconds
 
 
 def known_rates(database: str | SqlConfig) -> Rates | None:
-    """From the catalog's own successful imports; None where it has none that tells."""
-    here = measured_rates()
+    """From the catalog's own successful imports; None where it has none.
+
+    Large ones tell its rate, small ones what any import takes there: its latency.
+    """
     runs = import_runs.c
     query = (
         sa.select(runs.adds + runs.removes, runs.seconds)
-        .where(
-            runs.status == "succeeded",
-            runs.seconds.isnot(None),
-            runs.adds + runs.removes >= _MANY_ACTIONS,
-        )
+        .where(runs.status == "succeeded", runs.seconds.isnot(None), runs.adds + runs.removes > 0)
         .order_by(runs.run_key.desc())
-        .limit(_RUNS)
     )
+    many = runs.adds + runs.removes >= _MANY_ACTIONS
     try:
         with Catalog(database) as catalog, catalog.read() as connection:
-            found = connection.execute(query).all()
+            large = connection.execute(query.where(many).limit(_RUNS)).all()
+            small = connection.execute(query.where(~many).limit(_RUNS)).all()
     except DeltaLakeError:
         # No catalog yet, or none that can be asked: what this machine does is the best guess.
         return None
-    if not found:
+    if not large and not small:
         return None
-    actions = sum(int(count) for count, _ in found)
-    seconds = sum(max(float(spent) - here.base_seconds, 0.0) for _, spent in found)
-    return Rates(here.base_seconds, seconds / actions, here.proof_seconds, "catalog")
+    here = measured_rates()
+    pace = 1.0
+    if small:
+        predicted = [here.seconds_of_import(int(actions)) for actions, _ in small]
+        took = [float(spent) for _, spent in small]
+        pace = median(t / p for t, p in zip(took, predicted, strict=True))
+    base = here.import_seconds * pace
+    rates = [max(float(spent) - base, 0.0) / int(actions) for actions, spent in large]
+    return replace(
+        here,
+        base_seconds=here.base_seconds * pace,
+        import_seconds=base,
+        action_seconds=median(rates) if rates else here.action_seconds * pace,
+        spread=max(here.spread, _spread(rates)),
+        source="catalog",
+    )
 
 
 @cache
 def measured_rates() -> Rates:
-    """Import and prove made tables in a temporary SQLite file: about a second, once a process."""
-    with tempfile.TemporaryDirectory(prefix="dl-rates-") as folder:
+    """Import and prove made tables in a temporary SQLite file: a second or two, once a process.
+
+    The median of several: what else the machine did meanwhile is no part of a rate.
+    """
+    with tempfile.TemporaryDirectory(prefix="dl-rates-") as name:
+        folder = Path(name)
         # What is loaded at first use is no part of any rate.
-        _timed(Path(folder), "warm", 10)
-        # The faster of two: what else the machine did is no part of it either.
-        small_import, small_proof = min(_timed(Path(folder), f"small{n}", 10) for n in range(2))
-        large_import, large_proof = _timed(Path(folder), "large", _SAMPLE_FILES)
-    per_action = max(large_import - small_import, 0.0) / _SAMPLE_FILES
-    per_file = max(large_proof - small_proof, 0.0) / _SAMPLE_FILES
-    return Rates(small_import + small_proof, per_action, per_file, "measured")
+        _timed(folder, "warm", 10)
+        small = [_timed(folder, f"small{n}", 10) for n in range(_PROBES)]
+        large = [_timed(folder, f"large{n}", _SAMPLE_FILES) for n in range(_PROBES - 1)]
+        commits = _timed(folder, "commits", _SAMPLE_COMMITS, commits=_SAMPLE_COMMITS)
+    # Of differences the quickest tell most: whatever comes in between only adds.
+    least = min(each.imported for each in small)
+    per_action = min(each.imported for each in large) - least
+    per_file = min(each.proof for each in large) - min(each.proof for each in small)
+    return Rates(
+        base_seconds=_STEPS * median(each.whole for each in small),
+        import_seconds=median(each.imported for each in small),
+        commit_seconds=max(commits.imported - least, 0.0) / _SAMPLE_COMMITS,
+        action_seconds=max(per_action, 0.0) / _SAMPLE_FILES,
+        proof_seconds=max(per_file, 0.0) / _SAMPLE_FILES,
+        spread=_UNEVEN * _spread([each.whole for each in small]),
+        source="measured",
+    )
 
 
-def _timed(folder: Path, name: str, files: int) -> tuple[float, float]:
+def _spread(values: Sequence[float]) -> float:
+    """By what factor some values differ from their middle; 1.0 for fewer than two."""
+    found = [value for value in values if value > 0]
+    if len(found) < 2:
+        return 1.0
+    middle = median(found)
+    return max(max(found) / middle, middle / min(found))
+
+
+@dataclass(frozen=True)
+class _Took:
+    """Seconds of an import, and of a proof."""
+
+    imported: float
+    proof: float
+
+    @property
+    def whole(self) -> float:
+        """Import and proofs of a move."""
+        return self.imported + _PROOFS * self.proof
+
+
+def _timed(folder: Path, name: str, files: int, *, commits: int = 1) -> _Took:
     log = folder / name / "_delta_log"
     log.mkdir(parents=True)
-    (log / f"{0:020d}.json").write_text(_commit(files))
+    lines = _commit(files).splitlines(keepends=True)
+    head, adds = lines[:_HEAD_LINES], lines[_HEAD_LINES:]
+    share = files // commits
+    for number in range(commits):
+        some = [*(head if number == 0 else head[:1]), *adds[number * share : (number + 1) * share]]
+        (log / f"{number:020d}.json").write_text("".join(some))
     database = str(folder / "catalog.sqlite")
     began = time.perf_counter()
     import_table(log_dir=str(folder / name), database=database, table_name=name)
     imported = time.perf_counter()
     diff_table(name, database=database)
-    return imported - began, time.perf_counter() - imported
+    return _Took(imported - began, time.perf_counter() - imported)
 
 
 def _commit(files: int) -> str:

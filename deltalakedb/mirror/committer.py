@@ -12,6 +12,7 @@ from typing import Any
 from deltalakedb import logs
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit import outbox
+from deltalakedb.commit.heads import LockedHead
 from deltalakedb.commit.version import Committed
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -52,6 +53,14 @@ class LogRatifier:
         versions = [n.version for n in names if isinstance(n, CommitFile | CheckpointFile)]
         return max(versions, default=-1)
 
+    def is_ahead(self, table: TableRow, head: LockedHead) -> bool:
+        if head.authority == "log" or self.is_far(table):
+            return False
+        log, published = self._log_of(table), head.published_version
+        return log.exists(publish.commit_name(head.head_version + 1)) or (
+            published >= 0 and not log.exists(publish.commit_name(published))
+        )
+
     def stage(self, table: TableRow, pieces: Iterable[bytes]) -> StoredFile:
         log = self._log_of(table)
         name = f"{publish.STAGED}{uuid.uuid4()}.json"
@@ -89,7 +98,6 @@ class LogRatifier:
         return True
 
     def is_far(self, table: TableRow) -> bool:
-        """Whether a put into its log waits for a network."""
         return self._log_of(table).spec.is_s3
 
     def adopt(self, table: TableRow) -> None:

@@ -8,6 +8,7 @@ Such files, and those with a deletion vector, are read as `scan_batches` reads t
 from __future__ import annotations
 
 import importlib
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _AT_ONCE_BYTES = 64 << 20
 """Of files that Polars reads at once: a bound on memory."""
 _AT_ONCE_PARTS = 200
+_ARITHMETIC = re.compile(r"\) (?:[-+*/%]|//) \(")
+"""Between two operands, as Polars prints a predicate."""
 
 
 def to_polars(spec: ScanSpec) -> pl.LazyFrame:
@@ -163,9 +166,11 @@ class _OwnReader:
         if not all(isinstance(file.filesystem, pyarrow.fs.LocalFileSystem) for file in files):
             return None
         parted = any(map(self.spec.schema.is_partition, self.fields))
+        # Polars computes with minima and maxima as with rows, and loses files where that overflows.
+        by_statistics = predicate is None or _ARITHMETIC.search(str(predicate)) is None
         frames = []
         for _, alike in groupby(files, lambda file: id(file.partition_values) if parted else 0):
-            frame = self._one(list(alike))
+            frame = self._one(list(alike), by_statistics)
             if frame is None:
                 return None
             frames.append(frame)
@@ -182,7 +187,7 @@ class _OwnReader:
             return None
         return found if dict(found.schema) == {name: self.types[name] for name in names} else None
 
-    def _one(self, files: Sequence[DataFile]) -> pl.LazyFrame | None:
+    def _one(self, files: Sequence[DataFile], by_statistics: bool) -> pl.LazyFrame | None:
         """The rows of the files of one partition, under the table's names."""
         polars, schema = self.polars, self.spec.schema
         stored = {
@@ -198,6 +203,7 @@ class _OwnReader:
                 schema=stored,
                 glob=False,
                 hive_partitioning=False,
+                use_statistics=by_statistics,
                 missing_columns="raise",
                 extra_columns="ignore",
             )

@@ -16,7 +16,6 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.metadata import Metadata, PartitionNames, protocol_of
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import column_mapping_mode
-from deltalakedb.planning.plan import plan
 from deltalakedb.planning.pruning.normal_form import is_whole
 from deltalakedb.planning.request import FILE_COLUMNS, PLAN_COLUMNS, Plan, PlanRequest
 from deltalakedb.predicate.tree import TRUE, Expr, columns_of, conjunction
@@ -146,6 +145,8 @@ class Snapshot(DeltaRsNames):
             if self._cache is not None:
                 self._cache.build_later(self._catalog, row, self.version)
             return
+        from deltalakedb.planning.plan import plan
+
         self._check_partitions(row, len(self._catalog.partitions(row, self.version)))
         listing = self._request(row, None, FILE_COLUMNS)
         for start in range(0, cached.num_rows, _SLICE):
@@ -220,6 +221,9 @@ class Snapshot(DeltaRsNames):
 
     @tracing.traced("plan")
     def _plan(self, predicate: Predicate, columns: tuple[str, ...]) -> Plan:
+        # With its first use: whoever only opens tables needs neither numpy nor Arrow.
+        from deltalakedb.planning.plan import plan
+
         parsed = self.where(predicate)
 
         def answer(row: TableRow) -> Plan:

@@ -82,12 +82,12 @@ def connect_to_table(
         if sql_config.settings is not None:
             sql_config.settings.begin()
             cache = sql_config.settings.performance.cache if cache is True else cache
-    return Table(
-        parsed,
-        open_catalog(parsed.database),
-        cache=_configured(cache),
-        storage_options=storage_options,
-    )
+    catalog = open_catalog(parsed.database)
+
+    def opened() -> Table:
+        return Table(parsed, catalog, cache=_configured(cache), storage_options=storage_options)
+
+    return catalog.reader.ask_beside(opened, "deltalakedb.snapshot.snapshot")
 
 
 def snapshots(

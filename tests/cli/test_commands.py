@@ -366,7 +366,7 @@ def test_installed_script_in_another_folder(tmp_path: Path) -> None:
     shutil.copytree(samples.path(TABLE), tmp_path / "sales")
     environment = {"DL_DATABASE": "meta.sqlite"}
     done = process("import", "--log-dir", "sales", cwd=tmp_path, env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     shown = process("show", "sales", "--format", "json", cwd=tmp_path, env=environment)
     assert json.loads(shown.stdout)["location"] == str(tmp_path / "sales")
     assert (tmp_path / "meta.sqlite").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -177,6 +178,22 @@ def test_a_table_is_analysed_and_nothing_written(place: Path, tmp_path: Path) ->
     assert (writer.commits, writer.last_version) == (2, 1)
     assert sum(writer.operations.values()) == 2
     assert not found.refusals
-    assert found.estimated_seconds > 0
+    least, most = found.estimated_range
+    assert 0 < least < found.estimated_seconds < most
+    assert f"(from {least:.1f} to {most:.1f} s)" in str(found)
     assert "writer:" in str(found)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_catalog_tells_how_fast_it_is(place: Path, sqlite_url: str) -> None:
+    """What small imports took there tells its latency, whatever a disk would have taken."""
+    dl.import_table(str(place), database=sqlite_url)
+    writer = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+    for seconds in (1_000.0, 2_000.0):
+        with writer:
+            writer.execute("UPDATE dl_import_runs SET seconds = ?", (seconds,))
+        found = analyze_source(str(place), database=sqlite_url)
+        assert found.rates.source == "catalog"
+        assert found.rates.seconds_of_import(2) == pytest.approx(seconds, rel=0.1)
+        assert found.estimated_seconds > found.rates.import_seconds
+    writer.close()

@@ -25,6 +25,7 @@ from deltalakedb.migrate.recommit import recommit_stranded
 from deltalakedb.migrate.recover import repair_table
 from deltalakedb.migrate.rollback import rollback_table
 from deltalakedb.mirror import publish
+from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.mirror.resolve import examine
 from deltalakedb.uri import parse_database
 from tests.moving.test_move import append, rows, seen, state
@@ -114,8 +115,10 @@ def test_what_is_written_over_the_fence_gets_a_slot_of_its_own(
 
 
 def test_after_the_probation_a_stranger_is_in_the_way_and_nothing_is_lost(
-    moved: Path, sqlite_url: str
+    moved: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # As of a log on the net, which isn't asked before each commit.
+    monkeypatch.setattr(LogRatifier, "is_far", lambda *_: True)
     end_probation(sqlite_url)
     cutover_table("t", database=sqlite_url)
     table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
@@ -145,6 +148,25 @@ def test_after_the_probation_a_stranger_is_in_the_way_and_nothing_is_lost(
     assert recommit_stranded("t", database=sqlite_url).done == ((3, 6),)
     assert seen(moved) == in_sql(sqlite_url) == [1, 2, 3, 4, 5]
     assert dl.diff_table("t", database=sqlite_url).parity
+
+
+def test_a_stranger_in_a_log_nearby_is_found_before_anything_is_acknowledged(
+    moved: Path, sqlite_url: str
+) -> None:
+    end_probation(sqlite_url)
+    cutover_table("t", database=sqlite_url)
+    table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    table.append(rows(2))
+    stranger(moved, 3)
+    with pytest.raises(DeltaLakeError, match="dl mirror repair t") as caught:
+        table.append(rows(4))
+    assert (caught.value.kind, caught.value.outcome) == (
+        DeltaLakeErrorKind.MIRROR_CONFLICT,
+        "failed",
+    )
+    assert repair_table("t", database=sqlite_url).adopted == (3, 3)
+    table.append(rows(4))
+    assert seen(moved) == in_sql(sqlite_url) == [1, 2, 3, 4]
 
 
 def test_a_catalog_of_yesterday_is_recognised_and_brought_up(

@@ -11,23 +11,27 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import deltalake
 import pytest
 
 import deltalakedb as dl
 from deltalakedb.catalog.catalog import Catalog
+from deltalakedb.catalog.dialects.mysql.connection import connect
 from deltalakedb.catalog.reading import queries
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.move import move_table
 from deltalakedb.migrate.recover import repair_table
 from deltalakedb.mirror import checkpoint, publish, tend
+from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.mirror.resolve import examine
 from deltalakedb.uri import parse_database
 from tests.moving.test_move import append, rows, seen
 from tests.moving.test_rollback import in_sql
 from tests.servers.postgres import PostgresServer
 
+T = TypeVar("T")
 _ELSEWHERE = """
 import sys, deltalakedb as dl
 from tests.moving.test_move import rows
@@ -57,7 +61,7 @@ def restore(database: str, yesterday: Path) -> None:
     yesterday.replace(file)
 
 
-def refused(table: dl.DeltaTable, value: int) -> DeltaLakeError:
+def refused(table: dl.Table, value: int) -> DeltaLakeError:
     """An append that has to fail, leaving nothing."""
     with pytest.raises(DeltaLakeError) as caught:
         table.append(rows(value))
@@ -124,6 +128,111 @@ def test_a_dump_restored_in_place_under_running_writers(
     all_is_well(place, pg_database, [1, 2, 3, 4])
 
 
+@pytest.mark.parametrize("is_far", [False, True])
+def test_a_sqlite_copy_restored_in_place_under_running_writers(
+    is_far: bool, tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `.restore` of SQLite's shell does it: into the file that others have open."""
+    monkeypatch.setattr(LogRatifier, "is_far", lambda *_: is_far)
+
+    def restore_in_place(yesterday: Path) -> None:
+        file = sqlite_url.removeprefix("sqlite:///")
+        with closing(sqlite3.connect(file)) as now, closing(sqlite3.connect(yesterday)) as copy:
+            copy.backup(now)
+
+    def keep() -> Path:
+        backup(sqlite_url, tmp_path / "yesterday")
+        return tmp_path / "yesterday"
+
+    set_back_under_writers(tmp_path / "t", sqlite_url, keep, restore_in_place)
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("is_far", [False, True])
+def test_a_dump_restored_in_place_into_mysql(
+    is_far: bool, tmp_path: Path, any_mysql_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LogRatifier, "is_far", lambda *_: is_far)
+    url = any_mysql_database
+    set_back_under_writers(
+        tmp_path / "t", url, lambda: mysql_dump(url), lambda dump: mysql_restore(url, dump)
+    )
+
+
+@pytest.mark.system
+def test_rows_restored_into_the_tables_that_are_there(
+    tmp_path: Path, any_mysql_database: str
+) -> None:
+    """Nothing of the database tells that, so it is the log that does."""
+    url = any_mysql_database
+    set_back_under_writers(
+        tmp_path / "t",
+        url,
+        lambda: mysql_dump(url),
+        lambda dump: mysql_restore(url, dump, anew=False),
+    )
+
+
+@pytest.fixture(params=["mysql_database", "mariadb_database"])
+def any_mysql_database(request: pytest.FixtureRequest) -> str:
+    found: str = request.getfixturevalue(request.param)
+    return found
+
+
+def set_back_under_writers(
+    place: Path, database: str, keep: Callable[[], T], restore: Callable[[T], None]
+) -> None:
+    """A process that goes on over a catalog that lost what others wrote gives no version twice."""
+    append(place, 1)
+    move_table(str(place), database=database)
+    table = dl.connect_to_table(f"deltasql://{database}?table=t")
+    table.append(rows(2))
+    kept = keep()
+    elsewhere(database, 3, 4)
+    restore(kept)
+    error = refused(table, 5)
+    assert error.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    assert "dl mirror repair" in error.message
+    assert repair_table("t", database=database).adopted == (3, 4)
+    all_is_well(place, database, [1, 2, 3, 4])
+
+
+MySqlDump = list[tuple[str, str, str, list[tuple[object, ...]]]]
+
+
+def mysql_dump(database: str) -> MySqlDump:
+    """Each table's name, definition, columns and rows."""
+    found: MySqlDump = []
+    with closing(connect(parse_database(database))) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW FULL TABLES WHERE table_type = 'BASE TABLE'")
+        for name, _ in cursor.fetchall():
+            cursor.execute(f"SHOW CREATE TABLE {name}")
+            [(_, definition)] = cursor.fetchall()
+            cursor.execute(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = %s AND "
+                "table_schema = DATABASE() AND extra NOT LIKE '%%GENERATED%%'",
+                (name,),
+            )
+            columns = ", ".join(f"`{column}`" for (column,) in cursor.fetchall())
+            cursor.execute(f"SELECT {columns} FROM {name}")
+            found.append((name, definition, columns, list(cursor.fetchall())))
+    return found
+
+
+def mysql_restore(database: str, dump: MySqlDump, *, anew: bool = True) -> None:
+    """As mysqldump's script does it; not `anew`: the rows alone, into the tables that are there."""
+    with closing(connect(parse_database(database))) as connection, connection.cursor() as cursor:
+        cursor.execute("SET foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO'")
+        for name, definition, columns, found in dump:
+            cursor.execute(f"DROP TABLE {name}" if anew else f"DELETE FROM {name}")
+            if anew:
+                cursor.execute(definition)
+            if found:
+                marks = ", ".join(["%s"] * len(found[0]))
+                cursor.executemany(f"INSERT INTO {name} ({columns}) VALUES ({marks})", found)
+        connection.commit()
+
+
 @pytest.mark.long
 def test_a_failover_that_loses_commits(
     tmp_path: Path, private_postgres: Callable[..., PostgresServer]
@@ -159,7 +268,7 @@ def test_a_database_that_goes_away_during_a_cutover(
 ) -> None:
     """Files' writers go on until the fence; behind it SQL's do, as soon as it is back."""
     place = tmp_path / "t"
-    server = private_postgres()
+    server = private_postgres(durable=True)
     database = server.url(server.create_database())
     append(place, 1)
 

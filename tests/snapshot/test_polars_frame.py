@@ -187,6 +187,15 @@ def test_edges_and_random_conditions(both: Callable[..., int], tmp_path: Path) -
     both(negative, lambda frame: frame.filter(pl.col("y").is_null()).select("i", "g", "s"))
 
 
+def test_sums_that_overflow_lose_no_file(both: Callable[..., int], tmp_path: Path) -> None:
+    """Polars by itself takes 2^31 - 1 + 1 for the greatest sum of the file, and leaves it out."""
+    write_parquet(tmp_path / "a.parquet", pa.table({"n": pa.array([5, 6, 2**31 - 1], pa.int32())}))
+    spec = made_scan(tmp_path, [column("n", "integer")], [file_row("a.parquet")])
+    assert both(spec, lambda frame: frame.filter(pl.col("n") + 1 > 3)) == 1
+    found = to_polars(spec).filter(pl.col("n") + 1 > 3).collect()
+    assert found["n"].to_list() == [5, 6]
+
+
 def test_files_that_need_more_are_read_by_us(both: Callable[..., int], tmp_path: Path) -> None:
     """A vector, other types, missing columns, other spellings: one such file, among plain ones."""
     plain = pa.table({"a": [1, 2, 3], "b": ["x", None, "z"]})

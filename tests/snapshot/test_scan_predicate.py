@@ -94,3 +94,11 @@ def test_nan_is_outside_the_bounds_of_statistics(tmp_path: Path) -> None:
         tmp_path, [column("x", "double")], [file_row(write_parquet(tmp_path / "f", stored))]
     )
     assert scan_table(spec, predicate=~(pc.field("x") <= 2.0)).num_rows == 1
+
+
+def test_bounds_that_arrow_can_not_compare_rule_nothing_out(tmp_path: Path) -> None:
+    """Whole numbers that no double is, asked as doubles."""
+    name = write_parquet(tmp_path / "a.parquet", pa.table({"n": [1, 2**63 - 1]}))
+    spec = made_scan(tmp_path, [column("n", "long")], [file_row(name)])
+    asked = pc.field("n").cast(pa.float64(), safe=False) > 1.5
+    assert scan_table(spec, predicate=asked)["n"].to_pylist() == [2**63 - 1]

@@ -195,6 +195,28 @@ print([name for name in unused if name in sys.modules])
     assert megabytes < 120
 
 
+def test_a_server_connects_while_planning_is_imported(pg_database: str, generated: Path) -> None:
+    """In a fresh interpreter; what goes wrong meanwhile is told as ever."""
+    dl.import_table(str(generated), database=pg_database)
+    script = f"""
+import sys
+import deltalakedb as dl
+uri = {table_uri(pg_database)!r}
+planning = "deltalakedb.snapshot.snapshot"
+for opened in (uri.replace("@", "x@"), uri + "x", uri):
+    try:
+        table = dl.connect_to_table(opened)
+    except dl.DeltaLakeError as error:
+        print(error.kind.name, planning in sys.modules)
+print(table.snapshot().plan("region = 'us'").num_rows)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = open_table(pg_database).snapshot().plan("region = 'us'").num_rows
+    told = ["AUTHENTICATION_ERROR True", "TABLE_NOT_FOUND True"]
+    assert done.stdout.splitlines() == [*told, str(expected)]
+
+
 def _count(uri: str, answer: multiprocessing.queues.SimpleQueue[tuple[int, int]]) -> None:
     table = dl.connect_to_table(uri, cache=False)
     answer.put((os.getpid(), table.snapshot().plan("region = 'us'").num_rows))

@@ -25,7 +25,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing.run import import_table
 from deltalakedb.snapshot.snapshot import Snapshot
 from deltalakedb.table import connect
-from tests.table.opening import GrowingTable, add, asked, first_actions, open_table
+from tests.table.opening import GrowingTable, add, asked, first_actions, open_table, remove
 
 SOME = settings(
     max_examples=60,
@@ -316,3 +316,31 @@ def test_of_many_partitions_the_few_that_may_match_are_fetched(
     connect._catalogs.clear()
     nothing = open_table(any_catalog_url).snapshot().explain("region = 'nowhere'")
     assert (nothing.planned_files, nothing.steps[0].detail) == (0, "0 of 30 partitions")
+
+
+def test_a_new_version_of_many_partitions_is_planned_by_the_few_that_may_match(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    """Until the values of all, which were fetched for the version before, are worth it again."""
+    made = GrowingTable(tmp_path, sqlite_url)
+    first = dt.date(2020, 1, 1)
+    days = [(first + dt.timedelta(days=n)).isoformat() for n in range(1_200)]
+    made.commit(*first_actions(), *(add(f"f{day}", day) for day in days))
+    made.imported()
+    table = made.open()
+    for _ in range(2):
+        assert table.snapshot().plan(f"day = '{days[3]}'").num_rows == 1
+    made.commit(add("more", days[3]), remove(f"f{days[5]}", days[5]), add("new", "2024-05-01"))
+    made.imported()
+    snapshot = table.snapshot()
+    for day, count in ((days[3], 2), (days[5], 0), ("2024-05-01", 1), (days[7], 1)):
+        with asked(table) as statements:
+            assert snapshot.plan(f"day = '{day}'").num_rows == count
+            texts = [s for s in statements if "dl_partitions" in s]
+            assert all(" LIKE " in s or "count(*)" in s for s in texts)
+        assert table.snapshot(0).plan(f"day = '{day}'").num_rows == (day in days)
+    for _ in range(20):
+        assert snapshot.plan(f"day = '{days[3]}'").num_rows == 2
+    with asked(table) as statements:
+        assert snapshot.plan(f"day = '{days[5]}'").num_rows == 0
+        assert not [s for s in statements if "dl_partitions" in s]

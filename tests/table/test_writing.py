@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,31 @@ def test_a_merge_widens_what_it_sets(sqlite_url: str, tmp_path: Path) -> None:
     table.refresh()
     rows = sorted(table.to_pyarrow_table().to_pylist(), key=lambda row: row["i"])
     assert [(row["i"], row["f"]) for row in rows] == [(1, 0.1), (2, 0.5), (2**40, 0.2)]
+
+
+def test_dynamic_overwrite_of_partitions_that_others_spell(sqlite_url: str, tmp_path: Path) -> None:
+    """delta-rs writes an instant, a whole double and bytes otherwise: the values are the same."""
+    day = [datetime(2020, 1, n, tzinfo=UTC) for n in (1, 2)]
+    columns = {
+        "t": pa.array(day, pa.timestamp("us", "UTC")),
+        "f": pa.array([1.0, float("nan")]),
+        "b": pa.array([b"a", None]),
+    }
+    rows = pa.table({**columns, "x": [1, 2]})
+    place = tmp_path / "t"
+    deltalake.write_deltalake(str(place), rows, partition_by=[*columns])
+    dl.import_table(log_dir=str(place), database=sqlite_url, table_name="t")
+    table = dl.connect_to_table(uri_of(sqlite_url, "t"))
+    table.overwrite(
+        rows.slice(0, 1).set_column(3, "x", pa.array([3])), partition_overwrite="dynamic"
+    )
+    table.refresh()
+    assert sorted(table.to_pyarrow_table().column("x").to_pylist()) == [2, 3]
+    table.overwrite(
+        rows.slice(1, 1).set_column(3, "x", pa.array([4])), partition_overwrite="dynamic"
+    )
+    table.refresh()
+    assert sorted(table.to_pyarrow_table().column("x").to_pylist()) == [3, 4]
 
 
 def test_one_write_a_token_and_application_version(catalog_url: str, tmp_path: Path) -> None:

@@ -6,10 +6,14 @@ memory to be paid by every process that opens a table.
 
 from __future__ import annotations
 
+import importlib
+import sys
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from deltalakedb import fork
 from deltalakedb.database_url import DatabaseUrl
@@ -17,6 +21,8 @@ from deltalakedb.error import DeltaLakeError
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.base import Dialect
+
+T = TypeVar("T")
 
 
 class Usual(str):
@@ -31,6 +37,8 @@ class Reader(ABC):
     """
 
     paramstyle = "?"
+    waits = False
+    """Whether a server on the other end is waited for, as it makes a connection above all."""
 
     _connection: Any = None
 
@@ -65,6 +73,19 @@ class Reader(ABC):
                 if not self._is_driver_error(error):
                     raise
                 raise self._translated(error) from None
+
+    def ask_beside(self, ask: Callable[[], T], module: str) -> T:
+        """What `ask` finds out by questions; while a server makes the connection for the first of
+        them, this thread imports the module that the answer is wanted for."""
+        if self.is_connected or not self.waits or module in sys.modules:
+            return ask()
+        asking = _Asking(ask)
+        asking.start()
+        importlib.import_module(module)
+        asking.join()
+        if asking.error is not None:
+            raise asking.error
+        return asking.answers[0]
 
     @property
     def is_connected(self) -> bool:
@@ -151,3 +172,21 @@ class Reader(ABC):
     @abstractmethod
     def _is_missing_table(self, error: Exception) -> bool:
         """Whether the database has no such table, so no catalog."""
+
+
+class _Asking(threading.Thread, Generic[T]):
+    """A question in a thread of its own, with the asker's context: its answer, or its error."""
+
+    def __init__(self, ask: Callable[[], T]) -> None:
+        # A daemon: whoever is interrupted while it waits doesn't wait for it.
+        super().__init__(name="dl-ask", daemon=True)
+        self._ask = ask
+        self._context = copy_context()
+        self.answers: list[T] = []
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self.answers.append(self._context.run(self._ask))
+        except BaseException as error:  # noqa: BLE001 - the asker raises it
+            self.error = error

@@ -88,6 +88,11 @@ class Writer(ABC):
     """What changes when another server answers, the same one after a restart, or one whose tables
     were restored; text, of a row `v` of `dl_schema_version`."""
 
+    @property
+    def incarnation_alone(self) -> str:
+        """The same where nothing but the database tells: the log is too far away to be asked."""
+        return self.incarnation
+
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
         """`connection`: one of the driver's that is in a transaction, which its owner ends."""
         self.url = url

@@ -15,6 +15,9 @@ from deltalakedb.database_url import DatabaseUrl
 
 _TEXTS = 1_000
 """Partitions whose values are kept by their ids."""
+_MANY = 1_000
+_SIFTINGS = 16
+"""Questions for few of many partitions that together take what fetching them all does."""
 
 
 class PartitionRow(NamedTuple):
@@ -59,7 +62,8 @@ class LightCatalog:
         self._catalog_id: str | None = None
         self._partitions: tuple[int, int, int, PartitionSet] | None = None
         """Of a load, from which version on to which, what `partitions` found."""
-        self._sifted: int | None = None
+        self._sifted: tuple[int, int, int] | None = None
+        """Of which load and version few were asked for last, and how often."""
         self._texts: dict[int, str] = {}
         self._lock = fork.Lock()
 
@@ -125,14 +129,14 @@ class LightCatalog:
 
         Those that were emptied before are left out. The first time it is only those that pass,
         which are few of many. After that it is all of them, and they are kept: what wasn't empty
-        at one version serves for newer ones too, as far as the answer is as new.
+        at one version serves for newer ones too, as far as the answer is as new. Of many whose
+        answer isn't, those that pass are asked for again, until all would have cost no more.
         """
         load_id = table.live_load
         kept = self.kept_partitions(load_id, version)
         if kept is not None:
             return kept
-        if tests and self._sifted != load_id:
-            self._sifted = load_id
+        if tests and self._may_sift(load_id, version):
             return self._passing(table, version, tests)
         with self._lock:
             known = self._partitions
@@ -152,6 +156,21 @@ class LightCatalog:
         with self._lock:
             self._partitions = (load_id, oldest, version, found)
         return found
+
+    def _may_sift(self, load_id: int, version: int) -> bool:
+        """Whether to ask for few partitions rather than for all; it is counted."""
+        with self._lock:
+            before, kept = self._sifted, self._partitions
+            if before is None or before[0] != load_id:
+                self._sifted = (load_id, version, _SIFTINGS)
+                return True
+            if kept is None or kept[0] != load_id or len(kept[3]) <= _MANY:
+                return False
+            times = before[2] if before[1] == version else 0
+            if times >= _SIFTINGS:
+                return False
+            self._sifted = (load_id, version, times + 1)
+            return True
 
     def _passing(self, table: TableRow, version: int, tests: Sequence[TextTest]) -> PartitionSet:
         conditions, patterns = [], []

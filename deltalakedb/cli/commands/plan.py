@@ -36,10 +36,9 @@ def command(
     """Explain which files a query would read.
 
     Explain which files a query would read, and how they are found."""
-    from deltalakedb.catalog.reading.versions import state_to_read
-    from deltalakedb.snapshot.snapshot import Snapshot
-
-    with open_catalog(database) as catalog:
+    with open_catalog(database, "deltalakedb.planning.plan") as catalog:
+        from deltalakedb.catalog.reading.versions import state_to_read
+        from deltalakedb.snapshot.snapshot import Snapshot
 
         def ask(row: TableRow) -> Explanation:
             at = row.head_version if version is None else version

@@ -31,6 +31,7 @@ from deltalakedb.table.operations.operation import Operation, Staged, run
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, now_ms
 from deltalakedb.table.operations.registration import Registration
+from deltalakedb.table.operations.spellings import partitions_like
 from deltalakedb.table.transaction import WriteResult
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.dask import DaskParts, is_dask
@@ -249,9 +250,10 @@ class _Write:
                     f"{base.row.full_name} has no partitions, so none can be overwritten; leave "
                     "partition_overwrite out"
                 )
-            ids = list(set(values_of(adds, "partition_id")))
-            found = base.live_files(self._catalog, partitions=ids)
             texts = sorted(set(values_of(adds, "partition_values")))
+            ids = set(values_of(adds, "partition_id"))
+            ids |= partitions_like(self._catalog, base, texts)
+            found = base.live_files(self._catalog, partitions=sorted(ids))
             return found, Reads(
                 predicates=tuple(of_partition(base.metadata, text) for text in texts),
                 paths=frozenset(found.column("path").to_pylist()),

@@ -15,6 +15,7 @@ class MySqlReader(Reader):
     """Questions to MySQL or MariaDB, over one connection."""
 
     paramstyle = "%s"
+    waits = True
 
     def _connect(self) -> Any:
         return connect(self.url, autocommit=True)

@@ -46,6 +46,12 @@ class MySqlWriter(Writer):
     now = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)"
     # A restart is told by the connection that is lost with it.
     incarnation = "CAST(CONCAT(@@hostname, ':', @@port, ':', @@server_id) AS CHAR)"
+    # A dump that is restored in place makes new tables. It takes MySQL half a millisecond to say.
+    incarnation_alone = (
+        "(SELECT CONCAT(@@hostname, ':', @@port, ':', @@server_id, ' ', create_time) "
+        "FROM information_schema.tables "
+        "WHERE table_schema = DATABASE() AND table_name = 'dl_heads')"
+    )
 
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
         self._message_bytes = self._most_bytes = 1 << 20

@@ -35,6 +35,8 @@ from deltalakedb.error import (
 
 _ISOLATION = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 """Of a transaction that writes: it sees what is there now, whatever server, role or pool say."""
+_COPY_ROWS = 8_192
+"""Some MB, which sockets and caches hold: so the next are encoded while the server stores these."""
 _READERS_SECONDS = 0.5
 """How long a swap waits for queries that began before it."""
 # Feature not supported, data exception, integrity constraint, syntax or access, program limit.
@@ -303,7 +305,7 @@ class _CopyLoader(Loader):
     def append(self, table: str, rows: pa.Table) -> None:
         if table == self._files:
             self._first_block = self._end_of_files()
-        self._cursor.adbc_ingest(table, rows.to_reader(65_536), mode="append")
+        self._cursor.adbc_ingest(table, rows.to_reader(_COPY_ROWS), mode="append")
 
     def commit(self, run_key: int, part: int, file_rows: int) -> None:
         self._cursor.execute(

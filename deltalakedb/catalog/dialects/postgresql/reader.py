@@ -16,6 +16,7 @@ class PostgresReader(Reader):
     """Questions to PostgreSQL, over one connection."""
 
     paramstyle = "%s"
+    waits = True
 
     def _connect(self) -> Any:
         connection = connect(self.url)

@@ -45,7 +45,9 @@ class SqliteWriter(Writer):
             found = os.stat(self._path)
         except FileNotFoundError:
             return "'gone'"
-        return f"'{found.st_dev}.{found.st_ino}'"
+        # A copy that is restored into the open file by SQLite itself counts the schema on.
+        file = f"{found.st_dev}.{found.st_ino}"
+        return f"(SELECT '{file}.' || schema_version FROM pragma_schema_version)"
 
     def _connect(self) -> sqlite3.Connection:
         # A file that has gone is not made anew, empty, by whoever still had it open.
