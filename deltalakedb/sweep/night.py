@@ -165,7 +165,7 @@ class Night:
         same = proof is not None and _place(proof) == (row.live_load, row.epoch, row.head_version)
         if not look.moving:
             found.findings += rows_changed(look.row, look.sums, look.state, look.proof, same)
-        if proof is None or proof.listing != log.digest:
+        if look.turn or proof is None or proof.listing != log.digest:
             found.findings += logs.moved(self.catalog, row, log, published)
             found.findings += last_checkpoint.wrong(self.catalog, row, log, proof)
             found.findings += lives.times_changed(self.catalog, row, log)
@@ -199,10 +199,12 @@ class Night:
         self, look: Look, log: Log, checkpoint: CheckpointEntry | None, mark: str | None
     ) -> Iterator[Finding]:
         row, proof = look.row, look.proof
-        if checkpoint is not None and logs.is_new(proof, mark, "checkpoint"):
+        # What has neither another size nor another time is read anew in its turn.
+        turn = look.turn
+        if checkpoint is not None and (turn or logs.is_new(proof, mark, "checkpoint")):
             yield from self._checkpoint(row, log, checkpoint)
         name = log.checksum(row.known_since, row.head_version)
-        if name is not None and logs.is_new(proof, log.mark(name), "checksum"):
+        if name is not None and (turn or logs.is_new(proof, log.mark(name), "checksum")):
             yield from logs.checksum_differs(self.catalog, row, log, name, look.sums)
 
     def _checkpoint(

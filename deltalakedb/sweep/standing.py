@@ -23,6 +23,7 @@ def findings(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
     """What can't be so."""
     protocol = _protocol(catalog, row)
     yield from _table(catalog, row, protocol)
+    yield from _metadata(catalog, row)
     yield from _head(catalog, row, protocol)
 
 
@@ -38,12 +39,18 @@ def _protocol(catalog: Catalog, row: TableRow) -> Protocol | None:
 
 
 def _table(catalog: Catalog, row: TableRow, protocol: Protocol | None) -> Iterator[Finding]:
-    modes = catalog.reader.rows(
-        "SELECT mode FROM dl_import_runs WHERE run_key = ?", (run_of(row.live_load),)
+    made = catalog.reader.rows(
+        "SELECT r.mode, r.table_id FROM dl_import_runs r JOIN dl_loads l ON l.run_key = r.run_key "
+        "WHERE r.run_key = ? AND l.load_id = ?",
+        (run_of(row.live_load), row.live_load),
     )
-    if modes and modes[0][0] != row.mode:
+    if not made:
+        yield Finding("table-changed", f"its load {row.live_load} isn't registered with its import")
+    elif made[0] != (row.mode, row.table_id):
         yield Finding(
-            "table-changed", f"its mode is {row.mode}, and its load was made by {modes[0][0]}"
+            "table-changed",
+            f"it is {row.table_id} in mode {row.mode}, and its load was made for {made[0][1]} in "
+            f"{made[0][0]}",
         )
     if protocol is not None:
         expected = ",".join(unreadable_features(protocol))
@@ -64,6 +71,26 @@ def _table(catalog: Catalog, row: TableRow, protocol: Protocol | None) -> Iterat
     )
     if known != location_hash(row.location):
         yield Finding("table-changed", "its location isn't the one that it was registered by")
+
+
+_TOLD = {"metadata_id": "id", "name": "name", "description": "description",
+         "created_time": "createdTime", "schema_string": "schemaString"}  # fmt: skip
+
+
+def _metadata(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
+    """Columns of the metadata, which are asked for, against its body, which is written again."""
+    for body, *values in catalog.reader.rows(
+        f"SELECT body, {', '.join(_TOLD)} FROM dl_metadata WHERE load_id = ?", (row.live_load,)
+    ):
+        try:
+            said = json.loads(body)
+        except ValueError:
+            yield Finding("metadata-changed", "its body is no JSON")
+            return
+        for name, value in zip(_TOLD, values, strict=True):
+            if value != said.get(_TOLD[name]):
+                yield Finding("metadata-changed", f"{name} isn't what its body says")
+                return
 
 
 def _head(catalog: Catalog, row: TableRow, protocol: Protocol | None) -> Iterator[Finding]:

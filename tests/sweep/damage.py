@@ -341,6 +341,14 @@ DEEPER: dict[str, tuple[str, Callable[[Damage], object]]] = {
         "checkpoint-wrong",
         _checkpoint(lambda rows: _action(rows, "txn").update(version=77)),
     ),
+    "checkpoint-in-place": (
+        "checkpoint-damaged",
+        lambda at: _flip(at.checkpoint, at.checkpoint.stat().st_size - 5),
+    ),
+    "last-checkpoint-in-place": (
+        "last-checkpoint-wrong",
+        lambda at: _flip(at.log / "_last_checkpoint", 0),
+    ),
     "checkpoint-gone": ("last-checkpoint-wrong", lambda at: at.checkpoint.unlink()),
     "last-checkpoint-size": ("last-checkpoint-wrong", _last_checkpoint(size=999)),
     "last-checkpoint-bytes": ("last-checkpoint-wrong", _last_checkpoint(sizeInBytes=999)),
@@ -427,6 +435,16 @@ DEEPER: dict[str, tuple[str, Callable[[Damage], object]]] = {
     "changes-after-head": (
         "table-changed",
         sql("UPDATE dl_tables SET changes_since = 7 WHERE table_key = {key}"),
+    ),
+    "table-id": (
+        "table-changed",
+        sql("UPDATE dl_tables SET table_id = '00000000-0000-0000-0000-000000000000' "
+            "WHERE table_key = {key}"),
+    ),
+    "load-forgotten": ("table-changed", sql("DELETE FROM dl_loads WHERE load_id = {load}")),
+    "metadata-renamed": (
+        "metadata-changed",
+        sql("UPDATE dl_metadata SET name = 'x' WHERE load_id = {load}"),
     ),
     "registered-otherwise": (
         "table-changed",

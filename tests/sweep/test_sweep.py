@@ -18,7 +18,7 @@ from deltalakedb.migrate.sources import Sources
 from deltalakedb.sweep import run
 from deltalakedb.sweep.night import TableNight
 from deltalakedb.sweep.run import SweepOptions, SweepReport, sweep
-from tests.fleet.logs import add_actions, fleet_of, write_log
+from tests.fleet.logs import add_actions, fleet_of, write_data, write_log
 
 NO_FILES = SweepOptions(data_files=False, full_share=0.0)
 
@@ -49,6 +49,27 @@ def test_who_breaks_off_is_told_of_what_was_not_reached(tmp_path: Path) -> None:
     assert sorted(t.row.name for t in told) == ["t000", "t001", "t002"]
     # What was proven is; the others come first the next night.
     assert [t.name for t in _order(database)] == [t.row.name for t in (*told[1:], told[0])]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("fixture", ["pg_database", "mysql_database"])
+def test_other_databases_are_asked_the_same(
+    fixture: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    database = request.getfixturevalue(fixture)
+    for table in fleet_of(tmp_path / "lake", 2):
+        write_data(table)
+    imported(tmp_path / "lake", database)
+    assert sweep(database, SweepOptions(night=1)).exit_code == 0
+    for name in ("d=2024-01-01/part-0", "d=2024-01-02/part-1", "d=2024-01-03/part-2"):
+        path = tmp_path / "lake" / "t001" / f"{name}.parquet"
+        path.write_bytes(b"x" * path.stat().st_size)
+    for night in range(2, 9):
+        sound, damaged = sweep(database, SweepOptions(night=night)).tables
+        assert sound.status == "verified"
+        if damaged.findings:
+            break
+    assert {found.kind for found in damaged.findings} == {"data-file-changed"}
 
 
 def _order(database: str) -> list[Any]:
