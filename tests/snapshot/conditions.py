@@ -82,7 +82,10 @@ OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
 
 @dataclass(frozen=True)
 class Condition:
-    """`tuples` as delta-rs has them, or None where those can't say it."""
+    """`tuples` as delta-rs has them, or None where those can't say it.
+
+    They don't say empty text, which is null there where a column partitions the table.
+    """
 
     sql: str
     answer: Answer
@@ -200,7 +203,7 @@ class Maker:
         return Condition(
             sql,
             lambda row: compared(op, row[name], value),
-            (name, op, value),
+            None if value == "" else (name, op, value),
         )
 
     def _in(self, name: str, type: str) -> Condition:
@@ -216,7 +219,7 @@ class Maker:
             return negated(found) if negative else found
 
         sql = f"{quoted_path(name)} {'NOT ' * negative}IN ({listed})"
-        tuples = None if null else (name, "not in" if negative else "in", values)
+        tuples = None if null or "" in values else (name, "not in" if negative else "in", values)
         return Condition(sql, answer, tuples)
 
     def _null(self, name: str, type: str) -> Condition:
