@@ -247,7 +247,7 @@ def put(database: DatabaseUrl, table: TableRow, log: ObjectStore, row: outbox.Ou
         # Our own put, cut off by a power failure before it was synced.
         log.put(name, data)
     elif held is Held.OTHER:
-        mark_foreign(database, table, row.version, log.read(name))
+        mark_foreign(database, table, row.version, log)
         raise foreign(table, log, row.version)
 
 
@@ -278,19 +278,34 @@ def foreign(table: TableRow, log: ObjectStore, version: int) -> DeltaLakeError:
     )
 
 
+def beginning(log: ObjectStore, name: str) -> bytes:
+    """The lines that a commit's file begins with: a foreign one may be of any length."""
+    there = log.read_range(name, 0, INLINE_BYTES)
+    return there if len(there) < INLINE_BYTES else there[: there.rfind(b"\n") + 1]
+
+
 def gives_back(there: bytes) -> bool:
-    """Whether a commit's file gave its table back to the log, without the catalog."""
+    """Whether a commit's file, by its beginning, gave its table back to the log.
+
+    That is without the catalog, by a commit of ours, which is short.
+    """
     if RETURNED.encode() not in there:
         return False
     infos = [line for line in there.splitlines() if b'"commitInfo"' in line[:40]]
     return any(RETURNED in orjson.loads(line)["commitInfo"] for line in infos)
 
 
-def mark_foreign(database: DatabaseUrl, table: TableRow, version: int, there: bytes) -> None:
+def mark_foreign(database: DatabaseUrl, table: TableRow, version: int, log: ObjectStore) -> None:
     """Record a foreign file, so that nothing more is committed on top of it.
 
     Where it gave the table back to the log, without the catalog, the log ratifies from here on.
     """
+    name = commit_name(version)
+    there = beginning(log, name)
+    size, sums = 0, xxhash.xxh3_128()
+    for piece in StoredFile(log, name, -1):
+        size += len(piece)
+        sums.update(piece)
     given_back = [
         Statement(
             "UPDATE dl_heads SET authority = 'log', epoch = epoch + 1 "
@@ -306,7 +321,7 @@ def mark_foreign(database: DatabaseUrl, table: TableRow, version: int, there: by
                     "UPDATE dl_mirror SET foreign_version = ?, foreign_size = ?, "
                     f"foreign_digest = ?, foreign_found_at = {writer.now} "
                     "WHERE table_key = ? AND foreign_version IS NULL",
-                    (version, len(there), xxhash.xxh3_128_hexdigest(there), table.table_key),
+                    (version, size, sums.hexdigest(), table.table_key),
                 ),
             ]
         )

@@ -32,15 +32,15 @@ def examine(database: DatabaseUrl, table: TableRow, log: ObjectStore) -> list[st
         return lines
     name = publish.commit_name(version)
     lines = [f"{log.describe(name)} isn't version {version} of the catalog."]
-    there = log.read(name) if log.exists(name) else b""
-    if there:
+    there = publish.beginning(log, name) if log.exists(name) else None
+    if there is not None:
         lines.append(f"It says: {_said(there)}")
     with writing(database) as writer:
         ours = outbox.waiting(writer, table, version - 1, 1)
         waiting = len(outbox.heads(writer, table, version - 1, _MOST_COUNTED))
     lines += [f"The catalog's: {_said(row.body)}" for row in ours]
     lines.append(f"{waiting} versions of the catalog wait for the log.")
-    if publish.gives_back(there):
+    if publish.gives_back(there or b""):
         lines.append(
             f"The table was given back to its log without the catalog: `dl rollback "
             f"{table.full_name}` takes over what the log says, and keeps copies of what waits."
@@ -112,4 +112,4 @@ def _said(data: bytes) -> str:
         names = ("operation", "engineInfo", "timestamp", "txnId")
         return ", ".join(f"{name}={info[name]}" for name in names if name in info)
     except (ValueError, KeyError, TypeError):
-        return f"{len(data)} bytes without commitInfo"
+        return "no commitInfo in its first line"

@@ -9,10 +9,14 @@ from typing import Any
 import deltalake
 import pyarrow as pa
 import pytest
+import xxhash
 
 import deltalakedb as dl
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.commit import outbox
-from deltalakedb.mirror import publish, tend
+from deltalakedb.error import DeltaLakeError
+from deltalakedb.mirror import publish, resolve, tend
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
 
@@ -62,4 +66,41 @@ def test_what_waits_is_held_some_at_a_time(
     assert publish.drain(database, row, log, after=10) == 12
     found = deltalake.DeltaTable(str(tmp_path)).to_pyarrow_table()["x"].to_pylist()
     assert sorted(found) == list(range(12))
+    table.close()
+
+
+def test_a_foreign_file_in_a_slot_is_never_held_whole(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tend, "note", lambda *_, **__: None)
+    table = dl.create_table(
+        f"deltasql://{sqlite_url}?table=t", pa.schema([("x", pa.int64())]), location=str(tmp_path)
+    )
+    row, database = table._head.row, table._catalog.reader.url
+    with monkeypatch.context() as away:
+        away.setattr(publish, "publish", lambda *_, **__: True)
+        table.append(pa.table({"x": [1]}))
+    info = b'{"commitInfo":{"operation":"WRITE","engineInfo":"stranger"}}\n'
+    content = info + b'{"txn":{"appId":"a","version":1}}\n' * 300_000
+    (tmp_path / "_delta_log" / publish.commit_name(1)).write_bytes(content)
+    log = publish.log_of(row, None)
+    asked: list[int] = []
+    read_range = type(log).read_range
+
+    def counted(store: Any, name: str, offset: int, length: int) -> bytes:
+        asked.append(length)
+        return read_range(store, name, offset, length)
+
+    monkeypatch.setattr(type(log), "read_range", counted)
+    monkeypatch.setattr(type(log), "read", lambda *_: pytest.fail("read whole"))
+    with pytest.raises(DeltaLakeError, match="was written by others"):
+        publish.drain(database, row, log, after=0)
+    assert asked
+    assert max(asked) < len(content) / 2
+    with writing(database) as writer:
+        [mark] = writer.select(
+            Statement("SELECT foreign_version, foreign_size, foreign_digest FROM dl_mirror", ())
+        )
+    assert tuple(mark) == (1, len(content), xxhash.xxh3_128_hexdigest(content))
+    assert any("engineInfo=stranger" in line for line in resolve.examine(database, row, log))
     table.close()
