@@ -31,10 +31,11 @@ def substitute(text: str, path: str, where: str) -> tuple[str, list[str]]:
             used.append(match.group(0))
             return _content(inner[len(_FILE) :], path, where)
         name, has_default, default = inner.partition(_OR)
-        used.append(f"${{{name}}}")
         found = os.environ.get(name)
-        if has_default:
-            return found or default
+        if has_default and not found:
+            used.append(f"the default of ${{{name}}}")
+            return default
+        used.append(f"${{{name}}}")
         if found is None:
             raise invalid(
                 f"{path!r}: {where} refers to the environment variable {name!r}, which is not "

@@ -22,6 +22,7 @@ from deltalakedb.config import (
     MigrationStrategy,
     SqlConfig,
 )
+from deltalakedb.config.loading import load_configuration
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.secret import Secret
 
@@ -310,3 +311,16 @@ def test_lazy_loading_config() -> None:
 )
 def test_bad_values_are_refused_by_name(attempt: Callable[[], object], message: str) -> None:
     assert message in refused(attempt).message
+
+
+def test_a_default_is_told_from_what_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DL_TEST_SIZE", "7")
+    text = "database: {pool_size: '${DL_TEST_SIZE:-5}', max_overflow: '${DL_TEST_NONE:-9}'}\n"
+    (tmp_path / "c.yaml").write_text(text)
+    origins = {
+        each.name: each.origin for each in load_configuration(str(tmp_path / "c.yaml"), {}).listed()
+    }
+    assert origins["database.pool_size"].endswith("c.yaml:1, ${DL_TEST_SIZE}")
+    assert origins["database.max_overflow"].endswith("c.yaml:1, the default of ${DL_TEST_NONE}")

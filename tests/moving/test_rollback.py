@@ -77,6 +77,16 @@ def test_there_is_nothing_to_roll_back_before_a_cutover(place: Path, sqlite_url:
     assert not rollback_points("t", database=sqlite_url)
 
 
+def test_nobody_alters_what_the_fence_says(place: Path, sqlite_url: str) -> None:
+    move_table(str(place), database=sqlite_url)
+    table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    with pytest.raises(DeltaLakeError, match="which catalog ratifies the table"):
+        table.alter.unset_table_properties(["deltalakedb.catalogId"])
+    with pytest.raises(DeltaLakeError, match="which catalog ratifies the table"):
+        table.alter.set_table_properties({"deltalakedb.catalogId": "other"})
+    assert rollback_table("t", database=sqlite_url).changed
+
+
 def test_what_was_enabled_since_stays_or_is_refused(place: Path, sqlite_url: str) -> None:
     move_table(str(place), database=sqlite_url)
     table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
@@ -182,3 +192,25 @@ def test_only_what_stays_the_same_is_committed_again(place: Path, sqlite_url: st
     assert again.left == (done.stranded[1].copy,)
     assert seen(place) == in_sql(sqlite_url) == [1, 2, 3, 4]
     assert dl.diff_table("t", database=sqlite_url).parity
+
+
+@pytest.mark.parametrize("downgrade", [False, True])
+def test_an_earlier_state_changes_nothing_about_the_fence(
+    downgrade: bool, place: Path, sqlite_url: str
+) -> None:
+    """What was before the cutover knows no fence, what was behind it knows one."""
+    before = deltalake.DeltaTable(str(place)).protocol()
+    move_table(str(place), database=sqlite_url)
+    through_sql(sqlite_url, 2)
+    table = dl.DeltaTable(f"deltasql://{sqlite_url}?table=t")
+    table.restore(0, protocol_downgrade_allowed=downgrade)
+    with pytest.raises(deltalake.exceptions.DeltaError):
+        append(place, 3)
+    through_sql(sqlite_url, 4)
+    assert rollback_table("t", database=sqlite_url).changed
+    assert deltalake.DeltaTable(str(place)).protocol() == before
+    table = dl.DeltaTable(f"deltasql://{sqlite_url}?table=t")
+    table.restore(2, protocol_downgrade_allowed=downgrade)
+    append(place, 5)
+    through_sql(sqlite_url, 6)
+    assert seen(place) == in_sql(sqlite_url) == [1, 2, 5, 6]

@@ -96,6 +96,20 @@ def unfenced(protocol: Protocol, metadata: Metadata) -> tuple[Protocol, Metadata
     return protocol, replace(metadata, configuration=configuration)
 
 
+def fenced_as(
+    now: tuple[Protocol, Metadata], protocol: Protocol, metadata: Metadata
+) -> tuple[Protocol, Metadata]:
+    """Those of an earlier version behind the fence of `now`; without one where none stands."""
+    present, properties = now[0], now[1].configuration
+    configuration = {k: v for k, v in metadata.configuration.items() if k not in PROPERTIES}
+    configuration |= {k: v for k, v in properties.items() if k in PROPERTIES}
+    if is_fenced(present):
+        protocol = protocol_with(protocol, [FENCE_FEATURE, _GUARD])
+    elif is_fenced(protocol):
+        protocol, _ = unfenced(protocol, metadata)
+    return protocol, replace(metadata, configuration=configuration)
+
+
 def protocol_before(metadata: Metadata) -> Protocol | None:
     """The protocol before the fence, as its properties say; None where they don't."""
     said = metadata.configuration.get(_BEFORE)

@@ -31,6 +31,7 @@ from deltalakedb.log.rows import without
 from deltalakedb.mirror.lease import Lease
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.fence import fenced_as
 from deltalakedb.table.operations.lives import (
     VACUUM_BEGUN,
     files_lease,
@@ -153,7 +154,8 @@ def _restored(
 
 
 def _kept(base: Base, metadata: Metadata, protocol: Protocol) -> tuple[Metadata, Protocol]:
-    """Column ids and numbers of identity columns are never given twice: how far they went stays."""
+    """The fence stays as it is, and how far column ids and numbers of identity columns went."""
+    protocol, metadata = fenced_as((base.protocol, base.metadata), protocol, metadata)
     schema = with_marks(metadata.schema.schema_string, marks_of(base.struct))
     if schema != metadata.schema.schema_string:
         metadata = replace(metadata, schema=TableSchema(schema))

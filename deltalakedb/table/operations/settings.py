@@ -7,7 +7,7 @@ names them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,7 @@ from deltalakedb.log.table_properties import (
 from deltalakedb.table.operations import columns
 from deltalakedb.table.operations.alter import Altered
 from deltalakedb.table.operations.base import Base
+from deltalakedb.table.operations.fence import PROPERTIES
 from deltalakedb.write.properties import COMPRESSION_CODEC, is_codec
 from deltalakedb.write.schema import MAX_COLUMN_ID, with_column_mapping
 from deltalakedb.write.target import parse_size
@@ -264,6 +265,7 @@ def configured(
     base: Base, given: Mapping[str, str], operation: str, parameters: Mapping[str, Any]
 ) -> Altered:
     """With these properties besides the others; column mapping may go from none to name."""
+    _check_not_of_the_fence(given)
     before = base.metadata.configuration
     wanted = with_column_names({**before, **given})
     struct = base.struct
@@ -303,6 +305,7 @@ def _without_timing(configuration: dict[str, str], given: Mapping[str, str]) -> 
 
 def unconfigure(base: Base, names: Sequence[str], *, must_exist: bool) -> Altered:
     """Without some properties."""
+    _check_not_of_the_fence(names)
     configuration = base.metadata.configuration
     missing = [name for name in names if name not in configuration]
     if missing and must_exist:
@@ -321,6 +324,15 @@ def unconfigure(base: Base, names: Sequence[str], *, must_exist: bool) -> Altere
         operation="UNSET TBLPROPERTIES",
         parameters={"properties": list(names), "ifExists": not must_exist},
     )
+
+
+def _check_not_of_the_fence(names: Iterable[str]) -> None:
+    for name in names:
+        if name in PROPERTIES:
+            raise _invalid(
+                f"{name} says which catalog ratifies the table; `dl cutover` sets it, and `dl "
+                "rollback` takes it away"
+            )
 
 
 def _invalid(what: str) -> DeltaLakeError:
