@@ -85,14 +85,22 @@ def test_a_foreign_file_in_a_slot_is_never_held_whole(
     (tmp_path / "_delta_log" / publish.commit_name(1)).write_bytes(content)
     log = publish.log_of(row, None)
     asked: list[int] = []
-    read_range = type(log).read_range
+    read, read_range = type(log).read, type(log).read_range
 
+    # Tables of other tests may be tended meanwhile.
     def counted(store: Any, name: str, offset: int, length: int) -> bytes:
-        asked.append(length)
+        if store.spec == log.spec:
+            asked.append(length)
         return read_range(store, name, offset, length)
 
+    def whole(store: Any, name: str) -> bytes:
+        found = read(store, name)
+        if store.spec == log.spec:
+            asked.append(len(found))
+        return found
+
     monkeypatch.setattr(type(log), "read_range", counted)
-    monkeypatch.setattr(type(log), "read", lambda *_: pytest.fail("read whole"))
+    monkeypatch.setattr(type(log), "read", whole)
     with pytest.raises(DeltaLakeError, match="was written by others"):
         publish.drain(database, row, log, after=0)
     assert asked
