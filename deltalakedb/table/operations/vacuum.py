@@ -19,6 +19,7 @@ import pyarrow as pa
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
+from deltalakedb.commit.refusal import catalog_behind
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.deletion_vector import vector_path
 from deltalakedb.log.paths import decode_path, encode_path, is_absolute
@@ -27,6 +28,7 @@ from deltalakedb.log.rows import file_keys
 from deltalakedb.log.table_properties import DELETED_FILE_RETENTION, duration_ms
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
+from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.lives import (
     VACUUM_BEGUN,
@@ -105,9 +107,22 @@ def _followed(catalog: LightCatalog, base: Base) -> Base:
     log = publish.log_of(row, base.storage_options)
     if row.authority != "log":
         tend.tend_now(catalog.reader.url, row, log, checkpoint=False)
+        _check_not_set_back(catalog, base)
         return base
     adopt(catalog.reader.url, row, log)
     return Base.named(catalog, row.table_id, base.storage_options)
+
+
+def _check_not_set_back(catalog: LightCatalog, base: Base) -> None:
+    """A catalog that was restored doesn't know which files the log's later versions have."""
+    ratifier = LogRatifier(catalog.reader.url, base.storage_options)
+    newest = ratifier.check_log(base.row)
+    # Asked after the log: what others commit meanwhile is in the catalog first.
+    [(head,)] = catalog.reader.rows(
+        "SELECT head_version FROM dl_heads WHERE table_key = ?", (base.row.table_key,)
+    ) or [(newest,)]
+    if newest > head:
+        raise catalog_behind(base.row, head, newest)
 
 
 def _orphans(catalog: LightCatalog, row: TableRow, names: Sequence[str]) -> list[str]:
