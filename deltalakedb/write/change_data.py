@@ -42,7 +42,9 @@ class ChangeWriter(FileWriter):
 
     def _name(self, values: Values, number: int) -> str:
         name = file_name(self._write_id, self._task, number, self._properties.codec, "cdc")
-        return f"{FOLDER}/{self._partitioning.directory(values)}{name}"
+        folder = self._partitioning.directory(values)
+        # Of change data delta-rs asks for what the log says, undecoded; no reader asks the folder.
+        return f"{FOLDER}/{'' if '%' in folder else folder}{name}"
 
     def _body(self, name: str, values: Values, size: int, stats: str) -> dict[str, Any]:
         return change_body(encode_path(name), self._partitioning.partition_values(values), size)
