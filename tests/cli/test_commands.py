@@ -366,7 +366,10 @@ def test_installed_script_in_another_folder(tmp_path: Path) -> None:
     shutil.copytree(samples.path(TABLE), tmp_path / "sales")
     environment = {"DL_DATABASE": "meta.sqlite"}
     done = process("import", "--log-dir", "sales", cwd=tmp_path, env=environment)
-    assert done.returncode == 0, done.stderr
+    # A slow machine is told how far it is, nobody anything else.
+    progress = ("reading the log: ", "loading rows: ", "building indexes: ")
+    said = [line for line in done.stderr.splitlines() if not line.startswith(progress)]
+    assert (done.returncode, said) == (0, [])
     shown = process("show", "sales", "--format", "json", cwd=tmp_path, env=environment)
     assert json.loads(shown.stdout)["location"] == str(tmp_path / "sales")
     assert (tmp_path / "meta.sqlite").exists()
