@@ -19,6 +19,7 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.mirror import publish, resolve, tend
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.spec import StoreSpec
+from deltalakedb.table.table import Table
 
 
 def test_how_long_puts_take_is_kept_of_the_last_logs(
@@ -36,18 +37,26 @@ def test_how_long_puts_take_is_kept_of_the_last_logs(
     assert known == [0.25, None, None, None, 0.25, 0.25]
 
 
+def with_commits_that_wait(
+    database: str, folder: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> Table:
+    """Appends of 0, 1, …, which nobody publishes by himself."""
+    monkeypatch.setattr(tend, "note", lambda *_, **__: None)
+    table = dl.create_table(
+        f"deltasql://{database}?table=t", pa.schema([("x", pa.int64())]), location=str(folder)
+    )
+    with monkeypatch.context() as away:
+        away.setattr(publish, "publish", lambda *_, **__: True)
+        for number in range(count):
+            table.append(pa.table({"x": [number]}))
+    return table
+
+
 def test_what_waits_is_held_some_at_a_time(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tend, "note", lambda *_, **__: None)
-    table = dl.create_table(
-        f"deltasql://{sqlite_url}?table=t", pa.schema([("x", pa.int64())]), location=str(tmp_path)
-    )
+    table = with_commits_that_wait(sqlite_url, tmp_path, monkeypatch, 12)
     row, database = table._head.row, table._catalog.reader.url
-    with monkeypatch.context() as away:
-        away.setattr(publish, "publish", lambda *_, **__: True)
-        for number in range(12):
-            table.append(pa.table({"x": [number]}))
     waiting, held = outbox.waiting, []
 
     def counted(*arguments: Any) -> Sequence[outbox.OutboxRow]:
@@ -72,14 +81,8 @@ def test_what_waits_is_held_some_at_a_time(
 def test_a_foreign_file_in_a_slot_is_never_held_whole(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tend, "note", lambda *_, **__: None)
-    table = dl.create_table(
-        f"deltasql://{sqlite_url}?table=t", pa.schema([("x", pa.int64())]), location=str(tmp_path)
-    )
+    table = with_commits_that_wait(sqlite_url, tmp_path, monkeypatch, 1)
     row, database = table._head.row, table._catalog.reader.url
-    with monkeypatch.context() as away:
-        away.setattr(publish, "publish", lambda *_, **__: True)
-        table.append(pa.table({"x": [1]}))
     info = b'{"commitInfo":{"operation":"WRITE","engineInfo":"stranger"}}\n'
     content = info + b'{"txn":{"appId":"a","version":1}}\n' * 300_000
     (tmp_path / "_delta_log" / publish.commit_name(1)).write_bytes(content)
