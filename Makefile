@@ -83,7 +83,7 @@ test-system: venv servers spark duckdb places bytecode ## Spark as the judge, th
 bytecode: venv
 	@$(BIN)/python -m compileall -q deltalakedb
 
-test-long: venv servers ## faults and load at random, for as long as DL_LENGTH says
+test-long: venv servers bytecode ## faults and load at random, for as long as DL_LENGTH says
 	@$(BIN)/python -m pytest -m long $(TWO_PROCESSES) $(PYTEST_ARGS)
 
 fuzz: venv ## damaged logs for as long as FUZZ_ARGS="--seconds 600 --seed 7" says
