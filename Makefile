@@ -14,6 +14,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Files in the order that tests/conftest.py gives them.
 TWO_PROCESSES := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# What fails is run once more; what then passes is told at the end, with why it failed.
+ONCE_MORE := --reruns 1
 STAMP := $(VENV)/.installed
 REQUIREMENTS := --constraint constraints.txt --editable '.[dev]'
 
@@ -74,10 +76,10 @@ check: venv ## lint, format, types, import contracts, what tests/house.py says
 	@$(BIN)/python -m tests.house
 
 test: check servers bytecode ## all checks and all tests, on real servers
-	@$(BIN)/python -m pytest $(TWO_PROCESSES) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest $(TWO_PROCESSES) $(ONCE_MORE) $(PYTEST_ARGS)
 
 test-system: venv servers spark duckdb places bytecode ## Spark as the judge, the image, Slurm, an installation of its own
-	@$(BIN)/python -m pytest -m system $(TWO_PROCESSES) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m system $(TWO_PROCESSES) $(ONCE_MORE) $(PYTEST_ARGS)
 
 # As an installation does: else every process compiles it anew where Python is told to write none.
 bytecode: venv

@@ -61,6 +61,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent in quick)
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Why tests failed that were run once more (`--reruns`): each is a fault of something."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"failed, and was run once more: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+
+
 @pytest.fixture(autouse=True)
 def engines_end_with_their_test() -> Iterator[None]:
     yield

@@ -104,14 +104,17 @@ def test_while_postgresql_stands_still(
         cursor.execute("LOCK TABLE dl_schema_version IN ACCESS EXCLUSIVE MODE")
         with started("tables", "--database", url) as running:
             wait_for(lambda: server.sql("SELECT 1 FROM pg_locks WHERE NOT granted"))
+            # The server stops first and goes on last: until then whatever of its processes ends
+            # by itself stays a zombie, which takes signals.
             processes = [psutil.Process(server.pid)]
+            processes[0].suspend()
             processes += processes[0].children()
-            for process in processes:
+            for process in processes[1:]:
                 process.suspend()
             try:
                 assert_ends(running, number)
             finally:
-                for process in processes:
+                for process in reversed(processes):
                     process.resume()
 
 
