@@ -51,6 +51,7 @@ class WrittenFiles:
     """The data files of a write: bodies of `add` actions, and the names of the objects.
 
     `files_read` and `bytes_read`: of the data files whose rows they have, where that was counted.
+    `pairs`: by raw path of a change data file, see `write.change_data.ChangeWriter`.
     """
 
     adds: list[dict[str, Any]] = field(default_factory=list)
@@ -59,6 +60,7 @@ class WrittenFiles:
     num_bytes: int = 0
     files_read: int = 0
     bytes_read: int = 0
+    pairs: dict[str, Any] = field(default_factory=dict)
 
     def rows(self, version: int = 0) -> Files:
         """The adds as rows of `log.rows.FILE_SCHEMA`, live since `version`."""
@@ -74,6 +76,8 @@ class WrittenFiles:
         self.num_bytes += other.num_bytes
         self.files_read += other.files_read
         self.bytes_read += other.bytes_read
+        first = 1 + max((int(each.max(initial=-1)) for each in self.pairs.values()), default=-1)
+        self.pairs |= {path: each + first for path, each in other.pairs.items()}
 
 
 class _File:
