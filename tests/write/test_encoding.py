@@ -46,7 +46,7 @@ def test_who_is_quicker_changes_no_file(made: Made, monkeypatch: pytest.MonkeyPa
         return plain(file, group)
 
     monkeypatch.setattr(OpenFile, "write", uneven)
-    options = {"target_file_size": SIZE, "buffered_bytes": 4 * SIZE, "encoders": 3}
+    options = {"target_file_size": SIZE, "buffered_bytes": 4 * SIZE, "encoders": 2}
     found = []
     for each in ([], [2], [3]):
         slow[:] = each
