@@ -95,6 +95,10 @@ def _text(term: Term) -> Term:
         if term.type == "date":
             checked = four_digits(term.sql)
         return Term(f"CAST({checked} AS VARCHAR)", "string", term.fallible or term.type == "date")
+    if term.is_decimal:
+        return Term(f"CAST({term.sql} AS VARCHAR)", "string", term.fallible)
+    if term.type in ("timestamp", "timestamp_ntz"):
+        return Term(f"CAST({four_digits(term.sql)} AS VARCHAR)", "string", fallible=True)
     raise refused(f"CAST of {term.type} to string", "compare the values themselves")
 
 

@@ -6,12 +6,12 @@ NULL, empty texts and positions outside: where the two differ, the text says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from deltalakedb.engine.arguments import Function, as_type_of, made, simple, typed
 from deltalakedb.engine.casts import cast, four_digits, raised
+from deltalakedb.engine.number_functions import NUMBERS
 from deltalakedb.engine.term import Term, aligned, invalid, refused
-
-Function = Callable[[str, list[Term]], Term]
+from deltalakedb.engine.text_functions import TEXTS
+from deltalakedb.engine.time_functions import TIMES
 
 # Whose other case is several characters in Spark (Java 17), depends on where they stand, or came
 # with a younger Unicode: DuckDB answers otherwise, as a run over all characters showed.
@@ -51,54 +51,19 @@ def call(name: str, arguments: list[Term]) -> Term:
     return function(name.lower(), arguments)
 
 
-def _made(sql: str, type: str, arguments: list[Term], *, fallible: bool = False) -> Term:
-    return Term(sql, type, fallible or any(a.fallible for a in arguments))
-
-
-def _typed(name: str, arguments: list[Term], *types: str, optional: int = 0) -> list[Term]:
-    """The arguments as these types: texts, whole numbers ("integer"), dates ("date") or times."""
-    if not len(types) - optional <= len(arguments) <= len(types):
-        raise invalid(f"{name} takes {len(types)} arguments, not {len(arguments)}")
-    return [_as(name, a, type) for a, type in zip(arguments, types, strict=False)]
-
-
-def _as(name: str, argument: Term, type: str) -> Term:
-    if argument.type == "void":
-        return argument.as_type(type)
-    if type == "integer" and argument.type in ("byte", "short", "integer"):
-        return argument.as_type("integer")
-    if type == "time" and argument.type in ("timestamp", "timestamp_ntz", "date"):
-        return argument
-    if type == "date" and argument.type in ("timestamp", "timestamp_ntz"):
-        return cast(argument, "date")
-    if argument.type != type:
-        raise invalid(f"{name} takes a value of type {type}, not {argument.type}; cast it")
-    return argument
-
-
-def _simple(template: str, result: str, *types: str) -> Function:
-    """DuckDB's function does the same."""
-
-    def write(name: str, arguments: list[Term]) -> Term:
-        taken = _typed(name, arguments, *types)
-        return _made(template.format(*(a.sql for a in taken)), result, taken)
-
-    return write
-
-
 def _length(name: str, arguments: list[Term]) -> Term:
     if len(arguments) == 1 and arguments[0].type == "binary":
-        return _made(f"CAST(octet_length({arguments[0].sql}) AS INTEGER)", "integer", arguments)
-    [value] = _typed(name, arguments, "string")
-    return _made(f"CAST(length({value.sql}) AS INTEGER)", "integer", arguments)
+        return made(f"CAST(octet_length({arguments[0].sql}) AS INTEGER)", "integer", arguments)
+    [value] = typed(name, arguments, "string")
+    return made(f"CAST(length({value.sql}) AS INTEGER)", "integer", arguments)
 
 
 def _case(special: str) -> Function:
     def write(name: str, arguments: list[Term]) -> Term:
-        [value] = _typed(name, arguments, "string")
+        [value] = typed(name, arguments, "string")
         function = "upper" if name in ("upper", "ucase") else "lower"
         why = raised(f"{function} of a character whose other case differs from Spark's")
-        return _made(
+        return made(
             f"CASE WHEN regexp_matches({value.sql}, '{special}') THEN {why} "
             f"ELSE {function}({value.sql}) END",
             "string",
@@ -110,7 +75,7 @@ def _case(special: str) -> Function:
 
 
 def _substring(name: str, arguments: list[Term]) -> Term:
-    text, start, *rest = _typed(name, arguments, "string", "integer", "integer", optional=1)
+    text, start, *rest = typed(name, arguments, "string", "integer", "integer", optional=1)
     size = f"CAST(length({text.sql}) AS BIGINT)"
     at = f"CAST({start.sql} AS BIGINT)"
     first = f"(CASE WHEN {at} > 0 THEN {at} - 1 WHEN {at} < 0 THEN {size} + {at} ELSE 0 END)"
@@ -119,20 +84,20 @@ def _substring(name: str, arguments: list[Term]) -> Term:
     begin = f"greatest({first}, 0)"
     sql = f"substring({text.sql}, {begin} + 1, greatest({end} - {begin}, 0))"
     known = " AND ".join(f"{a.sql} IS NOT NULL" for a in (text, start, *rest))
-    return _made(f"CASE WHEN {known} THEN {sql} END", "string", arguments)
+    return made(f"CASE WHEN {known} THEN {sql} END", "string", arguments)
 
 
 def _concat(name: str, arguments: list[Term]) -> Term:
     texts = [cast(a, "string") if a.type != "string" else a for a in arguments]
     # DuckDB's concat leaves NULL out.
-    return _made("(" + " || ".join(t.sql for t in texts or [Term("''", "")]) + ")", "string", texts)
+    return made("(" + " || ".join(t.sql for t in texts or [Term("''", "")]) + ")", "string", texts)
 
 
 def _coalesce(name: str, arguments: list[Term]) -> Term:
     if len(arguments) < (2 if name in ("nvl", "ifnull") else 1):
         raise invalid(f"{name} takes more arguments")
     values, type = aligned(arguments, name)
-    return _made(f"coalesce({', '.join(v.sql for v in values)})", type, values)
+    return made(f"coalesce({', '.join(v.sql for v in values)})", type, values)
 
 
 def _nullif(name: str, arguments: list[Term]) -> Term:
@@ -141,43 +106,43 @@ def _nullif(name: str, arguments: list[Term]) -> Term:
     (left, right), _ = aligned(arguments, name)
     first = arguments[0]
     sql = f"CASE WHEN {left.sql} = {right.sql} THEN NULL ELSE {first.sql} END"
-    return _made(sql, first.type, arguments)
+    return made(sql, first.type, arguments)
 
 
 def _if(name: str, arguments: list[Term]) -> Term:
     if len(arguments) != 3:
         raise invalid(f"{name} takes a condition and two values")
-    condition = _as(name, arguments[0], "boolean")
+    condition = as_type_of(name, arguments[0], "boolean")
     values, type = aligned(arguments[1:], name)
     sql = f"CASE WHEN {condition.sql} THEN {values[0].sql} ELSE {values[1].sql} END"
-    return _made(sql, type, arguments)
+    return made(sql, type, arguments)
 
 
 def _extreme(name: str, arguments: list[Term]) -> Term:
     if len(arguments) < 2:
         raise invalid(f"{name} takes at least two arguments")
     values, type = aligned(arguments, name)
-    return _made(f"{name}({', '.join(v.sql for v in values)})", type, values)
+    return made(f"{name}({', '.join(v.sql for v in values)})", type, values)
 
 
 def _is_null(name: str, arguments: list[Term]) -> Term:
     if len(arguments) != 1:
         raise invalid(f"{name} takes one argument")
     test = "IS NULL" if name == "isnull" else "IS NOT NULL"
-    return _made(f"({arguments[0].sql} {test})", "boolean", arguments)
+    return made(f"({arguments[0].sql} {test})", "boolean", arguments)
 
 
 def _is_nan(name: str, arguments: list[Term]) -> Term:
     if len(arguments) != 1 or not arguments[0].is_numeric:
         raise invalid("isnan takes one number")
     value = cast(arguments[0], "double")
-    return _made(f"coalesce(isnan({value.sql}), FALSE)", "boolean", arguments)
+    return made(f"coalesce(isnan({value.sql}), FALSE)", "boolean", arguments)
 
 
 def _abs(name: str, arguments: list[Term]) -> Term:
     if len(arguments) != 1 or not arguments[0].is_numeric:
         raise invalid("abs takes one number")
-    return _made(f"abs({arguments[0].sql})", arguments[0].type, arguments, fallible=True)
+    return made(f"abs({arguments[0].sql})", arguments[0].type, arguments, fallible=True)
 
 
 def _whole(name: str, arguments: list[Term]) -> Term:
@@ -188,7 +153,7 @@ def _whole(name: str, arguments: list[Term]) -> Term:
         raise refused(f"{name} of a decimal", "cast it to a whole number")
     function = "floor" if name == "floor" else "ceil"
     inner = value.sql if value.is_integer else f"{function}({value.sql})"
-    return _made(f"CAST({inner} AS BIGINT)", "long", arguments, fallible=value.is_fractional)
+    return made(f"CAST({inner} AS BIGINT)", "long", arguments, fallible=value.is_fractional)
 
 
 def _sign(name: str, arguments: list[Term]) -> Term:
@@ -196,7 +161,7 @@ def _sign(name: str, arguments: list[Term]) -> Term:
         raise invalid(f"{name} takes one number")
     value = cast(arguments[0], "double").sql
     sql = f"CASE WHEN isnan({value}) THEN {value} ELSE CAST(sign({value}) AS DOUBLE) END"
-    return _made(sql, "double", arguments)
+    return made(sql, "double", arguments)
 
 
 def _sqrt(name: str, arguments: list[Term]) -> Term:
@@ -204,7 +169,7 @@ def _sqrt(name: str, arguments: list[Term]) -> Term:
         raise invalid("sqrt takes one number")
     value = cast(arguments[0], "double").sql
     sql = f"CASE WHEN {value} < 0 THEN CAST('nan' AS DOUBLE) ELSE sqrt({value}) END"
-    return _made(sql, "double", arguments)
+    return made(sql, "double", arguments)
 
 
 def _pmod(name: str, arguments: list[Term]) -> Term:
@@ -217,7 +182,7 @@ def _pmod(name: str, arguments: list[Term]) -> Term:
         f"CASE WHEN {right.sql} = 0 AND {left.sql} IS NOT NULL THEN {why} "
         f"WHEN {rest} < 0 THEN ({rest} + {right.sql}) % {right.sql} ELSE {rest} END"
     )
-    return cast(_made(sql, type, arguments, fallible=True), type)
+    return cast(made(sql, type, arguments, fallible=True), type)
 
 
 def _date_trunc(name: str, arguments: list[Term]) -> Term:
@@ -228,18 +193,18 @@ def _date_trunc(name: str, arguments: list[Term]) -> Term:
     known = _UNITS.get(str(unit.literal).upper()) if isinstance(unit.literal, str) else None
     if known is None or (to_date and known in ("day", "hour", "minute", "second")):
         raise refused(f"{name} to {unit.literal!r}", f"it knows {', '.join(_UNITS)}")
-    value = _as(name, value, "date" if to_date else "time")
+    value = as_type_of(name, value, "date" if to_date else "time")
     if not to_date:
         value = cast(value, "timestamp")
     type = value.type
     sql_type = "DATE" if to_date else "TIMESTAMP"
-    return _made(f"CAST(date_trunc('{known}', {value.sql}) AS {sql_type})", type, [value])
+    return made(f"CAST(date_trunc('{known}', {value.sql}) AS {sql_type})", type, [value])
 
 
 def _date_format(name: str, arguments: list[Term]) -> Term:
     if len(arguments) != 2 or not isinstance(arguments[1].literal, str):
         raise refused("date_format without a constant pattern", "write the pattern in quotes")
-    value, pattern = _as(name, arguments[0], "time"), arguments[1].literal
+    value, pattern = as_type_of(name, arguments[0], "time"), arguments[1].literal
     out, rest = "", pattern
     while rest:
         field = next((f for f in _FIELDS if rest.startswith(f)), None)
@@ -251,7 +216,7 @@ def _date_format(name: str, arguments: list[Term]) -> Term:
             raise refused(f"date_format by {pattern!r}", f"it knows {', '.join(_FIELDS)}")
         out, rest = out + _FIELDS.get(taken, taken), after
     sql = f"strftime({four_digits(value.sql)}, '{out}')"
-    return _made(sql, "string", [value], fallible=True)
+    return made(sql, "string", [value], fallible=True)
 
 
 def _to_date(name: str, arguments: list[Term]) -> Term:
@@ -261,35 +226,70 @@ def _to_date(name: str, arguments: list[Term]) -> Term:
 
 
 def _date_add(name: str, arguments: list[Term]) -> Term:
-    day, days = _typed(name, arguments, "date", "integer")
+    day, days = typed(name, arguments, "date", "integer")
     sign = "-" if name == "date_sub" else "+"
-    return _made(f"CAST({day.sql} {sign} {days.sql} AS DATE)", "date", arguments, fallible=True)
+    return made(f"CAST({day.sql} {sign} {days.sql} AS DATE)", "date", arguments, fallible=True)
 
 
+def _nvl2(name: str, arguments: list[Term]) -> Term:
+    if len(arguments) != 3:
+        raise invalid("nvl2 takes three arguments")
+    values, type = aligned(arguments[1:], name)
+    test = f"{arguments[0].sql} IS NOT NULL"
+    sql = f"CASE WHEN {test} THEN {values[0].sql} ELSE {values[1].sql} END"
+    return made(sql, type, arguments)
+
+
+def _equal_null(name: str, arguments: list[Term]) -> Term:
+    if len(arguments) != 2:
+        raise invalid("equal_null takes two arguments")
+    (left, right), _ = aligned(arguments, name)
+    return made(f"({left.sql} IS NOT DISTINCT FROM {right.sql})", "boolean", [left, right])
+
+
+def _as_cast(name: str, arguments: list[Term]) -> Term:
+    """The name of a type as a function."""
+    if len(arguments) != 1:
+        raise invalid(f"{name} takes one argument")
+    return cast(arguments[0], _CASTS[name])
+
+
+_CASTS = {
+    "tinyint": "byte",
+    "smallint": "short",
+    "int": "integer",
+    "bigint": "long",
+    "float": "float",
+    "double": "double",
+    "string": "string",
+    "boolean": "boolean",
+    "binary": "binary",
+    **dict.fromkeys(("timestamp", "to_timestamp"), "timestamp"),
+}
 _TEXTS = ("string", "string")
 _FUNCTIONS: dict[str, Function] = {
     **dict.fromkeys(("length", "char_length", "character_length", "len"), _length),
     **dict.fromkeys(("upper", "ucase"), _case(_UPPER)),
     **dict.fromkeys(("lower", "lcase"), _case(_LOWER)),
     # Blanks alone, not every white space.
-    "trim": _simple("trim({0}, ' ')", "string", "string"),
-    "ltrim": _simple("ltrim({0}, ' ')", "string", "string"),
-    "rtrim": _simple("rtrim({0}, ' ')", "string", "string"),
+    "trim": simple("trim({0}, ' ')", "string", "string"),
+    "ltrim": simple("ltrim({0}, ' ')", "string", "string"),
+    "rtrim": simple("rtrim({0}, ' ')", "string", "string"),
     **dict.fromkeys(("substring", "substr"), _substring),
-    "left": _simple("left({0}, greatest({1}, 0))", "string", "string", "integer"),
-    "right": _simple("right({0}, greatest({1}, 0))", "string", "string", "integer"),
-    "instr": _simple("CAST(instr({0}, {1}) AS INTEGER)", "integer", *_TEXTS),
+    "left": simple("left({0}, greatest({1}, 0))", "string", "string", "integer"),
+    "right": simple("right({0}, greatest({1}, 0))", "string", "string", "integer"),
+    "instr": simple("CAST(instr({0}, {1}) AS INTEGER)", "integer", *_TEXTS),
     **dict.fromkeys(
         ("locate", "position", "charindex"),
-        _simple("CAST(instr({1}, {0}) AS INTEGER)", "integer", *_TEXTS),
+        simple("CAST(instr({1}, {0}) AS INTEGER)", "integer", *_TEXTS),
     ),
-    "startswith": _simple("starts_with({0}, {1})", "boolean", *_TEXTS),
-    "endswith": _simple("suffix({0}, {1})", "boolean", *_TEXTS),
-    "contains": _simple("contains({0}, {1})", "boolean", *_TEXTS),
-    "replace": _simple(
+    "startswith": simple("starts_with({0}, {1})", "boolean", *_TEXTS),
+    "endswith": simple("suffix({0}, {1})", "boolean", *_TEXTS),
+    "contains": simple("contains({0}, {1})", "boolean", *_TEXTS),
+    "replace": simple(
         "CASE WHEN {1} = '' THEN {0} ELSE replace({0}, {1}, {2}) END", "string", *_TEXTS, "string"
     ),
-    "md5": _simple("md5({0})", "string", "string"),
+    "md5": simple("md5({0})", "string", "string"),
     "concat": _concat,
     **dict.fromkeys(("coalesce", "nvl", "ifnull"), _coalesce),
     "nullif": _nullif,
@@ -303,25 +303,31 @@ _FUNCTIONS: dict[str, Function] = {
     "sqrt": _sqrt,
     "pmod": _pmod,
     **{
-        part: _simple(f"CAST({part}({{0}}) AS INTEGER)", "integer", "date")
+        part: simple(f"CAST({part}({{0}}) AS INTEGER)", "integer", "date")
         for part in ("year", "quarter", "month", "day", "dayofyear", "weekofyear")
     },
-    "dayofmonth": _simple("CAST(day({0}) AS INTEGER)", "integer", "date"),
+    "dayofmonth": simple("CAST(day({0}) AS INTEGER)", "integer", "date"),
     # Spark counts from Sunday = 1 and from Monday = 0.
-    "dayofweek": _simple("CAST(dayofweek({0}) + 1 AS INTEGER)", "integer", "date"),
-    "weekday": _simple("CAST(isodow({0}) - 1 AS INTEGER)", "integer", "date"),
+    "dayofweek": simple("CAST(dayofweek({0}) + 1 AS INTEGER)", "integer", "date"),
+    "weekday": simple("CAST(isodow({0}) - 1 AS INTEGER)", "integer", "date"),
     **{
-        part: _simple(f"CAST({part}(CAST({{0}} AS TIMESTAMP)) AS INTEGER)", "integer", "time")
+        part: simple(f"CAST({part}(CAST({{0}} AS TIMESTAMP)) AS INTEGER)", "integer", "time")
         for part in ("hour", "minute", "second")
     },
-    "last_day": _simple("CAST(last_day({0}) AS DATE)", "date", "date"),
+    "last_day": simple("CAST(last_day({0}) AS DATE)", "date", "date"),
     **dict.fromkeys(
-        ("datediff", "date_diff"), _simple("CAST({0} - {1} AS INTEGER)", "integer", "date", "date")
+        ("datediff", "date_diff"), simple("CAST({0} - {1} AS INTEGER)", "integer", "date", "date")
     ),
     **dict.fromkeys(("date_add", "date_sub"), _date_add),
     **dict.fromkeys(("date_trunc", "trunc"), _date_trunc),
     "date_format": _date_format,
     **dict.fromkeys(("to_date", "date"), _to_date),
+    "nvl2": _nvl2,
+    "equal_null": _equal_null,
+    **dict.fromkeys(_CASTS, _as_cast),
+    **NUMBERS,
+    **TEXTS,
+    **TIMES,
 }
 NAMES = tuple(sorted(_FUNCTIONS))
 """What is evaluated here."""

@@ -14,6 +14,7 @@ from sqlglot import exp
 
 from deltalakedb.engine import functions
 from deltalakedb.engine.casts import cast, type_of
+from deltalakedb.engine.number_functions import inverted, of_bits
 from deltalakedb.engine.operators import (
     all_numeric,
     both,
@@ -33,6 +34,7 @@ from deltalakedb.engine.term import (
     refused,
     text,
 )
+from deltalakedb.engine.time_functions import moved
 from deltalakedb.log.schema import decimal_parameters
 from deltalakedb.predicate.like import canonical
 from deltalakedb.predicate.names import Columns
@@ -51,6 +53,11 @@ _COMPARISONS: dict[type[exp.Expression], str] = {
     exp.NullSafeNEQ: "IS DISTINCT FROM",
 }
 _ARITHMETIC: dict[type[exp.Expression], str] = {exp.Add: "+", exp.Sub: "-", exp.Mul: "*"}
+_BITS: dict[type[exp.Expression], str] = {
+    exp.BitwiseAnd: "&",
+    exp.BitwiseOr: "|",
+    exp.BitwiseXor: "^",
+}
 _NAMES = {"current_date", "current_timestamp", "now", "localtimestamp"}
 _TIMES = {"current_timestamp": "timestamp", "now": "timestamp", "localtimestamp": "timestamp_ntz"}
 _LONG = 1 << 63
@@ -163,14 +170,24 @@ class Translator:
     # Numbers
 
     def _arithmetic(self, node: exp.Expression) -> Term:
-        left, right = self._two(node)
         sign = _ARITHMETIC[node.__class__]
+        if isinstance(node.expression, exp.Interval) and sign != "*":
+            _only(node, "this", "expression")
+            return moved(self.term(node.this), sign, node.expression)
+        left, right = self._two(node)
         if left.type == "date" and sign != "*" and right.type in ("byte", "short", "integer"):
             sql = f"CAST({left.sql} {sign} CAST({right.sql} AS INTEGER) AS DATE)"
             return Term(sql, "date", fallible=True)
         left, right, type = operands(left, right, sign)
         sql = f"CAST(({left.sql} {sign} {right.sql}) AS {duckdb_type(type)})"
         return Term(sql, type, fallible=True)
+
+    def _bits(self, node: exp.Expression) -> Term:
+        return of_bits(_BITS[node.__class__], *self._two(node))
+
+    def _inverted(self, node: exp.Expression) -> Term:
+        _only(node, "this")
+        return inverted(self.term(node.this))
 
     def _negative(self, node: exp.Expression) -> Term:
         _only(node, "this")
@@ -360,6 +377,8 @@ _OTHERS: dict[type[exp.Expression], Callable[[Translator, exp.Expression], Term]
     exp.Div: Translator._division,
     exp.IntDiv: Translator._whole_division,
     exp.Mod: Translator._remainder,
+    **dict.fromkeys(_BITS, Translator._bits),
+    exp.BitwiseNot: Translator._inverted,
     exp.DPipe: Translator._joined,
     exp.Like: Translator._like,
     exp.Escape: Translator._like,

@@ -97,6 +97,17 @@ def test_row_ids_and_change_data(
     assert after[50][1] == 4
     assert after[50][0] not in {row for row, _ in before.values()}
     assert {x: after[x] for x in range(7, 20)} == {x: before[x] for x in range(7, 20)}
+    table.restore(3)
+    table.append(rows(27, 29))
+    table.alter.add_columns(pa.field("note", pa.string()))
+    with dl.begin(sqlite_url) as tx:
+        tx.append("t", rows(60, 61))
+        tx.update("t", {"p": "p + 1"}, predicate="x >= 19")
+        tx.delete("t", "x IN (7, 60)")
+        assert table.optimize.compact()["numFilesRemoved"] > 0
+    table.overwrite(rows(3), predicate="p = 3")
+    there = ids()
+    assert [there[x][0] for x in (8, 19, 1005)] == [before[x][0] for x in (8, 19, 5)]
     theirs = spark_server.rows(
         f"SELECT p, x, _change_type, _commit_version FROM table_changes_by_path('{place}', 1)"
     )

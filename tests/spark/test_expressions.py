@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 
 import duckdb
@@ -53,6 +54,26 @@ def test_values_and_types(rows: SparkServer) -> None:
 def test_errors(rows: SparkServer, sql: str) -> None:
     with pytest.raises(SparkError):
         rows.rows(f"SELECT ({sql}) AS e FROM rows")
+
+
+def test_round_of_many_numbers(spark_server: SparkServer, tmp_path: Path) -> None:
+    """Also of those that stand halfway between two answers as they are written."""
+    drawn = random.Random(7)
+    halves = [drawn.randrange(10**9) / 10 ** drawn.randrange(1, 9) for _ in range(3_000)]
+    halves += [round(n + 0.005, 3) for n in range(2_000)] + [n + 0.5 for n in range(-500, 500)]
+    anywhere = [drawn.uniform(-1, 1) * 10.0 ** drawn.randrange(-12, 18) for _ in range(4_000)]
+    numbers = pa.table({"n": range(10_000), "d": halves + anywhere})
+    pq.write_table(numbers, tmp_path / "numbers.parquet")
+    place = f"parquet.`{tmp_path / 'numbers.parquet'}`"
+    schema = parse_schema(
+        '{"type":"struct","fields":[{"name":"d","type":"double","nullable":true,"metadata":{}}]}'
+    )
+    for digits in (0, 1, 2, 3, 7):
+        sql = f"round(d, {digits})"
+        ours = compile_expression(sql, schema).evaluate(numbers).to_pylist()
+        theirs = spark_server.rows(f"SELECT n, {sql} AS e FROM {place} ORDER BY n")["e"].to_pylist()
+        assert [(numbers["d"][n], a, b) for n, (a, b) in enumerate(zip(ours, theirs, strict=True))
+                if str(a) != str(b)] == []  # fmt: skip
 
 
 def test_upper_and_lower_of_every_character(spark_server: SparkServer, tmp_path: Path) -> None:

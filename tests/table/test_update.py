@@ -129,7 +129,8 @@ def test_members_of_structs(sqlite_url: str, tmp_path: Path) -> None:
 def test_constraints_and_generated_columns(sqlite_url: str, tmp_path: Path) -> None:
     uri, place = f"deltasql://{sqlite_url}?table=t", tmp_path / "t"
     generated = pa.field("d", pa.int64(), metadata={"delta.generationExpression": "x * 2"})
-    schema = pa.schema([pa.field("x", pa.int64(), nullable=False), generated])
+    kept = pa.field("s", pa.string(), metadata={"CURRENT_DEFAULT": "'none'"})
+    schema = pa.schema([pa.field("x", pa.int64(), nullable=False), generated, kept])
     table = dl.create_table(
         uri,
         schema,
@@ -138,7 +139,17 @@ def test_constraints_and_generated_columns(sqlite_url: str, tmp_path: Path) -> N
     )
     table.append(pa.table({"x": [1, 2]}))
     table.update({"x": "x + 1"}, predicate="x = 2")
-    assert rows_of(table) == [{"x": 1, "d": 2}, {"x": 3, "d": 6}]
+    table.update(new_values={"s": "said"}, predicate="x = 1")
+    assert rows_of(table) == [{"x": 1, "d": 2, "s": "said"}, {"x": 3, "d": 6, "s": "none"}]
+    table.update({"s": "DEFAULT", "x": "x + 1"}, predicate="s = 'said'")
+    merger = table.merge(pa.table({"k": [3, 9]}), "x = k")
+    merger.when_matched_update({"s": "concat(s, k)"})
+    merger.when_not_matched_insert({"x": "k", "s": " default "}).execute()
+    assert [(row["x"], row["s"]) for row in rows_of(table)] == [
+        (2, "none"),
+        (3, "none3"),
+        (9, "none"),
+    ]
     files = sorted(place.glob("*.parquet"))
     for updates, what in (
         ({"x": "x + 98"}, "small"),

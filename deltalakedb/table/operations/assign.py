@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from deltalakedb.engine.expression import Expression
 from deltalakedb.engine.value import Path, Struct, Value, compile_value
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.schema import DataType, StructField, StructType
+from deltalakedb.log.schema import CURRENT_DEFAULT, DataType, StructField, StructType
 from deltalakedb.predicate.names import Columns
 from deltalakedb.write.casts import stored_type
 
@@ -46,7 +46,8 @@ class Assignments:
         whole: bool = False,
     ) -> Assignments:
         """From Spark SQL; `compiled` makes a value of it (default: over the columns of the table
-        itself). `alias` may stand before a column's name; `whole`: no members of structs alone.
+        itself); DEFAULT is a column's default. `alias` may stand before a column's name; `whole`:
+        no members of structs alone.
 
         INVALID_PREDICATE for a column that isn't there or is set twice, and for what is no
         expression; UNSUPPORTED_FEATURE for what the engine doesn't evaluate, by name.
@@ -58,7 +59,11 @@ class Assignments:
             if whole and len(fields) > 1:
                 raise _no_member(name)
             to = fields[-1].type
-            value = _own(sql, schema, now, to) if compiled is None else compiled(sql, to)
+            if isinstance(sql, str) and sql.strip().upper() == "DEFAULT":
+                default = fields[-1].metadata.get(CURRENT_DEFAULT) or "NULL"
+                value = _own(str(default), StructType(()), now, to)
+            else:
+                value = _own(sql, schema, now, to) if compiled is None else compiled(sql, to)
             _put(given, fields, value, name)
         return cls(given)
 
