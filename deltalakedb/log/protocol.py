@@ -54,6 +54,7 @@ WRITABLE_FEATURES = frozenset(
         "deletionVectors",
         "domainMetadata",
         "generatedColumns",
+        "identityColumns",
         "inCommitTimestamp",
         "invariants",
         "rowTracking",

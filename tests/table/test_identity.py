@@ -123,3 +123,27 @@ def test_numbers_follow_marks_in_the_direction_of_the_steps() -> None:
     text = schema(start=1, step=-1, highWaterMark=-5)
     assert with_marks(text, [("i", -3)]) == text
     assert '"delta.identity.highWaterMark":-7' in with_marks(text, [("i", -7), ("i", -6)])
+
+
+def test_beside_features_that_are_listed(sqlite_url: str, tmp_path: Path) -> None:
+    """Vectors make a protocol that lists what a version implied before."""
+    place = tmp_path / "t"
+    table = dl.create_table(
+        f"deltasql://{sqlite_url}?table=t",
+        schema(start=10, step=-5, allowExplicitInsert=False),
+        location=str(place),
+        properties={"delta.enableDeletionVectors": "true", "delta.enableChangeDataFeed": "true"},
+    )
+    assert {"identityColumns", "deletionVectors"} <= set(table.protocol.writer_features or ())
+    table.append(rows(1, 2))
+    table.update({"x": "x + 10"}, predicate="x = 2")
+    with dl.begin(sqlite_url) as tx:
+        tx.append("t", rows(3))
+        tx.update("t", {"x": "x + 10"}, predicate="x = 3 OR i = 10")
+    assert content(table.refresh()) == [(11, 10), (12, 5), (13, 0)]
+    found = table.load_cdf(starting_version=table.version).read_all().to_pylist()
+    assert sorted((row["_change_type"], row["i"]) for row in found) == [
+        ("insert", 0),
+        ("update_postimage", 10),
+        ("update_preimage", 10),
+    ]
