@@ -25,6 +25,7 @@ from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.commit_writer import add_body
 from deltalakedb.log.few_files import MOST_FILES, FewFiles, Files
 from deltalakedb.log.paths import encode_path
+from deltalakedb.storage.output import give_up
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.input import batches_of, slices
 from deltalakedb.write.layout import Values, file_name
@@ -88,7 +89,8 @@ class _File:
         self._place = store.describe(name)
         self._statistics = target.collector()
         # Parquet writes page by page; a small file is one call of the system this way.
-        self._sink = pa.BufferedOutputStream(store.open_output(name), _BUFFER_BYTES)
+        self._file = store.open_output(name)
+        self._sink = pa.BufferedOutputStream(self._file, _BUFFER_BYTES)
         try:
             with self._told():
                 self._writer = pq.ParquetWriter(
@@ -100,6 +102,7 @@ class _File:
                     **arguments,
                 )
         except BaseException:
+            give_up(self._file)
             self._sink.close()
             raise
 
@@ -155,6 +158,7 @@ class _File:
         return size, self._statistics.text(tight_bounds=tight)
 
     def give_up(self) -> None:
+        give_up(self._file)
         # What fails here is told by the error that led here.
         with contextlib.suppress(OSError, pa.ArrowException, DeltaLakeError):
             self._writer.close()

@@ -18,6 +18,7 @@ import pytest
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.pieces import Held, StoredFile, compare
+from deltalakedb.storage.s3.uploads import ONE_REQUEST
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from tests.servers.s3 import PAGE, S3Bucket
@@ -119,6 +120,30 @@ def test_open_output_writes_any_length(store: ObjectStore) -> None:
         file.write(b"abc")
     assert store.read("large") == block * 15
     assert store.read("small") == b"abc"
+
+
+def _break_off(file: pa.NativeFile, size: int) -> None:
+    file.write(bytes(size))
+    raise KeyError
+
+
+@pytest.mark.parametrize("size", [3, 12 << 20])
+def test_what_is_given_up_leaves_nothing(store: ObjectStore, s3: S3Bucket, size: int) -> None:
+    with pytest.raises(KeyError), store.open_output("x") as file:
+        _break_off(file, size)
+    file = store.open_output("y")
+    file.write(bytes(size))
+    del file  # as by a writer that an exception let go
+    assert not s3.names()
+    left = s3.client.list_multipart_uploads(Bucket=s3.name).get("Uploads", [])
+    assert [each["Key"] for each in left] == (["table/y"] if size > ONE_REQUEST else [])
+    if left:
+        begun = left[0]["Initiated"].timestamp() * 1000
+        for before, count in ((begun - 60_000, 1), (begun + 60_000, 0)):
+            open_store(StoreSpec(s3.url("tab"), s3.options)).remove_unfinished(int(begun + 60_000))
+            store.remove_unfinished(int(before))
+            uploads = s3.client.list_multipart_uploads(Bucket=s3.name).get("Uploads", [])
+            assert len(uploads) == count
 
 
 def test_read_range(store: ObjectStore) -> None:

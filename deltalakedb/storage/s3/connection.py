@@ -67,6 +67,43 @@ def connect(spec: StoreSpec, bucket: str) -> S3Store:
         return store
 
 
+def botocore_client(spec: StoreSpec, bucket: str) -> Any:
+    """A client of botocore's with the same settings, for what obstore can't ask."""
+    import botocore.session
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    options, _ = _settings(spec, bucket)
+    endpoint = _endpoint(options)
+    virtual = options.get("virtual_hosted_style_request") == "true"
+    style = "virtual" if virtual else "auto" if endpoint is None else "path"
+    keys: dict[str, Any] = {}
+    if options.get("anon") != "true":
+        credentials = _Credentials(bucket, options)
+        found = credentials()
+        keys = {
+            "aws_access_key_id": found["access_key_id"],
+            "aws_secret_access_key": found["secret_access_key"],
+            "aws_session_token": found["token"],
+        }
+        region = options.get("region") or credentials.region()
+    else:
+        region = options.get("region")
+    config = Config(
+        s3={"addressing_style": style},
+        signature_version=None if keys else UNSIGNED,
+        connect_timeout=10,
+        read_timeout=60,
+    )
+    return botocore.session.Session().create_client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region or _DEFAULT_REGION,
+        config=config,
+        **keys,
+    )
+
+
 def check_process() -> None:
     """Before each request. Raises INVALID_ARGUMENT in a fork of a process that has asked S3.
 

@@ -15,16 +15,11 @@ _DENIED = frozenset(
 )
 _EXPIRED = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
+    # What is said of keys that were changed for others.
+    | {"InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch"}
+    | {"UnrecognizedClientException"}
 )
-_BAD_CREDENTIALS = _EXPIRED | {
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSecurity",
-    "NotSignedUp",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
+_BAD_CREDENTIALS = _EXPIRED | {"InvalidSecurity", "NotSignedUp", "RequestTimeTooSkewed"}
 _WRONG_REGION = frozenset(
     {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
     | {"PermanentRedirect"}

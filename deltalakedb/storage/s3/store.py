@@ -23,6 +23,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.pieces import Held, compare
 from deltalakedb.storage.s3.connection import check_process, connect, renewed
 from deltalakedb.storage.s3.error import error_code, has_expired, is_absent, translate
+from deltalakedb.storage.s3.uploads import ONE_REQUEST, abort_uploads
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import (
     DEFAULT_CONCURRENCY,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BEYOND_END = frozenset({"InvalidRange", "416"})
+_WITHOUT_REASON = frozenset({"400", "401", "403", "Forbidden"})
 _PAGE = 1_000
 """Objects in an answer to a listing."""
 
@@ -172,7 +174,8 @@ class S3Store(ObjectStore):
         key = self._key(name)
         try:
             body = data if isinstance(data, bytes) else _joined(data)
-            self._ask(lambda s3: obstore.put(s3, key, body))
+            parts = len(body) > ONE_REQUEST
+            self._ask(lambda s3: obstore.put(s3, key, body, use_multipart=parts))
         except Exception as error:
             raise translate(error, self.describe(name)) from error
 
@@ -191,6 +194,11 @@ class S3Store(ObjectStore):
         except Exception as error:
             if not is_absent(error):
                 raise translate(error, self.describe(names[0])) from error
+
+    def remove_unfinished(self, before_ms: int) -> None:
+        """Abort uploads in parts that were begun before then and not finished."""
+        check_process()
+        abort_uploads(self.spec, self._prefix, before_ms=before_ms)
 
     def sync(self, names: Sequence[str]) -> None:
         """Nothing to do: what S3 has answered for is durable."""
@@ -212,7 +220,7 @@ class S3Store(ObjectStore):
         key = self._key(name)
         try:
             count(1)
-            found = self._ask(lambda s3: obstore.head(s3, key))
+            found = self._head(key)
         except Exception as error:
             if is_absent(error):
                 return None
@@ -243,6 +251,20 @@ class S3Store(ObjectStore):
                 raise
         self._s3 = again
         return question(again)
+
+    def _head(self, key: str) -> Any:
+        try:
+            return self._ask(lambda s3: obstore.head(s3, key))
+        except Exception as error:
+            if error_code(error) not in _WITHOUT_REASON:
+                raise
+        # The answer to a HEAD has no body, which would say that credentials have expired.
+        try:
+            self._ask(lambda s3: obstore.get_range(s3, key, start=0, length=1))
+        except Exception as error:
+            if error_code(error) not in _BEYOND_END:
+                raise
+        return self._ask(lambda s3: obstore.head(s3, key))
 
     def _pages(self, prefix: str, offset: str | None = None) -> builtins.list[Any]:
         """All objects whose keys begin with `prefix`, which is a folder, after `offset`."""
@@ -303,7 +325,7 @@ class S3Store(ObjectStore):
     def _is_object(self, key: str) -> bool:
         try:
             count(1)
-            self._ask(lambda s3: obstore.head(s3, key))
+            self._head(key)
         except Exception as error:
             if is_absent(error):
                 return False
