@@ -10,19 +10,30 @@ from __future__ import annotations
 import builtins
 import contextvars
 import io
+import random
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from itertools import count as count_from
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
+from obstore.exceptions import AlreadyExistsError
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.pieces import Held, compare
 from deltalakedb.storage.s3.connection import check_process, connect, renewed
-from deltalakedb.storage.s3.error import error_code, has_expired, is_absent, translate
+from deltalakedb.storage.s3.error import (
+    error_code,
+    has_expired,
+    is_absent,
+    is_contended,
+    passes,
+    translate,
+)
 from deltalakedb.storage.s3.uploads import ONE_REQUEST, abort_uploads
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import (
@@ -41,6 +52,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BEYOND_END = frozenset({"InvalidRange", "416"})
+_MOST_AGAIN = 4
+_FIRST_PAUSE = 0.05
+"""Seconds before what passes is asked for again; each time twice as many."""
 _WITHOUT_REASON = frozenset({"400", "401", "403", "Forbidden"})
 _PAGE = 1_000
 """Objects in an answer to a listing."""
@@ -113,7 +127,13 @@ class S3Store(ObjectStore):
         pool = ThreadPoolExecutor(min(concurrency, len(names)), thread_name_prefix="dl-s3")
         try:
             for name in rest:
-                ahead.append(pool.submit(contextvars.copy_context().run, self.read, name))
+                try:
+                    ahead.append(pool.submit(contextvars.copy_context().run, self.read, name))
+                except RuntimeError:
+                    # The process ends, when pools take nothing more.
+                    while ahead:
+                        yield ahead.popleft().result()
+                    yield self.read(name)
                 # As many again wait, so that no thread does while the caller is busy.
                 if len(ahead) >= 2 * concurrency:
                     yield ahead.popleft().result()
@@ -157,9 +177,9 @@ class S3Store(ObjectStore):
             # A condition goes with one request alone, which is held whole.
             body = data if isinstance(data, bytes) else _joined(data)
             self._ask(lambda s3: obstore.put(s3, key, body, mode="create", use_multipart=False))
-        except obstore.exceptions.AlreadyExistsError:
-            return False
         except Exception as error:
+            if isinstance(error, AlreadyExistsError) and not is_contended(error):
+                return False
             failure = translate(error, self.describe(name))
             if failure.kind is not DeltaLakeErrorKind.STORAGE_ERROR:
                 raise failure from error
@@ -238,19 +258,27 @@ class S3Store(ObjectStore):
         return key
 
     def _ask(self, question: Callable[[obstore.store.S3Store], T]) -> T:
-        """Ask S3; once more with new credentials where those that were given have expired."""
+        """Ask S3; again where that helps and the library doesn't, which repeats what it knows to.
+
+        Once more with new credentials where those that were given have expired.
+        """
         check_process()
-        s3 = self._s3
-        try:
-            return question(s3)
-        except Exception as error:
-            if not has_expired(error):
-                raise
-            again = renewed(self.spec, self._bucket, s3)
-            if again is s3:
-                raise
-        self._s3 = again
-        return question(again)
+        is_renewed = False
+        for number in count_from(0):
+            s3 = self._s3
+            try:
+                return question(s3)
+            except Exception as error:
+                if has_expired(error):
+                    again = s3 if is_renewed else renewed(self.spec, self._bucket, s3)
+                    if again is s3:
+                        raise
+                    self._s3, is_renewed = again, True
+                    continue
+                if number >= _MOST_AGAIN or not passes(error):
+                    raise
+            time.sleep(_FIRST_PAUSE * 2**number * (0.5 + random.random()))
+        raise AssertionError
 
     def _head(self, key: str) -> Any:
         try:
