@@ -91,6 +91,7 @@ class StagedTable:
     `starts_in_commit_timestamps`: `metadata` switches them on. `tracks_rows`: files without row ids
     get them. `adds_again`: each add stands for the removed life of the same file, of which the log
     needs no remove. `identity_marks`: (column, last number) that the rows of identity columns have.
+    `pairs`: as `write.files.WrittenFiles` has them, where others' changes may come to these.
     """
 
     table: TableRow
@@ -125,6 +126,7 @@ class StagedTable:
         default=None, compare=False
     )
     rebases_at_once: bool = False
+    pairs: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         for which, files in (("added", self.added), ("removed", self.removes)):

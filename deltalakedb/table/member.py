@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
-from deltalakedb.commit.staged import Reads, StagedTable
+from deltalakedb.commit.staged import Reads, StagedTable, VectorClash
 from deltalakedb.log.commit_writer import CommitInfo
 from deltalakedb.log.metadata import Metadata
 from deltalakedb.log.paths import decode_path
@@ -19,12 +19,14 @@ from deltalakedb.table.alter import TableAlterer
 from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.compose import composed, joined
+from deltalakedb.table.operations.net_changes import net_changes, tell_one_by_one
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, engine_info
 from deltalakedb.table.operations.write import WriteOptions, write
 from deltalakedb.table.transaction import WriteResult
 
 T = TypeVar("T")
+_CHANGE_FILES = ("numAddedChangeFiles", "numTargetChangeFilesAdded")
 
 
 class Member(RowChanges):
@@ -49,7 +51,9 @@ class Member(RowChanges):
         self._client = client
         self._reads = Reads()
         self._written: list[str] = []
-        self._operations = 0
+        self._parts: list[StagedTable] = []
+        self._told = 0
+        """Of how many of the parts what is staged tells the changes as those of one commit."""
 
     @property
     def name(self) -> str:
@@ -103,7 +107,7 @@ class Member(RowChanges):
         )
         table = replace(table, info=said, metadata_id=self._base.metadata.id)
         before = self._base.staged
-        self._operations += 1
+        self._parts.append(table)
         whole = table if before is None else composed(before, table)
         self._written += written
         metadata, protocol = self._base.metadata, self._base.protocol
@@ -129,7 +133,7 @@ class Member(RowChanges):
 
         `locked`: also where it was not, as its name changes.
         """
-        staged = self._base.staged
+        staged = self._with_changes_of_one_commit()
         reads = self._reads if staged is None else joined(staged.reads, self._reads)
         if staged is None or staged.is_empty:
             if not serializable:
@@ -143,7 +147,26 @@ class Member(RowChanges):
         said = self._with_all_said(staged, reads)
         if rebase is None:
             return said
-        return replace(said, rebase=lambda clashes: self._with_all_said(rebase(clashes), reads))
+
+        def again(clashes: Sequence[VectorClash]) -> StagedTable:
+            # Others have changed other rows.
+            return self._with_all_said(replace(rebase(clashes), changes=said.changes), reads)
+
+        return replace(said, rebase=again)
+
+    def _with_changes_of_one_commit(self) -> StagedTable | None:
+        staged, parts = self._base.staged, self._parts
+        if staged is None or self._told == len(parts) or not tell_one_by_one(self._base, parts):
+            return staged
+        found = net_changes(self._base, parts, staged)
+        self._written += found.names
+        if self._options.is_synced(self._base.metadata.configuration):
+            self._base.data.sync(found.names)
+        told = {n: len(found.adds) for n in _CHANGE_FILES if n in staged.info.metrics}
+        info = replace(staged.info, metrics={**staged.info.metrics, **told})
+        staged = replace(staged, changes=tuple(found.adds), info=info)
+        self._base, self._told = replace(self._base, staged=staged), len(parts)
+        return staged
 
     def _with_all_said(self, staged: StagedTable, reads: Reads) -> StagedTable:
         """With what was said of the transaction as a whole, and what was read within it."""
@@ -164,12 +187,13 @@ class Member(RowChanges):
         reads = self._reads if self._base.staged is None else self._base.staged.reads
         self._reads = joined(self._reads, reads)
         self._base, self._written = replace(self._base, staged=None), []
+        self._parts, self._told = [], 0
 
     def discard(self, *, all_of_it: bool) -> None:
         """Remove what was written: all of it, or files that a later operation took back."""
         names = set(self._written)
         if not all_of_it and self._base.staged is not None:
-            if self._operations == 1:
+            if len(self._parts) == 1:
                 return
             adds = self._base.staged.adds.column("path").to_pylist()
             kept = {decode_path(path) for path in adds}

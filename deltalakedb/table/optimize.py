@@ -50,10 +50,11 @@ class TableOptimizer:
         """Put small files together, and write those anew of which many rows are deleted.
 
         `partition_filters`: a condition on partition columns. `target_size`: bytes of a file, else
-        `delta.targetFileSize`. `max_concurrent_tasks`: files that are read at a time.
-        `max_spill_size`: bytes of rows that wait in memory. `min_commit_interval`: seconds; bins
-        that are done sooner share a commit. `client`: a `distributed.Client` whose workers write
-        the bins; each is committed here once it is written.
+        `delta.targetFileSize`. `max_concurrent_tasks`: bins that are written, and files that are
+        read, at a time. `max_spill_size`: bytes of rows that wait in memory.
+        `min_commit_interval`: seconds; bins that are done sooner share a commit. `client`: a
+        `distributed.Client` whose workers write the bins; each is committed here once it is
+        written.
         """
         predicate, options = self._options(
             partition_filters,

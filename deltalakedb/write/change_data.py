@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from deltalakedb.log.commit_writer import change_body
@@ -20,6 +22,8 @@ from deltalakedb.write.target import FileTarget
 
 CHANGE_TYPE = "_change_type"
 FOLDER = "_change_data"
+_NUMBER = "_change_number"
+Numbers = npt.NDArray[np.int64]
 ChangeType = Literal["insert", "delete", "update_preimage", "update_postimage"]
 
 
@@ -32,13 +36,42 @@ def change_target(target: FileTarget) -> FileTarget:
 class ChangeWriter(FileWriter):
     """Writes change data files; used as `FileWriter`, of `change_target(target)`.
 
-    The bodies that `finish` gives are those of `cdc` actions.
+    The bodies that `finish` gives are those of `cdc` actions. `paired`: tell in `pairs`, by raw
+    path, which change of its kind each row of a file is; the n-th preimage became the n-th
+    postimage, in whichever files they are.
     """
+
+    def __init__(self, *arguments: Any, paired: bool = False, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._paired = paired
+        self._counts: dict[str, int] = {}
+        self._numbers: dict[Values, list[Numbers]] = {}
 
     def write_changes(self, rows: pa.RecordBatch, kind: ChangeType) -> None:
         """Rows of the table that were inserted or deleted, or are an update's before or after."""
         kinds = pa.repeat(pa.scalar(kind), rows.num_rows)
-        self.write(rows.append_column(CHANGE_TYPE, kinds))
+        rows = rows.append_column(CHANGE_TYPE, kinds)
+        if self._paired:
+            first = self._counts.get(kind, 0)
+            end = self._counts[kind] = first + rows.num_rows
+            # Not a column of the files, it goes their way through memory and disk.
+            rows = rows.append_column(_NUMBER, pa.array(np.arange(first, end)))
+        self.write(rows)
+
+    def _put(self, values: Values, batches: list[pa.RecordBatch]) -> None:
+        if self._paired:
+            found = self._numbers.setdefault(values, [])
+            found += [batch.column(_NUMBER).to_numpy() for batch in batches]
+            batches = [batch.drop_columns([_NUMBER]) for batch in batches]
+        super()._put(values, batches)
+
+    def _close(self, values: Values) -> None:
+        file = self._open[values]
+        super()._close(values)
+        if self._paired:
+            numbers = np.concatenate(self._numbers[values])
+            self._written.pairs[encode_path(file.name)] = numbers[: file.rows]
+            self._numbers[values] = [numbers[file.rows :]]
 
     def _name(self, values: Values, number: int) -> str:
         name = file_name(self._write_id, self._task, number, self._properties.codec, "cdc")

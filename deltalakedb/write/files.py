@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from types import TracebackType
@@ -18,15 +18,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.commit_writer import add_body
 from deltalakedb.log.few_files import MOST_FILES, FewFiles, Files
 from deltalakedb.log.paths import encode_path
-from deltalakedb.storage.output import give_up
 from deltalakedb.storage.store import ObjectStore
+from deltalakedb.write.encoding import Encoding, OpenFile
 from deltalakedb.write.input import batches_of, slices
 from deltalakedb.write.layout import Values, file_name
 from deltalakedb.write.properties import DEFAULT_PROPERTIES, WriterProperties, leaf_paths
@@ -35,13 +34,12 @@ from deltalakedb.write.target import FileTarget
 
 ROW_GROUP_BYTES = 64 << 20
 """Arrow bytes that are written as one row group at most."""
-BUFFERED_BYTES = 192 << 20
-"""Arrow bytes that may wait, over all partitions."""
+BUFFERED_BYTES = 256 << 20
+"""Arrow bytes that may wait, over all partitions, those included that are being encoded."""
 WORTH_A_ROW_GROUP = 8 << 20
 """Arrow bytes of a partition that are rather written than put aside."""
 OPEN_FILES = 32
 _SMALLEST_CHUNK = 1 << 16
-_BUFFER_BYTES = 1 << 20
 _SAMPLED_ROWS = 65_536
 _DISTINCT = 0.5
 """Share of distinct values from which on a dictionary is not worth its making."""
@@ -52,6 +50,7 @@ class WrittenFiles:
     """The data files of a write: bodies of `add` actions, and the names of the objects.
 
     `files_read` and `bytes_read`: of the data files whose rows they have, where that was counted.
+    `pairs`: by raw path of a change data file, see `write.change_data.ChangeWriter`.
     """
 
     adds: list[dict[str, Any]] = field(default_factory=list)
@@ -60,6 +59,7 @@ class WrittenFiles:
     num_bytes: int = 0
     files_read: int = 0
     bytes_read: int = 0
+    pairs: dict[str, Any] = field(default_factory=dict)
 
     def rows(self, version: int = 0) -> Files:
         """The adds as rows of `log.rows.FILE_SCHEMA`, live since `version`."""
@@ -75,95 +75,8 @@ class WrittenFiles:
         self.num_bytes += other.num_bytes
         self.files_read += other.files_read
         self.bytes_read += other.bytes_read
-
-
-class _File:
-    """A data file that is open."""
-
-    def __init__(
-        self, store: ObjectStore, name: str, target: FileTarget, arguments: Mapping[str, Any]
-    ) -> None:
-        self.name = name
-        self.rows = 0
-        self._target = target
-        self._place = store.describe(name)
-        self._statistics = target.collector()
-        # Parquet writes page by page; a small file is one call of the system this way.
-        self._file = store.open_output(name)
-        self._sink = pa.BufferedOutputStream(self._file, _BUFFER_BYTES)
-        try:
-            with self._told():
-                self._writer = pq.ParquetWriter(
-                    self._sink,
-                    target.file_schema,
-                    version="2.6",
-                    store_schema=False,
-                    store_decimal_as_integer=True,
-                    **arguments,
-                )
-        except BaseException:
-            give_up(self._file)
-            self._sink.close()
-            raise
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """What pyarrow and the disk refuse, as our errors."""
-        try:
-            yield
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, TypeError) as error:
-            raise self._refused(error) from error
-        except OSError as error:
-            # The Parquet library's own errors have no number.
-            if error.errno is None:
-                raise self._refused(error) from error
-            raise DeltaLakeError(
-                DeltaLakeErrorKind.STORAGE_ERROR,
-                f"{self._place} could not be written: {error.strerror or error}; check the space "
-                "and the permissions there, and write again",
-                url=self._place,
-            ) from error
-
-    def _refused(self, error: Exception) -> DeltaLakeError:
-        return DeltaLakeError(
-            DeltaLakeErrorKind.INVALID_ARGUMENT,
-            f"{self._place} can't be written with these writer properties: {error}; change "
-            "compression, encodings or sizes",
-            url=self._place,
-        )
-
-    @property
-    def size(self) -> int:
-        """Bytes so far."""
-        found: int = self._sink.tell()
-        return found
-
-    def write(self, rows: pa.Table | pa.RecordBatch) -> None:
-        """Add a row group."""
-        self._statistics.add(rows)
-        found = [rows] if isinstance(rows, pa.RecordBatch) else rows.to_batches()
-        batches = [self._target.in_file(batch) for batch in found]
-        group = pa.Table.from_batches(batches, self._target.file_schema)
-        with self._told():
-            self._writer.write_table(group, row_group_size=rows.num_rows)
-        self.rows += rows.num_rows
-
-    def finish(self) -> tuple[int, str]:
-        """Size in bytes, and statistics."""
-        with self._told():
-            self._writer.close()
-            size = self.size
-            self._sink.close()
-        tight = True if self._target.tight_bounds else None
-        return size, self._statistics.text(tight_bounds=tight)
-
-    def give_up(self) -> None:
-        give_up(self._file)
-        # What fails here is told by the error that led here.
-        with contextlib.suppress(OSError, pa.ArrowException, DeltaLakeError):
-            self._writer.close()
-        with contextlib.suppress(OSError, pa.ArrowException, DeltaLakeError):
-            self._sink.close()
+        first = 1 + max((int(each.max(initial=-1)) for each in self.pairs.values()), default=-1)
+        self.pairs |= {path: each + first for path, each in other.pairs.items()}
 
 
 class _Waiting:
@@ -206,6 +119,7 @@ class FileWriter:
         register: Callable[[str], None] | None = None,
         spill_directory: str | None = None,
         buffered_bytes: int = BUFFERED_BYTES,
+        encoders: int | None = None,
     ) -> None:
         self._store = store
         self._target = target
@@ -219,10 +133,12 @@ class FileWriter:
         self._tags = tags
         self._register = register
         self._buffered_bytes = buffered_bytes
+        self._encoding = Encoding(pa.cpu_count() if encoders is None else encoders)
         self._chunk = max(min(ROW_GROUP_BYTES, self._size), _SMALLEST_CHUNK)
         self._partitioning = target.partitioning
         self._waiting: dict[Values, _Waiting] = {}
-        self._open: dict[Values, _File] = {}
+        self._open: dict[Values, OpenFile] = {}
+        self._closing: dict[str, OpenFile] = {}
         self._bytes = 0
         self._spill = Spill(spill_directory)
         self._started: list[str] = []
@@ -239,8 +155,16 @@ class FileWriter:
             self._bytes += rows.nbytes
             if waiting.bytes >= self._chunk or waiting.rows >= self._properties.row_group_rows:
                 self._flush(values, waiting)
-        if self._bytes > self._buffered_bytes:
+        if self._is_full():
             self._relieve()
+
+    def _is_full(self) -> bool:
+        """Whether too much waits, even once what can be waited for has been encoded."""
+        while self._bytes + self._encoding.waiting > self._buffered_bytes:
+            if self._encoding.is_empty:
+                return True
+            self._encoding.settle()
+        return False
 
     def _relieve(self) -> None:
         """Write the partitions that have much, put aside those that have little."""
@@ -261,6 +185,7 @@ class FileWriter:
     def _put_all(self, values: Values) -> None:
         """Write what is left of a partition, a row group at a time."""
         waiting = self._waiting.get(values)
+        self._bytes -= waiting.bytes if waiting else 0
         gathered = _Waiting()
         for batch in chain(self._spill.take(values), waiting.take() if waiting else ()):
             gathered.add(batch)
@@ -281,8 +206,10 @@ class FileWriter:
         step = max(math.ceil(rows.num_rows / max(pieces, 1)), 1)
         for start in range(0, rows.num_rows, step):
             file = self._file(values)
-            file.write(rows if step >= rows.num_rows else rows.slice(start, step))
-            if file.size >= self._size:
+            group = rows if step >= rows.num_rows else rows.slice(start, step)
+            self._encoding.write(file, group, WORTH_A_ROW_GROUP)
+            self._is_full()
+            if self._encoding.size(file) >= self._size:
                 self._close(values)
 
     def _with_dictionary(self, sample: pa.Table) -> list[str] | bool:
@@ -300,7 +227,7 @@ class FileWriter:
             return True
         return [leaf for leaf in leaf_paths(self._target.file_schema) if leaf not in plain] or False
 
-    def _file(self, values: Values) -> _File:
+    def _file(self, values: Values) -> OpenFile:
         file = self._open.pop(values, None)
         if file is None:
             while len(self._open) >= OPEN_FILES:
@@ -309,22 +236,27 @@ class FileWriter:
             if self._register is not None:
                 self._register(name)
             self._started.append(name)
-            file = _File(self._store, name, self._target, self._arguments)
+            file = OpenFile(self._store, name, self._target, self._arguments)
         # The one used last is the last to be closed.
         self._open[values] = file
         return file
 
     def _close(self, values: Values) -> None:
         file = self._open.pop(values)
-        try:
-            size, stats = file.finish()
-        except BaseException:
-            file.give_up()
-            raise
-        self._written.names.append(file.name)
-        self._written.num_rows += file.rows
-        self._written.num_bytes += size
-        self._written.adds.append(self._body(file.name, values, size, stats))
+        # Among what is to be given up until it is closed.
+        self._closing[file.name] = file
+
+        def closed(found: tuple[int, str]) -> None:
+            size, stats = found
+            del self._closing[file.name]
+            self._written.names.append(file.name)
+            self._written.num_rows += file.rows
+            self._written.num_bytes += size
+            self._written.adds.append(self._body(file.name, values, size, stats))
+
+        self._encoding.finish(file, closed)
+        while len(self._closing) > OPEN_FILES:
+            self._encoding.settle()
 
     def _name(self, values: Values, number: int) -> str:
         """The name of this writer's file `number`, of a partition."""
@@ -352,6 +284,9 @@ class FileWriter:
         self._waiting.clear()
         for values in list(self._open):
             self._close(values)
+        while not self._encoding.is_empty:
+            self._encoding.settle()
+        self._encoding.close()
         self._spill.close()
         self._finished = True
         return self._written
@@ -363,9 +298,11 @@ class FileWriter:
 
     def abort(self) -> None:
         """Remove every object that this writer began, and no other."""
-        for file in self._open.values():
+        self._encoding.stop()
+        for file in (*self._open.values(), *self._closing.values()):
             file.give_up()
         self._open.clear()
+        self._closing.clear()
         self._waiting.clear()
         self._spill.close()
         with contextlib.suppress(DeltaLakeError):

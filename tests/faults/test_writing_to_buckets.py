@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import subprocess
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 
 import deltalake

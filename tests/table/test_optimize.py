@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -109,21 +108,18 @@ def test_only_the_bin_that_lost_is_done_again(
                 configuration=on,
             )  # fmt: skip
     table = dl.connect_to_table(uri)
-    written: list[int] = []
-    plain = operation._Job._written
+    written: list[str] = []
+    plain = operation.write_bin
 
-    def hindered(job: Any, base: Any, files: pa.Table, each: Any) -> Any:
-        found = plain(job, base, files, each)
-        written.append(files.num_rows)
-        if len(written) == 1:
-            other = threading.Thread(
-                target=lambda: dl.connect_to_table(uri).delete("id = 3 AND p = 'a'")
-            )
-            other.start()
-            other.join()
+    def hindered(base: Any, files: pa.Table, *more: Any) -> Any:
+        found = plain(base, files, *more)
+        [part] = set(files.column("partition_values").to_pylist())
+        written.append(part)
+        if part == '{"p":"a"}' and written.count(part) == 1:
+            dl.connect_to_table(uri).delete("id = 3 AND p = 'a'")
         return found
 
-    monkeypatch.setattr(operation._Job, "_written", hindered)
+    monkeypatch.setattr(operation, "write_bin", hindered)
     found = table.optimize.compact()
     assert (found["numFilesAdded"], found["numFilesRemoved"], found["numBinsLost"]) == (2, 4, 0)
     assert len(written) == 3
@@ -134,6 +130,32 @@ def test_only_the_bin_that_lost_is_done_again(
     places = list((tmp_path / "t").glob("p=*/*.parquet"))
     assert len(places) == 6
     assert all(pq.read_metadata(place).num_rows for place in places)
+
+
+def test_a_bin_that_fails_leaves_nothing_of_those_beside_it(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, place = uri_of(sqlite_url), tmp_path / "t"
+    schema = pa.schema([("id", pa.int64()), ("p", pa.string())])
+    table = dl.create_table(uri, schema, location=str(place), partition_by="p")
+    for number in range(2):
+        table.append(pa.table({"id": [number] * 4, "p": list("abcd")}))
+    before = sorted(place.glob("p=*/*"))
+    plain = operation.write_bin
+
+    def failing(base: Any, files: pa.Table, *more: Any) -> Any:
+        if '"c"' in files.column("partition_values")[0].as_py():
+            raise DeltaLakeError(DeltaLakeErrorKind.STORAGE_ERROR, "the disk is full")
+        return plain(base, files, *more)
+
+    monkeypatch.setattr(operation, "write_bin", failing)
+    with pytest.raises(DeltaLakeError, match="the disk is full"):
+        table.optimize.compact(min_commit_interval=3600)
+    assert sorted(place.glob("p=*/*")) == before
+    assert (table.version, table.count()) == (2, 8)
+    monkeypatch.setattr(operation, "write_bin", plain)
+    assert table.optimize.compact(max_concurrent_tasks=3)["numFilesAdded"] == 4
+    table.close()
 
 
 def test_who_writes_compacts_where_the_table_asks_for_it(

@@ -331,21 +331,58 @@ def test_disjoint_rows_of_one_file_by_several_transactions(sqlite_url: str, tmp_
         assert dl.diff_table(name, database=sqlite_url).parity
 
 
-def test_change_data_of_several_operations_is_refused(sqlite_url: str, tmp_path: Path) -> None:
-    properties = {"delta.enableChangeDataFeed": "true"}
-    [a] = tables(sqlite_url, tmp_path, "a", properties=properties)
-    a.append(rows(1, 2))
+@pytest.mark.parametrize("vectors", ["true", "false"])
+def test_change_data_of_several_operations(sqlite_url: str, tmp_path: Path, vectors: str) -> None:
+    """Told as what became of rows by the commit, whatever they were meanwhile."""
+    properties = {
+        "delta.enableChangeDataFeed": "true",
+        "delta.enableDeletionVectors": vectors,
+    }
+    [a] = tables(sqlite_url, tmp_path, "a", properties=properties, partition_by=["p"])
+    a.append(rows(*range(1, 9)))
+    with dl.begin(sqlite_url) as tx:
+        tx.append("a", rows(20, 21, 22))
+        tx.update("a", {"p": "'b'"}, predicate="id IN (1, 2, 3, 20)")  # Pairs in two partitions.
+        assert tx.conflicts() == []
+        tx.update("a", {"id": "id + 100"}, predicate="id IN (2, 4, 21)")
+        tx.delete("a", "id IN (3, 5, 22)")
+        merger = tx.merge("a", rows(6, 7, 30), "target.id = source.id")
+        merger.when_matched_delete("source.id = 6").when_matched_update({"p": "'c'"})
+        merger.when_not_matched_insert_all().execute()
+        tx.update("a", {"id": "id + 1"}, predicate="id = 30")
+        tx.overwrite("a", rows(8, p="d"), predicate="p = 'd'")
+    expected = sorted(
+        [
+            ("delete", 3, "a"), ("delete", 5, "a"), ("delete", 6, "a"), ("insert", 8, "d"),
+            ("insert", 20, "b"), ("insert", 31, "a"), ("insert", 121, "a"),
+            *(("update_preimage", n, "a") for n in (1, 2, 4, 7)),
+            ("update_postimage", 1, "b"), ("update_postimage", 102, "b"),
+            ("update_postimage", 104, "a"), ("update_postimage", 7, "c"),
+        ]
+    )  # fmt: skip
+    seen_by = [a.refresh()] + (
+        [] if vectors == "true" else [deltalake.DeltaTable(str(tmp_path / "a"))]
+    )
+    for table in seen_by:
+        found = pa.table(table.load_cdf(starting_version=2)).to_pylist()
+        assert sorted((r["_change_type"], r["id"], r["p"]) for r in found) == expected
+    left = {str(path.relative_to(tmp_path / "a")) for path in (tmp_path / "a").rglob("cdc-*")}
+    told = [line["cdc"]["path"] for line in commit_of(tmp_path / "a", 2) if "cdc" in line]
+    assert left == set(told)
+    # Rows that only come are told by their files, those that come and go by nothing.
+    with dl.begin(sqlite_url) as tx:
+        tx.append("a", rows(40, 41))
+        tx.update("a", {"id": "id + 1"}, predicate="id >= 40 AND id < 100")
+        tx.delete("a", "id = 42")
+    assert "cdc" not in {kind for line in commit_of(tmp_path / "a", 3) for kind in line}
+    found = pa.table(a.refresh().load_cdf(starting_version=3)).to_pylist()
+    assert [(r["_change_type"], r["id"]) for r in found] == [("insert", 41)]
     tx = dl.begin(sqlite_url)
-    tx.append("a", rows(3))
-    tx.append("a", rows(4))
-    # Without the log, where a checkpoint may appear at any moment.
-    before = sorted((tmp_path / "a").glob("[!_]*"))
-    with pytest.raises(DeltaLakeError, match="change data feed"):
-        tx.delete("a", "id = 1")
-    assert sorted((tmp_path / "a").glob("[!_]*")) == before
-    assert not list((tmp_path / "a" / "_change_data").glob("*"))
-    tx.commit()
-    assert ids(sqlite_url, "a") == [1, 2, 3, 4]
+    tx.update("a", {"id": "id + 1"}, predicate="id = 41")
+    tx.delete("a", "id = 42")
+    assert tx.conflicts() == []
+    tx.rollback()
+    assert len(list((tmp_path / "a").rglob("cdc-*"))) == len(left)
 
 
 def _log_of(

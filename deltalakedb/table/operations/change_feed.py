@@ -1,8 +1,6 @@
 """The change data feed of a table with `delta.enableChangeDataFeed`: rows by version.
 
-PROTOCOL.md, "Change Data Files", "Add CDC File", "Deletion Vectors". A version with change data
-files holds all its changes there. Of the others, files that begin are inserts and lives that end
-are deletes; where only a file's vector changed, the rows between the two vectors.
+PROTOCOL.md, "Change Data Files" and "Add CDC File".
 """
 
 from __future__ import annotations
@@ -10,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,25 +17,21 @@ from deltalakedb.catalog.reading.versions import check_version, state_to_read
 from deltalakedb.engine.expression import compile_expression
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.features import enabled
-from deltalakedb.log.metadata import Metadata, TableSchema, protocol_of
-from deltalakedb.log.schema import UNLISTED, PrimitiveType, StructField, StructType, arrow_schema
-from deltalakedb.log.schema_writer import schema_string
-from deltalakedb.scan.file import ROW_INDEX, read_vector
-from deltalakedb.scan.scan import ScanSpec, indexed_rows, scan_batches
-from deltalakedb.table.operations.alter import scan_spec
+from deltalakedb.log.metadata import Metadata, protocol_of
+from deltalakedb.log.schema import PrimitiveType, StructField, StructType, arrow_schema
+from deltalakedb.scan.file import ROW_INDEX
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.lives import lives_where
-from deltalakedb.write.change_data import CHANGE_TYPE
+from deltalakedb.table.operations.row_changes import KIND, changes_between, recorded_changes
 
 COMMIT_VERSION = "_commit_version"
 COMMIT_TIME = "_commit_timestamp"
 _FEED = "delta.enableChangeDataFeed"
 _ADDED = (
-    StructField(CHANGE_TYPE, PrimitiveType("string"), nullable=False, metadata={UNLISTED: True}),
+    KIND,
     StructField(COMMIT_VERSION, PrimitiveType("long"), nullable=False),
     StructField(COMMIT_TIME, PrimitiveType("timestamp"), nullable=False),
 )
-_FILE_COLUMNS = ("path", "partition_values", "dv", "num_records", "size")
 
 
 def change_feed(
@@ -141,29 +133,20 @@ class _Feed:
     def _changes(self, version: int) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
         recorded = self._recorded(version)
         if recorded.num_rows:
-            kind = _ADDED[0]
-            struct = StructType((*self._base.struct.fields, kind))
-            metadata = replace(self._base.metadata, schema=TableSchema(schema_string(struct)))
-            for rows in scan_batches(scan_spec(replace(self._base, metadata=metadata), recorded)):
-                place = rows.schema.get_field_index(CHANGE_TYPE)
-                yield rows.remove_column(place), rows.column(place)
-            return
-        lives = lives_where(
-            self._catalog,
-            self._row,
-            f"(f.added_version = {version} OR f.removed_version = {version})",
-        )
-        begun = lives.filter(pc.equal(lives.column("added_version"), version))
-        ended = lives.filter(pc.equal(lives.column("removed_version"), version))
-        if begun.num_rows and all(v is False for v in begun.column("data_change").to_pylist()):
-            return
-        was = {row["path"]: row for row in ended.to_pylist()}
-        now = {row["path"]: row for row in begun.to_pylist()}
-        both = was.keys() & now.keys()
-        yield from self._all(ended, both, "delete")
-        for path in sorted(both):
-            yield from self._between(was[path], now[path])
-        yield from self._all(begun, both, "insert")
+            found = recorded_changes(self._base, recorded)
+        else:
+            lives = lives_where(
+                self._catalog,
+                self._row,
+                f"(f.added_version = {version} OR f.removed_version = {version})",
+            )
+            begun = lives.filter(pc.equal(lives.column("added_version"), version))
+            ended = lives.filter(pc.equal(lives.column("removed_version"), version))
+            if begun.num_rows and all(v is False for v in begun.column("data_change").to_pylist()):
+                return
+            found = changes_between(self._base, ended, begun)
+        for _, rows, kinds in found:
+            yield rows.drop_columns([ROW_INDEX]), kinds
 
     def _recorded(self, version: int) -> pa.Table:
         found = self._catalog.reader.rows(
@@ -180,33 +163,3 @@ class _Feed:
                 "size": pa.array([row[2] for row in found], pa.int64()),
             }
         )
-
-    def _all(
-        self, files: pa.Table, but: set[str], kind: str
-    ) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
-        keep = [path not in but for path in files.column("path").to_pylist()]
-        for rows in scan_batches(self._spec(files.filter(pa.array(keep, pa.bool_())))):
-            yield rows, pa.repeat(pa.scalar(kind), rows.num_rows)
-
-    def _between(
-        self, was: dict[str, object], now: dict[str, object]
-    ) -> Iterator[tuple[pa.RecordBatch, pa.Array]]:
-        """Rows that one of two vectors of a file deletes and the other doesn't."""
-        for life, other, kind in ((was, now, "delete"), (now, was, "insert")):
-            there = pa.Table.from_pylist([{name: life[name] for name in _FILE_COLUMNS}])
-            wanted = np.setdiff1d(self._deleted(other), self._deleted(life))
-            if not len(wanted):
-                continue
-            for _, rows in indexed_rows(self._spec(there)):
-                index = rows.column(ROW_INDEX).to_numpy()
-                found = rows.filter(pa.array(np.isin(index, wanted))).drop_columns([ROW_INDEX])
-                yield found, pa.repeat(pa.scalar(kind), found.num_rows)
-
-    def _deleted(self, life: dict[str, object]) -> npt.NDArray[np.int64]:
-        text = life["dv"]
-        if text is None:
-            return np.array([], np.int64)
-        return read_vector(self._base.data, orjson.loads(str(text)))
-
-    def _spec(self, files: pa.Table) -> ScanSpec:
-        return scan_spec(self._base, files)

@@ -23,19 +23,10 @@ Rebase = Callable[[Sequence[VectorClash]], StagedTable]
 def composed(first: StagedTable, then: StagedTable) -> StagedTable:
     """What both do, `then` having seen what `first` staged.
 
-    Raises UNSUPPORTED_FEATURE where one commit can't tell it: change data of an operation beside
-    others (a version with change data files has all its changes there), rows that only move
-    beside rows that go.
+    Their change data is all there, not yet as that of one commit (`net_changes`). Raises
+    UNSUPPORTED_FEATURE where one commit can't tell it: rows that only move beside rows that go.
     """
     name = first.table.full_name
-    if (first.changes and then.changes_data) or (then.changes and first.changes_data):
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.UNSUPPORTED_FEATURE,
-            f"{name} has a change data feed, and several operations on it in one transaction "
-            "would have to tell their changes as one; change it once in a transaction, or in "
-            "several transactions",
-            features=["changeDataFeed"],
-        )
     removing = [each for each in (first, then) if each.removes.num_rows]
     if len({each.removes_change_data for each in removing}) > 1:
         raise DeltaLakeError(

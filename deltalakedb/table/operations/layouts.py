@@ -38,15 +38,17 @@ class OptimizeOptions:
     """How bins are made and written.
 
     `target_size`: bytes of a file, else the table's. `paths`: raw paths of the files to look at,
-    None for all. `workers`: files read at a time. `memory`: bytes of rows that may wait in
-    memory. `commit_interval`: seconds between commits at least, so that bins share one. `client`:
-    a `distributed.Client` whose workers write bins, None for this process. `tally` takes what is
-    read here.
+    None for all. `workers`: bins written at a time here, and files read for them. `encoders`: files
+    encoded at a time for a bin. None for as many as there are cores. `memory`: bytes of rows that
+    may wait in memory. `commit_interval`: seconds between commits at least, so that bins share
+    one. `client`: a `distributed.Client` whose workers write bins, None for this process. `tally`
+    takes what is read here.
     """
 
     target_size: int | None = None
     paths: Collection[str] | None = None
     workers: int | None = None
+    encoders: int | None = None
     memory: int | None = None
     commit_interval: float = 0.0
     writer_properties: Any = None

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -103,12 +106,13 @@ def optimize(
     waiting: list[tuple[Bin, WrittenFiles | None]] = []
     began = last = time.monotonic()
     try:
-        for each in writing.bins(layout.bins(base, files, size)):
-            waiting.append(each)
-            if time.monotonic() - last >= options.commit_interval:
-                now, waiting = waiting, []
-                _commit(catalog, base, writing, now, began, done)
-                last = time.monotonic()
+        with closing(writing.bins(layout.bins(base, files, size))) as bins:
+            for each in bins:
+                waiting.append(each)
+                if time.monotonic() - last >= options.commit_interval:
+                    now, waiting = waiting, []
+                    _commit(catalog, base, writing, now, began, done)
+                    last = time.monotonic()
     except BaseException:
         base.data.delete(_names(waiting))
         raise
@@ -119,25 +123,64 @@ def optimize(
 
 
 class _Writing:
-    """How bins are written: in this process when they are committed, or on workers before that."""
+    """How bins are written before they are committed: by threads of this process, or workers."""
 
     def __init__(self, base: Base, layout: Layout, options: OptimizeOptions) -> None:
         self.layout, self.options = layout, options
         self.files_read = self.bytes_read = 0
         self._base = base
         self._executor: Executor | None = None
+        self._cores = options.workers or pa.cpu_count()
         if options.client is not None:
             secrets = base.data.spec.secrets()
             self._executor = executor_of(options.client, secrets, again=AGAIN)
 
-    def bins(self, bins: Sequence[Bin]) -> Iterator[tuple[Bin, WrittenFiles | None]]:
-        """Each bin, and its files once workers have written them."""
+    def bins(self, bins: Sequence[Bin]) -> Generator[tuple[Bin, WrittenFiles | None]]:
+        """Each bin, and its files once they are written; None of what isn't written ahead."""
         if self._executor is None:
-            yield from ((each, None) for each in bins)
+            for number, written in self._here(bins):
+                yield bins[number], written
             return
         handles = [self._submitted(self._executor, self._base, each.files, each) for each in bins]
         for number, written in gathered(self._executor, handles):
             yield bins[number], self._noted(written)
+
+    def _here(self, bins: Sequence[Bin]) -> Iterator[tuple[int, WrittenFiles | None]]:
+        """Bins side by side in threads, in their order; one alone when it is committed."""
+        at_once = min(len(bins), self._cores)
+        if at_once <= 1:
+            yield from ((number, None) for number in range(len(bins)))
+            return
+        options = replace(
+            self.options,
+            workers=max(1, self._cores // at_once),
+            memory=(self.options.memory or BUFFERED_BYTES) // at_once,
+            encoders=1,
+        )
+        coming = iter(enumerate(bins))
+        under_way: dict[Future[WrittenFiles], int] = {}
+        with ThreadPoolExecutor(at_once, thread_name_prefix="deltalakedb-optimize") as pool:
+
+            def start() -> None:
+                for number, each in islice(coming, at_once - len(under_way)):
+                    task = (self._base, each.files, each.tags, self.layout, options)
+                    under_way[pool.submit(write_bin, *task)] = number
+
+            try:
+                start()
+                while under_way:
+                    done, _ = wait(under_way, return_when=FIRST_COMPLETED)
+                    first = min(done, key=under_way.__getitem__)
+                    written = self._noted(first.result())
+                    number = under_way.pop(first)
+                    start()
+                    yield number, written
+            except BaseException:
+                # What they have written by then is nobody's.
+                for future in wait(under_way).done:
+                    if future.exception() is None:
+                        self._base.data.delete(future.result().names)
+                raise
 
     def write(self, base: Base, files: pa.Table, each: Bin) -> WrittenFiles:
         """Write a bin whose files are now these."""
@@ -158,6 +201,7 @@ class _Writing:
             paths=None,
             client=None,
             commit=CommitOptions(),
+            encoders=1,
             writer_properties=WriterProperties.of(self.options.writer_properties),
         )
         return executor.submit(
@@ -191,6 +235,7 @@ def write_bin(
         data_change=False,
         tags=tags or None,
         buffered_bytes=options.memory or BUFFERED_BYTES,
+        encoders=options.encoders,
     )
     tally = Tally()
     with writer:

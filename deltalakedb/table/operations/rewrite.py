@@ -59,12 +59,13 @@ from deltalakedb.write.target import FileTarget
 
 @dataclass(frozen=True, kw_only=True)
 class RewriteOptions:
-    """How files are written, the commit, and the Dask client whose workers do it, if any."""
+    """How files are written (`paired`: as by `ChangeWriter`), the commit, and the Dask client."""
 
     target_file_size: int | None = None
     writer_properties: Any = None
     commit: CommitOptions = field(default_factory=CommitOptions)
     client: Any = None
+    paired: bool = False
 
 
 class Rewrite:
@@ -93,6 +94,8 @@ class Rewrite:
         ) and base.protocol.supports_writer_feature("deletionVectors")
         self.tells_changes = enabled(configuration, "delta.enableChangeDataFeed")
         self._options = options
+        # Within a transaction other changes of the same rows may follow.
+        self._paired = options.paired or base.enlist is not None
         self._properties = WriterProperties.of(options.writer_properties)
         self._target = FileTarget.of(base.metadata, base.protocol)
         self._kept = KeptIds.of(base)
@@ -197,11 +200,9 @@ class Rewrite:
         if not self.tells_changes or not rows.num_rows:
             return
         if self._changes is None:
+            target = change_target(self._target)
             self._changes = ChangeWriter(
-                self.base.data,
-                change_target(self._target),
-                self._id,
-                properties=self._properties,
+                self.base.data, target, self._id, properties=self._properties, paired=self._paired
             )
         rows, _ = self._apart(rows)
         self._changes.write_changes(self._converter(rows.schema).convert(rows), kind)
@@ -232,7 +233,9 @@ class Rewrite:
     def portable_options(self) -> RewriteOptions:
         """What a part of it that is done elsewhere has to know."""
         size = self._options.target_file_size
-        return RewriteOptions(target_file_size=size, writer_properties=self._properties)
+        return RewriteOptions(
+            target_file_size=size, writer_properties=self._properties, paired=self._paired
+        )
 
     def takes(self, part: Part) -> None:
         """What was done elsewhere, of some of the files, is part of this commit."""
@@ -372,6 +375,7 @@ class Rewrite:
             protocol=None if protocol is None else protocol.action(),
             txns=commit.txns,
             changes=tuple(self.cdc.adds),
+            pairs=self.cdc.pairs,
             if_version=commit.if_version,
             in_commit_timestamps=base.in_commit_timestamps,
             tracks_rows=base.tracks_rows,
