@@ -132,6 +132,7 @@ def check(
     """
     level: Isolation = isolation if ours.changes_data else "SnapshotIsolation"
     clashes: set[str] = set()
+    is_scattered = ours.whole_table
     protocol, metadata = ours.base_protocol, ours.base_metadata
     for winner in winners:
         if winner.protocol is not None:
@@ -146,7 +147,9 @@ def check(
                 ours, winner, "domain_metadata", f"both set the domain {sorted(shared)[0]}"
             )
         _check_adds(ours, winner, level, may_match)
-        clashes |= _check_removes(ours, winner, level)
+        clashes |= _check_removes(ours, winner, level, everywhere=is_scattered)
+        # Rows that were read there lie in others' files now, and nobody knows in which.
+        is_scattered |= any(f.data_change is False and f.path in ours.paths for f in winner.removes)
     return frozenset(clashes)
 
 
@@ -254,7 +257,8 @@ def _check_adds(ours: Ours, winner: Winner, level: Isolation, may_match: MayMatc
             )
 
 
-def _check_removes(ours: Ours, winner: Winner, level: Isolation) -> set[str]:
+def _check_removes(ours: Ours, winner: Winner, level: Isolation, *, everywhere: bool) -> set[str]:
+    """`everywhere`: rows of any file may have been read."""
     clashes = set()
     for file in winner.removes:
         if file.path in ours.removes:
@@ -268,7 +272,10 @@ def _check_removes(ours: Ours, winner: Winner, level: Isolation) -> set[str]:
                 f"{file.path} was removed by both",
                 path=file.path,
             )
-        if level != "SnapshotIsolation" and (ours.whole_table or file.path in ours.paths):
+        # Files that are only rearranged take no rows away.
+        if file.data_change is False or level == "SnapshotIsolation":
+            continue
+        if everywhere or file.path in ours.paths:
             raise _conflict(
                 ours,
                 winner,

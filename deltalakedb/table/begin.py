@@ -231,13 +231,7 @@ class Transaction:
         self._check_open()
         try:
             with self._names.ready():
-                result = ratify_group(
-                    self._catalog,
-                    self._staged(),
-                    self._options,
-                    self._storage_options,
-                    self._names.all,
-                )
+                result = self._ratified()
         except DeltaLakeError as error:
             if error.outcome == "failed":
                 self.rollback()
@@ -255,6 +249,26 @@ class Transaction:
             member.discard(all_of_it=result.repeated)
         self._names.finish()
         return result
+
+    def _ratified(self) -> TransactionResult:
+        """Where others have rearranged files, rows are changed where they are now."""
+        left = self._options.retries
+        while True:
+            try:
+                return ratify_group(
+                    self._catalog,
+                    self._staged(),
+                    self._options,
+                    self._storage_options,
+                    self._names.all,
+                )
+            except DeltaLakeError as error:
+                if error.facts.get("rule") != "concurrent_delete_delete" or not left:
+                    raise
+                left -= 1
+                followed = [member.follow() for member in self._members.values()]
+                if not any(followed):
+                    raise
 
     def rollback(self) -> None:
         """Commit nothing, and remove the files that this transaction has written."""

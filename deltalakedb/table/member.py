@@ -22,6 +22,7 @@ from deltalakedb.table.operations.compose import composed, joined
 from deltalakedb.table.operations.net_changes import net_changes, tell_one_by_one
 from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.provenance import commit_info, engine_info
+from deltalakedb.table.operations.remap import remapped
 from deltalakedb.table.operations.write import WriteOptions, write
 from deltalakedb.table.transaction import WriteResult
 
@@ -47,11 +48,13 @@ class Member(RowChanges):
         self._catalog = catalog
         self._check_open = check_open
         self._base = base
+        self._begun = base
         self._options = options
         self._client = client
         self._reads = Reads()
         self._written: list[str] = []
         self._parts: list[StagedTable] = []
+        self._remapped: StagedTable | None = None
         self._told = 0
         """Of how many of the parts what is staged tells the changes as those of one commit."""
 
@@ -108,6 +111,7 @@ class Member(RowChanges):
         table = replace(table, info=said, metadata_id=self._base.metadata.id)
         before = self._base.staged
         self._parts.append(table)
+        self._remapped = None
         whole = table if before is None else composed(before, table)
         self._written += written
         metadata, protocol = self._base.metadata, self._base.protocol
@@ -133,7 +137,7 @@ class Member(RowChanges):
 
         `locked`: also where it was not, as its name changes.
         """
-        staged = self._with_changes_of_one_commit()
+        staged = self._remapped or self._with_changes_of_one_commit()
         reads = self._reads if staged is None else joined(staged.reads, self._reads)
         if staged is None or staged.is_empty:
             if not serializable:
@@ -153,6 +157,20 @@ class Member(RowChanges):
             return self._with_all_said(replace(rebase(clashes), changes=said.changes), reads)
 
         return replace(said, rebase=again)
+
+    def follow(self) -> bool:
+        """Whether what was done is now that of the newest version's files, in which others have
+        only rearranged the rows; for the commit alone, not for further operations."""
+        staged, begun = self._remapped or self._with_changes_of_one_commit(), self._begun
+        if staged is None or begun.is_yet_to_be or not staged.removes.num_rows:
+            return False
+        newest = Base.named(self._catalog, begun.row.table_id, begun.storage_options)
+        found = remapped(self._catalog, begun, newest, staged)
+        if found is None:
+            return False
+        self._written += found.written
+        self._remapped = found.staged
+        return True
 
     def _with_changes_of_one_commit(self) -> StagedTable | None:
         staged, parts = self._base.staged, self._parts
@@ -187,18 +205,19 @@ class Member(RowChanges):
         reads = self._reads if self._base.staged is None else self._base.staged.reads
         self._reads = joined(self._reads, reads)
         self._base, self._written = replace(self._base, staged=None), []
-        self._parts, self._told = [], 0
+        self._parts, self._told, self._remapped = [], 0, None
 
     def discard(self, *, all_of_it: bool) -> None:
         """Remove what was written: all of it, or files that a later operation took back."""
         names = set(self._written)
-        if not all_of_it and self._base.staged is not None:
-            if len(self._parts) == 1:
+        staged = self._remapped or self._base.staged
+        if not all_of_it and staged is not None:
+            if len(self._parts) == 1 and self._remapped is None:
                 return
-            adds = self._base.staged.adds.column("path").to_pylist()
+            adds = staged.adds.column("path").to_pylist()
             kept = {decode_path(path) for path in adds}
             # Vectors and change data lie under names of their own, and are few.
             names = {name for name in names if name.endswith(".parquet")} - kept
-            names -= {decode_path(str(body["path"])) for body in self._base.staged.changes}
+            names -= {decode_path(str(body["path"])) for body in staged.changes}
         if names:
             self._base.data.delete(sorted(names))

@@ -332,6 +332,43 @@ def test_disjoint_rows_of_one_file_by_several_transactions(sqlite_url: str, tmp_
 
 
 @pytest.mark.parametrize("vectors", ["true", "false"])
+def test_rows_are_changed_where_others_have_moved_them(
+    sqlite_url: str, tmp_path: Path, vectors: str
+) -> None:
+    properties = {"delta.enableDeletionVectors": vectors, "delta.enableRowTracking": "true"}
+    [a] = tables(sqlite_url, tmp_path, "a", properties=properties)
+    for first in (0, 10):
+        a.append(rows(*range(first, first + 5)))
+    one, two, three = (dl.begin(sqlite_url) for _ in range(3))
+    one.delete("a", "id IN (1, 11)")
+    merger = one.merge("a", rows(2, 20, p="m"), "target.id = source.id")
+    merger.when_matched_update_all().when_not_matched_insert_all().execute()
+    two.update("a", {"id": "id + 100"}, predicate="id IN (2, 3)")
+    three.overwrite("a", rows(7))
+    a.optimize.compact()
+    if vectors == "true":
+        a.delete("id = 4")
+    a.append(rows(30))
+    a.optimize.compact()
+    assert one.commit().tables[0].metrics
+    expected = [0, 2, 3, 10, 12, 13, 14, 20, 30] + ([] if vectors == "true" else [4])
+    assert ids(sqlite_url, "a") == sorted(expected)
+    found = a.refresh().to_pyarrow_table("p = 'm'")["id"].to_pylist()
+    assert sorted(found) == [2, 20]
+    assert dl.diff_table("a", database=sqlite_url).parity
+    # These would change rows that others have changed, too.
+    for late in (two, three):
+        with pytest.raises(DeltaLakeError) as caught:
+            late.commit()
+        assert caught.value.kind is DeltaLakeErrorKind.CONCURRENCY_ERROR
+    assert ids(sqlite_url, "a") == sorted(expected)
+    with dl.begin(sqlite_url) as tx:
+        tx.overwrite("a", rows(7))
+        a.optimize.compact()
+    assert ids(sqlite_url, "a") == [7]
+
+
+@pytest.mark.parametrize("vectors", ["true", "false"])
 def test_change_data_of_several_operations(sqlite_url: str, tmp_path: Path, vectors: str) -> None:
     """Told as what became of rows by the commit, whatever they were meanwhile."""
     properties = {

@@ -11,7 +11,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from deltalakedb.log.features import enabled
 from deltalakedb.scan.file import ROW_INDEX
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.row_changes import Changes, changes_between, recorded_changes
+from deltalakedb.table.operations.row_digests import row_digests
 from deltalakedb.write.change_data import ChangeType, ChangeWriter, change_target
 from deltalakedb.write.files import WrittenFiles
 from deltalakedb.write.schema import RowConverter
@@ -31,7 +31,6 @@ from deltalakedb.write.schema import RowConverter
 _KINDS: tuple[ChangeType, ...] = ("insert", "delete", "update_preimage", "update_postimage")
 _INSERT, _DELETE, _BEFORE, _AFTER = range(len(_KINDS))
 _NOTHING = -1
-_DIGEST_BYTES = 16
 
 Codes = npt.NDArray[np.int8]
 
@@ -143,7 +142,7 @@ def _events(base: Base, part: StagedTable, digests: tuple[bool, bool]) -> _Event
         wanted = going and np.isin(codes, (_DELETE, _BEFORE)).any()
         wanted = wanted or (coming and np.isin(codes, (_INSERT, _AFTER)).any())
         values: Iterator[bytes | None] = iter(())
-        values = _digests(rows.drop_columns([ROW_INDEX])) if wanted else (None for _ in codes)
+        values = row_digests(rows.drop_columns([ROW_INDEX])) if wanted else (None for _ in codes)
         for number, (code, digest) in enumerate(zip(codes.tolist(), values, strict=True)):
             row = (found.count + number, digest)
             if code == _INSERT:
@@ -177,25 +176,3 @@ def _change_files(part: StagedTable) -> pa.Table:
             "size": pa.array([body["size"] for body in part.changes], pa.int64()),
         }
     )
-
-
-def _digests(rows: pa.RecordBatch) -> Iterator[bytes]:
-    """Of each row's values; equal ones for equal rows only."""
-    columns = [column.cast(_plain(column.type)).to_pylist() for column in rows.columns]
-    for values in zip(*columns, strict=True):
-        yield blake2b(repr(values).encode(), digest_size=_DIGEST_BYTES).digest()
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    """With times as numbers: Python's have no year 10000."""
-    if pa.types.is_timestamp(kind):
-        return pa.int64()
-    if pa.types.is_date32(kind):
-        return pa.int32()
-    if pa.types.is_struct(kind):
-        return pa.struct([field.with_type(_plain(field.type)) for field in kind])
-    if pa.types.is_list(kind):
-        return pa.list_(kind.value_field.with_type(_plain(kind.value_type)))
-    if pa.types.is_map(kind):
-        return pa.map_(_plain(kind.key_type), _plain(kind.item_type))
-    return kind

@@ -19,7 +19,6 @@ from deltalakedb.table.operations.properties import CommitOptions
 from deltalakedb.table.operations.registration import Registration
 from deltalakedb.table.transaction import WriteResult, ratify
 
-_RETRIES = 15
 _CHOSEN_ANEW = ("concurrent_append", "concurrent_delete_read", "concurrent_delete_delete")
 """Rules whose conflicts are gone once the files to remove are chosen from the newest version."""
 
@@ -58,8 +57,7 @@ def run(
     enlisted, and the version of the result is the one it was based on. Raises what the operation
     and `commit.commit` do.
     """
-    retries = options.properties.max_commit_retries
-    left = _RETRIES if retries is None else retries
+    left = options.retries
     began = time.monotonic() if began is None else began
     staged = operation(catalog, base)
     try:

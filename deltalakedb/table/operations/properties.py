@@ -61,6 +61,9 @@ class PostCommitHookProperties:
     cleanup_expired_logs: bool | None = None
 
 
+_RETRIES = 15
+
+
 def new_token() -> str:
     """A name for a commit that nobody else has."""
     return str(uuid.uuid4())
@@ -118,6 +121,12 @@ class CommitOptions:
     def is_synced(self, configuration: Mapping[str, str]) -> bool:
         """Whether data files are synced before the commit; `configuration` is the table's."""
         return (self.durability or configuration.get(DURABILITY)) == "synced"
+
+    @property
+    def retries(self) -> int:
+        """How often a commit may be made again for newer files."""
+        given = self.properties.max_commit_retries
+        return _RETRIES if given is None else given
 
     @property
     def txns(self) -> tuple[dict[str, Any], ...]:
