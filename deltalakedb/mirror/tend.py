@@ -301,7 +301,7 @@ def _tend(each: _Tended) -> Tending | None:
         each.known = max(each.known, reached)
         with _lock:
             each.published -= {version for version in own if version <= reached}
-        log.delete([h.staged_name for h in heads if h.staged_name and h.version <= reached])
+        log.discard([h.staged_name for h in heads if h.staged_name and h.version <= reached])
         now = replace(
             now,
             published_version=max(now.published_version, reached),

@@ -14,6 +14,7 @@ _REFUSALS = {
     "expired": (400, "ExpiredToken"),
     "contended": (409, "ConditionalRequestConflict"),
     "broken": (500, "InternalError"),
+    "denied": (403, "AccessDenied"),
     "late": (400, "RequestTimeout"),
 }
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})

@@ -21,7 +21,7 @@ from deltalakedb.storage.pieces import Held, compare
 from deltalakedb.storage.spec import StoreSpec
 from tests.cli.commands import DL
 from tests.faults.lossy import LossyProxy
-from tests.servers.s3 import REGION, S3Bucket
+from tests.servers.s3 import PAGE, REGION, S3Bucket
 
 FATES = ("answer", "request", "throttled", "contended", "broken", "late")
 ROWS = 1_000
@@ -104,6 +104,45 @@ def test_answers_that_break_off_are_asked_for_again(s3: S3Bucket) -> None:
         cut[:] = [False, True]
         assert store.read("0") == b"1"
         assert len(proxy.lost) == 2
+
+
+def test_a_long_listing_goes_on_where_it_broke_off(s3: S3Bucket) -> None:
+    names = [f"f/{number:04}" for number in range(PAGE + 5)]
+    direct = open_store(StoreSpec(s3.url("t"), s3.options))
+    for name in names:
+        direct.put(name, b"1")
+    asked: list[str] = []
+
+    def fate(_method: str, path: str) -> str:
+        asked.append(path)
+        return "half" if len(asked) in (2, 4) else ""
+
+    with proxied(s3, fate) as proxy:
+        options = {**s3.options, "endpoint_url": proxy.endpoint_url}
+        store = open_store(StoreSpec(s3.url("t"), options))
+        found = store.list("f/", recursive=True)
+    assert [each.name for each in found] == names
+    assert proxy.lost
+
+
+def test_what_is_left_behind_is_no_error_of_the_write(s3: S3Bucket, sqlite_url: str) -> None:
+    """A file that nothing names and that can't be removed hides neither success nor a conflict."""
+    with proxied(s3, lambda _, path: "denied" if "?delete" in path else "") as proxy:
+        table = dl.create_table(
+            f"deltasql://{sqlite_url}?table=t",
+            pa.schema([("x", pa.int64())]),
+            location=s3.url("t"),
+            storage_options={**s3.options, "endpoint_url": proxy.endpoint_url},
+        )
+        table.append(pa.table({"x": [1]}))
+        with pytest.raises(DeltaLakeError) as caught:
+            table.append(pa.table({"x": [2]}), if_version=0)
+        assert caught.value.kind is DeltaLakeErrorKind.CONCURRENCY_ERROR
+        assert ("denied", "POST") in {each[:2] for each in proxy.lost}
+        done = [table.append(pa.table({"x": [3]}), token="of-one-write") for _ in range(2)]
+        assert [each.version for each in done] == [2, 2]
+        assert theirs(s3, "t") == Counter([1, 3])
+        table.close()
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,11 @@ def test_a_prefix_may_be_any_character(store: ObjectStore, first: str) -> None:
     assert names[0] in [each.name for each in store.list(f"log/{first}", recursive=True)]
 
 
-def test_list_of_more_than_a_page(store: ObjectStore, s3: S3Bucket) -> None:
+def test_list_of_more_than_a_page(store: ObjectStore) -> None:
     count = 2 * PAGE + 5
     for number in range(count):
-        s3.put(f"table/log/{number:020d}.json", b"x")
-    s3.put("table/log/_sidecars/x", b"x")
+        store.put(f"log/{number:020d}.json", b"x")
+    store.put("log/_sidecars/x", b"x")
     names = [each.name for each in store.list("log/", f"log/{2:020d}.json")]
     assert names == [f"log/{number:020d}.json" for number in range(3, count)]
     assert len(store.list("log/")) == count
@@ -360,7 +360,7 @@ def test_stores_share_a_connection_when_their_settings_are_equal(
 ) -> None:
     def connection(**more: str) -> object:
         store: Any = open_store(StoreSpec(s3.url(), {**s3.options, **more}))
-        return store._s3
+        return store._client._s3
 
     first = connection()
     assert connection() is first

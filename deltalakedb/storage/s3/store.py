@@ -10,13 +10,11 @@ from __future__ import annotations
 import builtins
 import contextvars
 import io
-import random
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
-from itertools import count as count_from
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,13 +23,11 @@ from obstore.exceptions import AlreadyExistsError
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.pieces import Held, compare
-from deltalakedb.storage.s3.connection import check_process, connect, renewed
+from deltalakedb.storage.s3.connection import Client, check_process
 from deltalakedb.storage.s3.error import (
     error_code,
-    has_expired,
     is_absent,
     is_contended,
-    passes,
     translate,
 )
 from deltalakedb.storage.s3.uploads import ONE_REQUEST, abort_uploads
@@ -52,9 +48,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BEYOND_END = frozenset({"InvalidRange", "416"})
-_MOST_AGAIN = 4
-_FIRST_PAUSE = 0.05
-"""Seconds before what passes is asked for again; each time twice as many."""
 _WITHOUT_REASON = frozenset({"400", "401", "403", "Forbidden"})
 _PAGE = 1_000
 """Objects in an answer to a listing."""
@@ -68,7 +61,7 @@ class S3Store(ObjectStore):
         bucket, _, prefix = spec.url.removeprefix("s3://").partition("/")
         self._bucket = bucket
         self._prefix = prefix + "/" if prefix else ""
-        self._s3 = connect(spec, bucket)
+        self._client = Client(spec, bucket)
 
     def list(
         self, prefix: str = "", start_after: str | None = None, *, recursive: bool = False
@@ -258,27 +251,7 @@ class S3Store(ObjectStore):
         return key
 
     def _ask(self, question: Callable[[obstore.store.S3Store], T]) -> T:
-        """Ask S3; again where that helps and the library doesn't, which repeats what it knows to.
-
-        Once more with new credentials where those that were given have expired.
-        """
-        check_process()
-        is_renewed = False
-        for number in count_from(0):
-            s3 = self._s3
-            try:
-                return question(s3)
-            except Exception as error:
-                if has_expired(error):
-                    again = s3 if is_renewed else renewed(self.spec, self._bucket, s3)
-                    if again is s3:
-                        raise
-                    self._s3, is_renewed = again, True
-                    continue
-                if number >= _MOST_AGAIN or not passes(error):
-                    raise
-            time.sleep(_FIRST_PAUSE * 2**number * (0.5 + random.random()))
-        raise AssertionError
+        return self._client.ask(question)
 
     def _head(self, key: str) -> Any:
         try:
@@ -294,16 +267,28 @@ class S3Store(ObjectStore):
                 raise
         return self._ask(lambda s3: obstore.head(s3, key))
 
-    def _pages(self, prefix: str, offset: str | None = None) -> builtins.list[Any]:
-        """All objects whose keys begin with `prefix`, which is a folder, after `offset`."""
+    def _pages(self, prefix: str, offset: str | None = None) -> Iterator[builtins.list[Any]]:
+        """All objects whose keys begin with `prefix`, which is a folder, after `offset`.
 
-        def pages(s3: obstore.store.S3Store) -> builtins.list[Any]:
-            found = obstore.list(s3, prefix or None, offset=offset, chunk_size=_PAGE)
-            return [each for page in found for each in page]
+        By pages: one that fails is asked for again, not those before it.
+        """
+        pages: Iterator[Any] = iter(())
+        is_begun = False
 
-        objects = self._ask(pages)
-        count(1 + len(objects) // _PAGE)
-        return objects
+        def following(s3: obstore.store.S3Store) -> builtins.list[Any] | None:
+            nonlocal pages, is_begun
+            if not is_begun:
+                pages = obstore.list(s3, prefix or None, offset=offset, chunk_size=_PAGE)
+            is_begun = False
+            page: builtins.list[Any] | None = next(pages, None)
+            is_begun = True
+            return page
+
+        count(1)
+        while page := self._ask(following):
+            offset = page[-1]["path"]
+            count(len(page) // _PAGE)
+            yield page
 
     def _level(self, prefix: str) -> Any:
         """What is right below a folder: `objects` and `common_prefixes`."""
@@ -323,32 +308,35 @@ class S3Store(ObjectStore):
         offset = max(start_after, prefix if prefix != directory else "")
         below = self._prefix + directory
         folders: builtins.list[str] = []
-        objects: builtins.list[Any] = []
+        pages: Iterable[builtins.list[Any]]
         if offset or recursive:
             # Names before the prefix begin with a smaller letter: start just before it.
             start = self._prefix + (start_after if start_after >= prefix else _before(prefix))
-            objects += self._pages(below, start or None)
+            pages = self._pages(below, start or None)
         else:
             level = self._level(below)
-            objects += level["objects"]
+            pages = [level["objects"]]
             folders += level["common_prefixes"]
-        parents = {*folders, *(each["path"].rpartition("/")[0] for each in objects)}
+        parents = set(folders)
         found: dict[str, ObjectInfo] = {}
-        for each in objects:
+        anything = bool(folders)
+        for each in chain.from_iterable(pages):
+            anything = True
+            parents.add(each["path"].rpartition("/")[0])
             name = each["path"][skip:]
             if (
-                name <= start_after
-                or not name.startswith(prefix)
-                or (not recursive and "/" in name[len(directory) :])
+                name > start_after
+                and name.startswith(prefix)
+                and (recursive or "/" not in name[len(directory) :])
             ):
-                continue
-            # Consoles mark a directory by an object whose name ends in a slash, which the library
-            # shows without it.
-            marks = each["size"] == 0 or each["path"] in parents
-            if marks and not self._is_object(each["path"]):
-                continue
-            found[name] = ObjectInfo(name, each["size"], _milliseconds(each["last_modified"]))
-        return list(found.values()), bool(objects or folders)
+                found[name] = ObjectInfo(name, each["size"], _milliseconds(each["last_modified"]))
+        # Consoles mark a directory by an object whose name ends in a slash, which the library
+        # shows without it.
+        marks = [n for n, each in found.items() if not each.size or self._prefix + n in parents]
+        for name in marks:
+            if not self._is_object(self._prefix + name):
+                del found[name]
+        return list(found.values()), anything
 
     def _is_object(self, key: str) -> bool:
         try:
