@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from deltalakedb import fork
 from deltalakedb.config import AsyncTaskConfig
+from deltalakedb.facade.waiting import SnapshotLoader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,8 +68,15 @@ class AsyncIOExecutor:
         from deltalakedb.table.connect import own_connections
 
         self.config = config or AsyncTaskConfig()
+        self._own_connections = own_connections
+        self._is_closed = False
+        self._loader = SnapshotLoader(self._submit)
+        self._start()
+        fork.watch(self)
+
+    def _start(self) -> None:
         self._threads = ThreadPoolExecutor(
-            self.config.max_concurrent_tasks, "deltalakedb", initializer=own_connections
+            self.config.max_concurrent_tasks, "deltalakedb", initializer=self._own_connections
         )
 
     async def run(self, call: Callable[..., T], *arguments: Any) -> T:
@@ -77,8 +85,28 @@ class AsyncIOExecutor:
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._threads, call, *arguments)
 
+    async def snapshot(self, uri: str) -> Snapshot:
+        """The newest version of a table.
+
+        Calls that wait at the same moment are answered by one question for each database.
+        """
+        with _turns:
+            return await self._loader.load(uri)
+
+    def _submit(self, call: Callable[[], None]) -> None:
+        self._threads.submit(call)
+
+    def before_fork(self) -> None:
+        """Nothing: the parent's threads go on."""
+
+    def after_fork(self) -> None:
+        # The parent's threads aren't there.
+        if not self._is_closed:
+            self._start()
+
     def close(self) -> None:
         """Let calls that have begun end, and the threads with them."""
+        self._is_closed = True
         self._threads.shutdown()
 
     def __enter__(self) -> AsyncIOExecutor:
@@ -120,6 +148,8 @@ class AsyncDeltaLakeOperations:
 
     async def snapshot_async(self, uri: str, version: int | None = None) -> Snapshot:
         """A version, by default the newest."""
+        if version is None:
+            return await self._executor.snapshot(uri)
         return await self._executor.run(_snapshot, uri, version)
 
     async def snapshots_async(self, uris: Sequence[str]) -> list[Snapshot]:

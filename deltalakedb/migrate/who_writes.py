@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +11,13 @@ import orjson
 
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.paths import CommitFile, parse_log_name
-from deltalakedb.storage.store import ObjectStore
+from deltalakedb.storage.pieces import StoredFile
+from deltalakedb.storage.store import ObjectInfo, ObjectStore
 
 WHO_COMMITS = 1_000
 """Commits that are looked at, the newest ones: who wrote before them hardly writes now."""
+_SHORT = 1 << 16
+"""Bytes up to which a commit is read whole."""
 _UNKNOWN = "unknown"
 
 
@@ -36,9 +40,31 @@ class WhoWrites:
 
 def recent_writers(log: ObjectStore, commits: int = WHO_COMMITS) -> list[WhoWrites]:
     """The writers of the newest `commits` of a log, the most recent first. One listing, and those
-    commits' bytes."""
-    names = sorted(each.name for each in log.list("0") if _is_commit(each.name))[-commits:]
-    return writers_of(zip(map(_version, names), log.read_many(names), strict=True))
+    commits' bytes, of long ones few."""
+    found = [each for each in log.list("0") if _is_commit(each.name)][-commits:]
+    short = log.read_each([each.name for each in found if each.size <= _SHORT])
+    with closing(short):
+        return writers_of(
+            (_version(each.name), next(short) if each.size <= _SHORT else _line(log, each))
+            for each in found
+        )
+
+
+def _line(log: ObjectStore, commit: ObjectInfo) -> bytes:
+    """The commitInfo of a long commit: most begin with it, delta-rs has ended with it."""
+    beginning = log.read_range(commit.name, 0, _SHORT)
+    if _info(beginning):
+        return beginning
+    end = log.read_range(commit.name, commit.size - _SHORT, _SHORT).partition(b"\n")[2]
+    if _info(end):
+        return end
+    rest = b""
+    for piece in StoredFile(log, commit.name, commit.size):
+        *lines, rest = (rest + piece).split(b"\n")
+        line = next((each for each in lines if _info(each)), None)
+        if line is not None:
+            return line
+    return rest
 
 
 def writers_of(commits: Any) -> list[WhoWrites]:

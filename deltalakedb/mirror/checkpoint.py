@@ -50,6 +50,7 @@ from deltalakedb.replay.retention import (
     first_checkpoint_version,
     log_cleanup,
 )
+from deltalakedb.storage.output import give_up
 from deltalakedb.storage.store import ObjectStore
 
 LAST_CHECKPOINT = "_last_checkpoint"
@@ -84,9 +85,15 @@ def checkpoint(
     now = time.time_ns() // 1_000_000
     num_files, size = queries.totals_at(catalog, row, version)
 
+    opened: list[Any] = []
+
+    def open_output(name: str) -> Any:
+        opened.append(log.open_output(name, whole=True))
+        return opened[-1]
+
     def writer() -> CheckpointWriter:
         return CheckpointWriter(
-            lambda name: log.open_output(name, whole=True),
+            open_output,
             CheckpointState(version, protocol, metadata, txns, domains),
             sidecar_rows=sidecar_rows(num_files),
             source=f"{row.table_id}/{row.live_load}",
@@ -96,13 +103,18 @@ def checkpoint(
     kept = duration_ms(metadata.configuration, DELETED_FILE_RETENTION) or 0
     hint = _hint(log)
     written = kept_sidecars = None
-    if isinstance(hint.get("v2Checkpoint"), dict):
-        written, kept_sidecars = upon_earlier(
-            catalog, row, log, writer, hint, version, now - kept, (num_files, size)
-        )
-    if written is None:
-        _check_rows(catalog, row, version, (num_files, size))
-        written = _whole(catalog, row, writer(), version, now - kept)
+    try:
+        if isinstance(hint.get("v2Checkpoint"), dict):
+            written, kept_sidecars = upon_earlier(
+                catalog, row, log, writer, hint, version, now - kept, (num_files, size)
+            )
+        if written is None:
+            _check_rows(catalog, row, version, (num_files, size))
+            written = _whole(catalog, row, writer(), version, now - kept)
+    finally:
+        # A part of a checkpoint would be taken for one.
+        for file in opened:
+            give_up(file)
     new = [
         f"_sidecars/{each.name}"
         for each in written.sidecars or ()

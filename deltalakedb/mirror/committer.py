@@ -6,7 +6,6 @@ import logging
 import uuid
 import warnings
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Any
 
 from deltalakedb import logs
@@ -77,9 +76,7 @@ class LogRatifier:
         return StoredFile(log, name, size)
 
     def discard(self, table: TableRow, name: str) -> None:
-        # Nobody reads what is left.
-        with suppress(DeltaLakeError):
-            self._log_of(table).delete([name])
+        self._log_of(table).discard([name])
 
     def ratify(self, table: TableRow, row: outbox.OutboxRow) -> bool:
         log = self._log_of(table)

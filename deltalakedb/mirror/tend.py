@@ -235,7 +235,9 @@ def _try(each: _Tended) -> None:
     try:
         found = _tend(each)
     except (DeltaLakeError, OSError):
-        # A store or a database that doesn't answer: tried again, but not for ever.
+        # A store or a database that doesn't answer: tried again, but not for ever. Meanwhile others
+        # may have the lease, whose credentials are good.
+        _let_go(each)
         each.published.clear()
         each.failures += 1
         each.dirty = each.failures < _MOST_FAILURES
@@ -299,7 +301,7 @@ def _tend(each: _Tended) -> Tending | None:
         each.known = max(each.known, reached)
         with _lock:
             each.published -= {version for version in own if version <= reached}
-        log.delete([h.staged_name for h in heads if h.staged_name and h.version <= reached])
+        log.discard([h.staged_name for h in heads if h.staged_name and h.version <= reached])
         now = replace(
             now,
             published_version=max(now.published_version, reached),
@@ -308,6 +310,10 @@ def _tend(each: _Tended) -> Tending | None:
         )
         if len(heads) < _BATCH:
             break
+    if now.waiting > 0:
+        # The thread of this process, which has the same lease, may have been faster.
+        with writing(each.database) as writer:
+            now, interval = _state(writer, table)
     _maintain(each, now, interval)
     return now
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import builtins
 import contextlib
 import errno
-import io
 import os
 import secrets
 import stat
 from collections.abc import Callable, Generator, Iterable, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.spec import StoreSpec
@@ -153,10 +152,15 @@ class LocalStore(ObjectStore):
     def open_output(self, name: str, *, whole: bool = False) -> pa.NativeFile:
         import pyarrow as pa
 
+        from deltalakedb.storage.output import OutputFile, WholeFile
+
         path = self._path(name)
 
         def opened() -> pa.NativeFile:
-            return pa.PythonFile(_WholeFile(path), mode="w") if whole else pa.OSFile(path, "wb")
+            if not whole:
+                return pa.OSFile(path, "wb")
+            temporary = _temporary_name(os.path.dirname(path))
+            return OutputFile(WholeFile(path, temporary), mode="w")
 
         try:
             try:
@@ -321,30 +325,13 @@ def _remove(path: str) -> None:
         return
 
 
-class _WholeFile(io.FileIO):
-    """A file that gets its name when it is closed."""
-
-    def __init__(self, path: str) -> None:
-        self._target = path
-        self._temporary = os.path.join(os.path.dirname(path), _TEMPORARY + secrets.token_hex(8))
-        super().__init__(self._temporary, "xb")
-
-    def write(self, data: Any, /) -> int:
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        while rest:
-            rest = rest[super().write(rest) :]
-        return size
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            os.replace(self._temporary, self._target)
+def _temporary_name(directory: str) -> str:
+    return os.path.join(directory, _TEMPORARY + secrets.token_hex(8))
 
 
 def _write_temporary(directory: str, data: Content) -> str:
     """A complete file under a name that listings leave out; its directories are made."""
-    temporary = os.path.join(directory, _TEMPORARY + secrets.token_hex(8))
+    temporary = _temporary_name(directory)
     try:
         descriptor = os.open(temporary, _CREATE_FLAGS, 0o666)
     except FileNotFoundError:

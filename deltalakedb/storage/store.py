@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import builtins
+import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from deltalakedb import logs
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 if TYPE_CHECKING:
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from deltalakedb.storage.spec import StoreSpec
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENCY = 32
 """Requests that `ObjectStore.read_each` keeps under way at a time."""
@@ -144,6 +148,17 @@ class ObjectStore(ABC):
     @abstractmethod
     def delete(self, names: Sequence[str]) -> None:
         """Remove objects; those that are not there are none the less removed."""
+
+    def discard(self, names: Sequence[str]) -> None:
+        """`delete` of objects that nothing names; those that can't be are left to a vacuum.
+
+        That they are left is no error of what was done, or failed, before.
+        """
+        try:
+            self.delete(names)
+        except DeltaLakeError as error:
+            told = f"{len(names)} files that nothing names were left ({error}); a vacuum takes them"
+            logs.note(_log, logging.INFO, told)
 
     def remove_empty_folders(self) -> None:
         """Remove folders below the root that hold nothing, and a root that does.

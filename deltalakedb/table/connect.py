@@ -13,6 +13,7 @@ from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.reading.queries import no_table
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.secret import Secret
 from deltalakedb.table.table import Table
 from deltalakedb.uri import TableUri, parse_database, parse_table_uri
 
@@ -82,7 +83,7 @@ def connect_to_table(
         if sql_config.settings is not None:
             sql_config.settings.begin()
             cache = sql_config.settings.performance.cache if cache is True else cache
-    catalog = open_catalog(parsed.database)
+    catalog = _catalog_of(parsed.database_secret)
 
     def opened() -> Table:
         return Table(parsed, catalog, cache=_configured(cache), storage_options=storage_options)
@@ -103,9 +104,6 @@ def snapshots(
     snapshots or in none. `tables`: URIs, or opened tables. Raises INVALID_ARGUMENT for tables of
     several catalogs, else what `connect_to_table` raises.
     """
-    from deltalakedb.catalog.reading.opening import open_heads
-    from deltalakedb.snapshot.snapshot import Snapshot
-
     found = [_place(table, sql_config) for table in tables]
     if not found:
         return []
@@ -117,14 +115,40 @@ def snapshots(
                 f"{name} is in {other.reader.dialect.described}, others are in "
                 f"{catalog.reader.dialect.described}; two catalogs have no common moment",
             )
-    files = _file_cache(cache)
-    opened = open_heads(catalog, [(namespace, name) for _, namespace, name in found])
+    names = [(namespace, name) for _, namespace, name in found]
     snapshots = []
-    for head, (_, _, name) in zip(opened, found, strict=True):
-        if head is None:
-            raise no_table(catalog, name)
-        snapshots.append(Snapshot(catalog, *head, cache=files, storage_options=storage_options))
+    for each in _each_snapshot(catalog, names, cache, storage_options):
+        if isinstance(each, DeltaLakeError):
+            raise each
+        snapshots.append(each)
     return snapshots
+
+
+def each_snapshot(tables: Sequence[TableUri]) -> list[Snapshot | DeltaLakeError]:
+    """As `snapshots`, of tables of one database; what is wrong with one is in its place."""
+    catalog = _catalog_of(tables[0].database_secret)
+    return _each_snapshot(catalog, [(table.namespace, table.table) for table in tables])
+
+
+def _each_snapshot(
+    catalog: LightCatalog,
+    names: Sequence[tuple[str | None, str]],
+    cache: CacheConfig | bool | None = True,
+    storage_options: Mapping[str, Any] | None = None,
+) -> list[Snapshot | DeltaLakeError]:
+    from deltalakedb.catalog.reading.opening import open_each
+    from deltalakedb.snapshot.snapshot import Snapshot
+
+    files = _file_cache(cache)
+    found: list[Snapshot | DeltaLakeError] = []
+    for head, (_, name) in zip(open_each(catalog, names), names, strict=True):
+        if head is None:
+            found.append(no_table(catalog, name))
+        elif isinstance(head, DeltaLakeError):
+            found.append(head)
+        else:
+            found.append(Snapshot(catalog, *head, cache=files, storage_options=storage_options))
+    return found
 
 
 def _file_cache(cache: CacheConfig | bool | None) -> FileCache | None:
@@ -150,8 +174,22 @@ def _place(
     if isinstance(table, Table):
         return table.catalog, None, table.table_id
     parsed = parse_table_uri(table)
-    database = parsed.database if sql_config is None else parse_database(sql_config.secret)
-    return open_catalog(database), parsed.namespace, parsed.table
+    secret = parsed.database_secret if sql_config is None else sql_config.secret
+    return _catalog_of(secret), parsed.namespace, parsed.table
+
+
+def _catalog_of(secret: Secret) -> LightCatalog:
+    """`open_catalog` of a database's secret, taken apart where it isn't open yet alone."""
+    with _lock:
+        catalog = _of_thread().get(secret.reference)
+    if catalog is not None and catalog.reader.is_current():
+        return catalog
+    return open_catalog(parse_database(secret))
+
+
+def _of_thread() -> _Catalogs:
+    found: _Catalogs = getattr(_own, "catalogs", _catalogs)
+    return found
 
 
 def own_connections() -> None:
@@ -163,7 +201,7 @@ def open_catalog(database: DatabaseUrl) -> LightCatalog:
     """The light side of a database's catalog, shared by this process's tables."""
     key = database.secret.reference
     with _lock:
-        catalogs: _Catalogs = getattr(_own, "catalogs", _catalogs)
+        catalogs = _of_thread()
         catalog = catalogs.get(key)
         if catalog is None or not catalog.reader.is_current():
             catalog = LightCatalog(database)

@@ -220,4 +220,4 @@ class Member(RowChanges):
             names = {name for name in names if name.endswith(".parquet")} - kept
             names -= {decode_path(str(body["path"])) for body in staged.changes}
         if names:
-            self._base.data.delete(sorted(names))
+            self._base.data.discard(sorted(names))

@@ -78,7 +78,7 @@ class DaskParts:
                 continue
             whole.extend(each)
         if errors:
-            store.delete(whole.names)
+            store.discard(whole.names)
             raise errors[0]
         return whole
 

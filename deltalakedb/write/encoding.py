@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.output import give_up
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.target import FileTarget
 
@@ -42,7 +43,8 @@ class OpenFile:
         self._place = store.describe(name)
         self._statistics = target.collector()
         # Parquet writes page by page; a small file is one call of the system this way.
-        self._sink = pa.BufferedOutputStream(store.open_output(name), _BUFFER_BYTES)
+        self._file = store.open_output(name)
+        self._sink = pa.BufferedOutputStream(self._file, _BUFFER_BYTES)
         try:
             with self._told():
                 self._writer = pq.ParquetWriter(
@@ -54,6 +56,7 @@ class OpenFile:
                     **arguments,
                 )
         except BaseException:
+            give_up(self._file)
             self._sink.close()
             raise
 
@@ -135,7 +138,8 @@ class OpenFile:
                 future.set_exception(error)
 
     def give_up(self) -> None:
-        """Close what is open, without an error."""
+        """Close what is open, without an error; it becomes no object where that can be."""
+        give_up(self._file)
         # What fails here is told by the error that led here.
         with contextlib.suppress(OSError, pa.ArrowException, DeltaLakeError):
             self._writer.close()

@@ -7,7 +7,6 @@ put aside on disk, so that the number of files follows the partitions and not th
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.action_tables import file_rows
 from deltalakedb.log.commit_writer import add_body
 from deltalakedb.log.few_files import MOST_FILES, FewFiles, Files
@@ -305,8 +303,7 @@ class FileWriter:
         self._closing.clear()
         self._waiting.clear()
         self._spill.close()
-        with contextlib.suppress(DeltaLakeError):
-            self._store.delete(self._started)
+        self._store.discard(self._started)
 
     def __enter__(self) -> FileWriter:
         return self

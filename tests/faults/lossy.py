@@ -9,14 +9,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 Loses = Callable[[str, str], str]
-_REFUSALS = {"throttled": (503, "SlowDown"), "expired": (400, "ExpiredToken")}
+_REFUSALS = {
+    "throttled": (503, "SlowDown"),
+    "expired": (400, "ExpiredToken"),
+    "contended": (409, "ConditionalRequestConflict"),
+    "broken": (500, "InternalError"),
+    "denied": (403, "AccessDenied"),
+    "late": (400, "RequestTimeout"),
+}
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Nothing: clients that have hung up."""
 
 
 class LossyProxy:
     """`loses(method, path)` says what becomes of a request: `""` (it is answered), `"answer"` (it
     is done, the connection breaks), `"half"` (it breaks in the middle of the answer), `"request"`
-    (it breaks before anything is done) or `"throttled"` (S3's 503 SlowDown).
+    (it breaks before anything is done) or one of _REFUSALS, S3's answers of other kinds.
 
     `expired`: session tokens that are refused; `lost`: what became of requests, but for those that
     were answered.
@@ -74,7 +88,8 @@ class LossyProxy:
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                if self.command != "HEAD":
+                    self.wfile.write(body)
 
             def _hang_up(self) -> None:
                 self.close_connection = True
@@ -82,8 +97,7 @@ class LossyProxy:
 
             do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _pass_on
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self.endpoint_url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import deltalake
 import pyarrow as pa
@@ -12,6 +15,7 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.mirror import checkpoint, publish, tend
+from deltalakedb.mirror.sidecars import file_rows
 from tests.faults.told import wait_until
 
 
@@ -81,6 +85,34 @@ def test_rows_that_were_lost_in_the_catalog_are_not_lost_in_the_log(
     damaged.close()
     assert not list((tmp_path / "t" / "_delta_log").glob("*.checkpoint*"))
     assert len(deltalake.DeltaTable(str(tmp_path / "t")).file_uris()) == 2
+
+
+@pytest.mark.parametrize("policy", ["classic", "v2"])
+def test_a_checkpoint_that_fails_on_its_way_leaves_none(
+    sqlite_url: str, tmp_path: Path, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = dl.create_table(
+        f"deltasql://{sqlite_url}?table=t",
+        pa.schema([("x", pa.int64())]),
+        location=str(tmp_path / "t"),
+        properties={"delta.checkpointPolicy": policy},
+    )
+    none_by_itself = SimpleNamespace(create_checkpoint=False, cleanup_expired_logs=False)
+    table.append(pa.table({"x": [1]}), post_commithook_properties=none_by_itself)
+
+    def broken(catalog: Any, row: Any, where: str) -> Iterator[pa.Table]:
+        yield from file_rows(catalog, row, where)
+        raise ConnectionError("the database is gone")
+
+    with monkeypatch.context() as during:
+        during.setattr(checkpoint, "file_rows", broken)
+        with pytest.raises(ConnectionError):
+            table.create_checkpoint()
+        gc.collect()
+        found = [each for each in (tmp_path / "t/_delta_log").rglob("*") if each.is_file()]
+        assert {each.suffix for each in found} == {".json"}
+    assert table.create_checkpoint()
+    table.close()
 
 
 def test_who_asks_for_a_checkpoint_gets_one_and_who_asks_what_is_due_none(

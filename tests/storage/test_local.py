@@ -323,6 +323,20 @@ def test_put_replaces_delete_removes_and_sync_takes_them(store: ObjectStore) -> 
     assert caught.value.kind is DeltaLakeErrorKind.NOT_FOUND
 
 
+def _break_off(file: pa.NativeFile, size: int) -> None:
+    file.write(bytes(size))
+    raise KeyError
+
+
+def test_what_is_given_up_leaves_nothing(store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(KeyError), store.open_output("x", whole=True) as file:
+        _break_off(file, 3)
+    file = store.open_output("x", whole=True)
+    file.write(b"abc")
+    del file  # as by a writer that an exception let go
+    assert not [each for each in tmp_path.rglob("*") if each.is_file()]
+
+
 def test_pieces(store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is too long to be held is put, and compared, some bytes at a time."""
     monkeypatch.setattr("deltalakedb.storage.pieces.PIECE_BYTES", 4)

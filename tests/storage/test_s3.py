@@ -18,6 +18,7 @@ import pytest
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.pieces import Held, StoredFile, compare
+from deltalakedb.storage.s3.uploads import ONE_REQUEST
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
 from tests.servers.s3 import PAGE, S3Bucket
@@ -80,11 +81,11 @@ def test_a_prefix_may_be_any_character(store: ObjectStore, first: str) -> None:
     assert names[0] in [each.name for each in store.list(f"log/{first}", recursive=True)]
 
 
-def test_list_of_more_than_a_page(store: ObjectStore, s3: S3Bucket) -> None:
+def test_list_of_more_than_a_page(store: ObjectStore) -> None:
     count = 2 * PAGE + 5
     for number in range(count):
-        s3.put(f"table/log/{number:020d}.json", b"x")
-    s3.put("table/log/_sidecars/x", b"x")
+        store.put(f"log/{number:020d}.json", b"x")
+    store.put("log/_sidecars/x", b"x")
     names = [each.name for each in store.list("log/", f"log/{2:020d}.json")]
     assert names == [f"log/{number:020d}.json" for number in range(3, count)]
     assert len(store.list("log/")) == count
@@ -119,6 +120,30 @@ def test_open_output_writes_any_length(store: ObjectStore) -> None:
         file.write(b"abc")
     assert store.read("large") == block * 15
     assert store.read("small") == b"abc"
+
+
+def _break_off(file: pa.NativeFile, size: int) -> None:
+    file.write(bytes(size))
+    raise KeyError
+
+
+@pytest.mark.parametrize("size", [3, 12 << 20])
+def test_what_is_given_up_leaves_nothing(store: ObjectStore, s3: S3Bucket, size: int) -> None:
+    with pytest.raises(KeyError), store.open_output("x") as file:
+        _break_off(file, size)
+    file = store.open_output("y")
+    file.write(bytes(size))
+    del file  # as by a writer that an exception let go
+    assert not s3.names()
+    left = s3.client.list_multipart_uploads(Bucket=s3.name).get("Uploads", [])
+    assert [each["Key"] for each in left] == (["table/y"] if size > ONE_REQUEST else [])
+    if left:
+        begun = left[0]["Initiated"].timestamp() * 1000
+        for before, count in ((begun - 60_000, 1), (begun + 60_000, 0)):
+            open_store(StoreSpec(s3.url("tab"), s3.options)).remove_unfinished(int(begun + 60_000))
+            store.remove_unfinished(int(before))
+            uploads = s3.client.list_multipart_uploads(Bucket=s3.name).get("Uploads", [])
+            assert len(uploads) == count
 
 
 def test_read_range(store: ObjectStore) -> None:
@@ -335,7 +360,7 @@ def test_stores_share_a_connection_when_their_settings_are_equal(
 ) -> None:
     def connection(**more: str) -> object:
         store: Any = open_store(StoreSpec(s3.url(), {**s3.options, **more}))
-        return store._s3
+        return store._client._s3
 
     first = connection()
     assert connection() is first

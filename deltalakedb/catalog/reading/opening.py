@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from deltalakedb.catalog.dialects.reader import Usual
@@ -19,7 +19,11 @@ from deltalakedb.catalog.reading.queries import (
 from deltalakedb.catalog.records import TABLE_COLUMNS, TableRow, TableState
 from deltalakedb.catalog.schema_version import check_schema_version
 from deltalakedb.catalog.table_name import is_uuid, may_be_stored
+from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.lives import LIVE
+
+_FEW = 10
+"""Parameters of a question that is asked again and again, as by a transaction over some tables."""
 
 
 def open_head(
@@ -36,34 +40,48 @@ def open_heads(
     catalog: Readable, names: Sequence[tuple[str | None, str]]
 ) -> list[tuple[TableRow, TableState] | None]:
     """As `open_head`, of several tables at one moment: one statement sees one state of them."""
-    wanted = [each for each in names if may_be_stored(f"{each[0]}.{each[1]}")]
-    found = _open(catalog, wanted) if wanted else []
-    return [_named(catalog, found, *each) if each in wanted else None for each in names]
+    opened = []
+    for each in open_each(catalog, names):
+        if isinstance(each, DeltaLakeError):
+            raise each
+        opened.append(each)
+    return opened
+
+
+def open_each(
+    catalog: Readable, names: Sequence[tuple[str | None, str]]
+) -> list[tuple[TableRow, TableState] | DeltaLakeError | None]:
+    """As `open_heads`; what is wrong with one name is in its place."""
+    wanted = dict.fromkeys(each for each in names if may_be_stored(f"{each[0]}.{each[1]}"))
+    found = _Opened(_open(catalog, wanted) if wanted else [])
+    return [found.named(catalog, *each) if each in wanted else None for each in names]
 
 
 def _open(
-    catalog: Readable, names: Sequence[tuple[str | None, str]]
+    catalog: Readable, names: Collection[tuple[str | None, str]]
 ) -> list[tuple[TableRow, TableState]]:
     metadata = ", ".join(f"m.{c}" for c in METADATA)
     protocol = ", ".join(f"p.{c}" for c in PROTOCOL)
-    conditions, params = [], []
+    alike: dict[tuple[str, str | None], list[str]] = {}
     for namespace, name in names:
-        condition = "t.table_id = ?" if is_uuid(name) else "t.name = ?"
-        params.append(name)
+        column = "table_id" if is_uuid(name) else "name"
+        alike.setdefault((column, namespace), []).append(name)
+    conditions, params = [], []
+    for (column, namespace), some in alike.items():
+        condition = f"t.{column} IN ({', '.join('?' * len(some))})"
+        params += some
         if namespace is not None:
             condition += " AND t.namespace = ?"
             params.append(namespace)
         conditions.append(condition)
-    found = catalog.reader.rows(
-        Usual(
-            f"SELECT s.version_num, {ROW}, {metadata}, {protocol} FROM dl_schema_version s "
-            f"CROSS JOIN {TABLES} "
-            f"LEFT JOIN dl_metadata m ON m.load_id = h.live_load AND m.removed_version = {LIVE} "
-            f"LEFT JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
-            f"WHERE {' OR '.join(conditions)} ORDER BY t.namespace"
-        ),
-        params,
+    statement = (
+        f"SELECT s.version_num, {ROW}, {metadata}, {protocol} FROM dl_schema_version s "
+        f"CROSS JOIN {TABLES} "
+        f"LEFT JOIN dl_metadata m ON m.load_id = h.live_load AND m.removed_version = {LIVE} "
+        f"LEFT JOIN dl_protocols p ON p.load_id = h.live_load AND p.removed_version = {LIVE} "
+        f"WHERE {' OR '.join(conditions)} ORDER BY t.namespace"
     )
+    found = catalog.reader.rows(Usual(statement) if len(params) <= _FEW else statement, params)
     if found:
         check_schema_version(found[0][0], str(catalog.reader.url))
     return [_opened(row[1:]) for row in found]
@@ -82,21 +100,29 @@ def _opened(row: tuple[Any, ...]) -> tuple[TableRow, TableState]:
     return table, state
 
 
-def _named(
-    catalog: Readable,
-    opened: Sequence[tuple[TableRow, TableState]],
-    namespace: str | None,
-    name: str,
-) -> tuple[TableRow, TableState] | None:
-    found = [
-        (row, state)
-        for row, state in opened
-        if name == (row.table_id if is_uuid(name) else row.name)
-        and namespace in (None, row.namespace)
-    ]
-    if len(found) > 1 and found[0][0].namespace != "":
-        lookup_table(catalog, name)  # raises, naming them
-    return found[0] if found else None
+class _Opened:
+    """Tables that were found, by what they are asked for by."""
+
+    def __init__(self, found: Sequence[tuple[TableRow, TableState]]) -> None:
+        self._by_id: dict[str, list[tuple[TableRow, TableState]]] = {}
+        self._by_name: dict[str, list[tuple[TableRow, TableState]]] = {}
+        for each in found:
+            self._by_id.setdefault(each[0].table_id, []).append(each)
+            self._by_name.setdefault(each[0].name, []).append(each)
+
+    def named(
+        self, catalog: Readable, namespace: str | None, name: str
+    ) -> tuple[TableRow, TableState] | DeltaLakeError | None:
+        """The table of a name; INVALID_ARGUMENT where several namespaces have it."""
+        found = (self._by_id if is_uuid(name) else self._by_name).get(name, [])
+        if namespace is not None:
+            found = [each for each in found if each[0].namespace == namespace]
+        if len(found) > 1 and found[0][0].namespace != "":
+            try:
+                lookup_table(catalog, name)  # raises, naming them
+            except DeltaLakeError as error:
+                return error
+        return found[0] if found else None
 
 
 def heads(catalog: Readable) -> dict[str, tuple[int, int]]:

@@ -16,8 +16,10 @@ import pyarrow as pa
 from pyarrow.fs import FileInfo, FileSelector, FileSystemHandler, FileType, PyFileSystem
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.output import Output, OutputFile
 from deltalakedb.storage.s3.connection import check_process
 from deltalakedb.storage.s3.error import translate
+from deltalakedb.storage.s3.uploads import ONE_REQUEST, abort_uploads
 
 if TYPE_CHECKING:
     from deltalakedb.storage.s3.store import S3Store
@@ -80,45 +82,61 @@ def open_input(store: S3Store, name: str) -> pa.NativeFile:
 
 
 def open_output(store: S3Store, name: str) -> pa.NativeFile:
-    """Small objects by one PUT, larger ones in parts; aborted uploads leave nothing to be seen."""
+    """Small objects by one PUT, larger ones in parts; what is given up leaves none of them."""
     check_process()
-    return pa.PythonFile(PartsOutput(store, name), mode="w")
+    return OutputFile(PartsOutput(store, name), mode="w")
 
 
-class PartsOutput(io.RawIOBase):
+class PartsOutput(Output):
     """An object that is written in order."""
 
     def __init__(self, store: S3Store, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._key = store._key(name)
+        self._held: list[bytes] = []
+        self._size = 0
+        self._file: obstore.WritableFile | None = None
+        self._is_begun = False
         super().__init__()
-        self._place = store.describe(name)
-        self._position = 0
+
+    def _add(self, data: memoryview) -> None:
+        if self._file is None:
+            self._held.append(bytes(data))
+            self._size += len(data)
+            if self._size > ONE_REQUEST:
+                self._file = self._store._ask(lambda s3: obstore.open_writer(s3, self._key))
+                self._is_begun = True
+                held, self._held = self._held, []
+                for piece in held:
+                    self._put(memoryview(piece))
+        else:
+            self._put(data)
+
+    def _put(self, data: memoryview) -> None:
+        assert self._file is not None
         try:
-            self._file = obstore.open_writer(store._s3, store._key(name))
+            self._file.write(data)
         except Exception as error:
-            raise translate(error, self._place) from error
+            raise translate(error, self._store.describe(self._name)) from error
 
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def write(self, data: Any, /) -> int:
-        try:
-            written = self._file.write(memoryview(data).cast("B"))
-        except Exception as error:
-            raise translate(error, self._place) from error
-        self._position += written
-        return written
-
-    def close(self) -> None:
-        if self.closed:
+    def _complete(self) -> None:
+        if self._file is None:
+            held, self._held = self._held, []
+            self._store.put(self._name, b"".join(held))
             return
-        super().close()
+        file, self._file = self._file, None
         try:
-            self._file.close()
+            file.close()
         except Exception as error:
-            raise translate(error, self._place) from error
+            raise translate(error, self._store.describe(self._name)) from error
+
+    def _drop(self) -> None:
+        self._held, self._file = [], None
+
+    def _discard(self) -> None:
+        if self._is_begun:
+            abort_uploads(self._store.spec, self._key)
 
 
 def filesystem(bucket: ObjectStore) -> PyFileSystem:

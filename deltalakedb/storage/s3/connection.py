@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from obstore.store import S3Store
 
@@ -14,11 +17,13 @@ from deltalakedb import fork
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.secret import Secret
 from deltalakedb.storage.options import normalise_options
-from deltalakedb.storage.s3.error import no_credentials
+from deltalakedb.storage.s3.error import has_expired, no_credentials, passes
 from deltalakedb.storage.spec import StoreSpec
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
+
+T = TypeVar("T")
 
 MAX_CONNECTIONS = 64
 """Connections of one client that are kept open between requests."""
@@ -39,6 +44,9 @@ _CREDENTIALS = {
     "secret": "AWS_SECRET_ACCESS_KEY",
     "token": "AWS_SESSION_TOKEN",
 }
+_MOST_AGAIN = 4
+_FIRST_PAUSE = 0.05
+"""Seconds before what passes is asked for again; each time twice as many."""
 _REFRESH = timedelta(minutes=5)
 _DEFAULT_REGION = "us-east-1"
 _DEFAULT_ATTEMPTS = 6
@@ -65,6 +73,75 @@ def connect(spec: StoreSpec, bucket: str) -> S3Store:
         if store is None:
             store = _connected[settings] = _build(bucket, options)
         return store
+
+
+class Client:
+    """A bucket's client, asked again where that helps and the library doesn't do so itself."""
+
+    def __init__(self, spec: StoreSpec, bucket: str) -> None:
+        self._spec = spec
+        self._bucket = bucket
+        self._s3 = connect(spec, bucket)
+
+    def ask(self, question: Callable[[S3Store], T]) -> T:
+        """Ask S3; what passes, some times with growing pauses.
+
+        Once more with new credentials where those that were given have expired.
+        """
+        check_process()
+        is_renewed = False
+        for number in count():
+            s3 = self._s3
+            try:
+                return question(s3)
+            except Exception as error:
+                if has_expired(error):
+                    again = s3 if is_renewed else renewed(self._spec, self._bucket, s3)
+                    if again is s3:
+                        raise
+                    self._s3, is_renewed = again, True
+                    continue
+                if number >= _MOST_AGAIN or not passes(error):
+                    raise
+            time.sleep(_FIRST_PAUSE * 2**number * (0.5 + random.random()))
+        raise AssertionError
+
+
+def botocore_client(spec: StoreSpec, bucket: str) -> Any:
+    """A client of botocore's with the same settings, for what obstore can't ask."""
+    import botocore.session
+    from botocore import UNSIGNED
+    from botocore.config import Config
+
+    options, _ = _settings(spec, bucket)
+    endpoint = _endpoint(options)
+    virtual = options.get("virtual_hosted_style_request") == "true"
+    style = "virtual" if virtual else "auto" if endpoint is None else "path"
+    keys: dict[str, Any] = {}
+    if options.get("anon") != "true":
+        credentials = _Credentials(bucket, options)
+        found = credentials()
+        keys = {
+            "aws_access_key_id": found["access_key_id"],
+            "aws_secret_access_key": found["secret_access_key"],
+            "aws_session_token": found["token"],
+        }
+        region = options.get("region") or credentials.region()
+    else:
+        region = options.get("region")
+    config = Config(
+        s3={"addressing_style": style},
+        signature_version=None if keys else UNSIGNED,
+        connect_timeout=10,
+        read_timeout=60,
+    )
+    return botocore.session.Session().create_client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name=region or _DEFAULT_REGION,
+        config=config,
+        **keys,
+    )
 
 
 def check_process() -> None:

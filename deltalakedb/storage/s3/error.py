@@ -15,20 +15,18 @@ _DENIED = frozenset(
 )
 _EXPIRED = frozenset(
     {"ExpiredToken", "ExpiredTokenException", "InvalidToken", "TokenRefreshRequired"}
+    # What is said of keys that were changed for others.
+    | {"InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch"}
+    | {"UnrecognizedClientException"}
 )
-_BAD_CREDENTIALS = _EXPIRED | {
-    "InvalidAccessKeyId",
-    "InvalidClientTokenId",
-    "InvalidSecurity",
-    "NotSignedUp",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
+_BAD_CREDENTIALS = _EXPIRED | {"InvalidSecurity", "NotSignedUp", "RequestTimeTooSkewed"}
 _WRONG_REGION = frozenset(
     {"301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
     | {"PermanentRedirect"}
 )
+_CONTENDED = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
+_PASSING = _CONTENDED | {"RequestTimeout"}
+_BROKEN = re.compile("response body error")
 _CODE = re.compile(r"<Code>\s*(\w+)\s*</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 # `no_credentials` as it comes back through the library.
@@ -56,6 +54,21 @@ def is_absent(error: BaseException) -> bool:
 def has_expired(error: BaseException) -> bool:
     """Whether S3 refused credentials that were good once."""
     return error_code(error) in _EXPIRED
+
+
+def is_contended(error: BaseException) -> bool:
+    """Whether others were at the same name at that moment, so that it isn't known to be taken."""
+    return error_code(error) in _CONTENDED
+
+
+def passes(error: BaseException) -> bool:
+    """Whether the same request may do better, of errors that the library doesn't repeat.
+
+    Those are answers that broke off, and some that it takes for final.
+    """
+    return error_code(error) in _PASSING or (
+        isinstance(error, BaseError) and _BROKEN.search(str(error)) is not None
+    )
 
 
 def no_credentials(place: str, reason: str) -> DeltaLakeError:

@@ -11,18 +11,26 @@ import builtins
 import contextvars
 import io
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
+from obstore.exceptions import AlreadyExistsError
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.storage.pieces import Held, compare
-from deltalakedb.storage.s3.connection import check_process, connect, renewed
-from deltalakedb.storage.s3.error import error_code, has_expired, is_absent, translate
+from deltalakedb.storage.s3.connection import Client, check_process
+from deltalakedb.storage.s3.error import (
+    error_code,
+    is_absent,
+    is_contended,
+    translate,
+)
+from deltalakedb.storage.s3.uploads import ONE_REQUEST, abort_uploads
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import (
     DEFAULT_CONCURRENCY,
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BEYOND_END = frozenset({"InvalidRange", "416"})
+_WITHOUT_REASON = frozenset({"400", "401", "403", "Forbidden"})
 _PAGE = 1_000
 """Objects in an answer to a listing."""
 
@@ -52,7 +61,7 @@ class S3Store(ObjectStore):
         bucket, _, prefix = spec.url.removeprefix("s3://").partition("/")
         self._bucket = bucket
         self._prefix = prefix + "/" if prefix else ""
-        self._s3 = connect(spec, bucket)
+        self._client = Client(spec, bucket)
 
     def list(
         self, prefix: str = "", start_after: str | None = None, *, recursive: bool = False
@@ -111,7 +120,13 @@ class S3Store(ObjectStore):
         pool = ThreadPoolExecutor(min(concurrency, len(names)), thread_name_prefix="dl-s3")
         try:
             for name in rest:
-                ahead.append(pool.submit(contextvars.copy_context().run, self.read, name))
+                try:
+                    ahead.append(pool.submit(contextvars.copy_context().run, self.read, name))
+                except RuntimeError:
+                    # The process ends, when pools take nothing more.
+                    while ahead:
+                        yield ahead.popleft().result()
+                    yield self.read(name)
                 # As many again wait, so that no thread does while the caller is busy.
                 if len(ahead) >= 2 * concurrency:
                     yield ahead.popleft().result()
@@ -155,9 +170,9 @@ class S3Store(ObjectStore):
             # A condition goes with one request alone, which is held whole.
             body = data if isinstance(data, bytes) else _joined(data)
             self._ask(lambda s3: obstore.put(s3, key, body, mode="create", use_multipart=False))
-        except obstore.exceptions.AlreadyExistsError:
-            return False
         except Exception as error:
+            if isinstance(error, AlreadyExistsError) and not is_contended(error):
+                return False
             failure = translate(error, self.describe(name))
             if failure.kind is not DeltaLakeErrorKind.STORAGE_ERROR:
                 raise failure from error
@@ -172,7 +187,8 @@ class S3Store(ObjectStore):
         key = self._key(name)
         try:
             body = data if isinstance(data, bytes) else _joined(data)
-            self._ask(lambda s3: obstore.put(s3, key, body))
+            parts = len(body) > ONE_REQUEST
+            self._ask(lambda s3: obstore.put(s3, key, body, use_multipart=parts))
         except Exception as error:
             raise translate(error, self.describe(name)) from error
 
@@ -191,6 +207,11 @@ class S3Store(ObjectStore):
         except Exception as error:
             if not is_absent(error):
                 raise translate(error, self.describe(names[0])) from error
+
+    def remove_unfinished(self, before_ms: int) -> None:
+        """Abort uploads in parts that were begun before then and not finished."""
+        check_process()
+        abort_uploads(self.spec, self._prefix, before_ms=before_ms)
 
     def sync(self, names: Sequence[str]) -> None:
         """Nothing to do: what S3 has answered for is durable."""
@@ -212,7 +233,7 @@ class S3Store(ObjectStore):
         key = self._key(name)
         try:
             count(1)
-            found = self._ask(lambda s3: obstore.head(s3, key))
+            found = self._head(key)
         except Exception as error:
             if is_absent(error):
                 return None
@@ -230,30 +251,44 @@ class S3Store(ObjectStore):
         return key
 
     def _ask(self, question: Callable[[obstore.store.S3Store], T]) -> T:
-        """Ask S3; once more with new credentials where those that were given have expired."""
-        check_process()
-        s3 = self._s3
+        return self._client.ask(question)
+
+    def _head(self, key: str) -> Any:
         try:
-            return question(s3)
+            return self._ask(lambda s3: obstore.head(s3, key))
         except Exception as error:
-            if not has_expired(error):
+            if error_code(error) not in _WITHOUT_REASON:
                 raise
-            again = renewed(self.spec, self._bucket, s3)
-            if again is s3:
+        # The answer to a HEAD has no body, which would say that credentials have expired.
+        try:
+            self._ask(lambda s3: obstore.get_range(s3, key, start=0, length=1))
+        except Exception as error:
+            if error_code(error) not in _BEYOND_END:
                 raise
-        self._s3 = again
-        return question(again)
+        return self._ask(lambda s3: obstore.head(s3, key))
 
-    def _pages(self, prefix: str, offset: str | None = None) -> builtins.list[Any]:
-        """All objects whose keys begin with `prefix`, which is a folder, after `offset`."""
+    def _pages(self, prefix: str, offset: str | None = None) -> Iterator[builtins.list[Any]]:
+        """All objects whose keys begin with `prefix`, which is a folder, after `offset`.
 
-        def pages(s3: obstore.store.S3Store) -> builtins.list[Any]:
-            found = obstore.list(s3, prefix or None, offset=offset, chunk_size=_PAGE)
-            return [each for page in found for each in page]
+        By pages: one that fails is asked for again, not those before it.
+        """
+        pages: Iterator[Any] = iter(())
+        is_begun = False
 
-        objects = self._ask(pages)
-        count(1 + len(objects) // _PAGE)
-        return objects
+        def following(s3: obstore.store.S3Store) -> builtins.list[Any] | None:
+            nonlocal pages, is_begun
+            if not is_begun:
+                pages = obstore.list(s3, prefix or None, offset=offset, chunk_size=_PAGE)
+            is_begun = False
+            page: builtins.list[Any] | None = next(pages, None)
+            is_begun = True
+            return page
+
+        count(1)
+        while page := self._ask(following):
+            offset = page[-1]["path"]
+            count(len(page) // _PAGE)
+            yield page
 
     def _level(self, prefix: str) -> Any:
         """What is right below a folder: `objects` and `common_prefixes`."""
@@ -273,37 +308,40 @@ class S3Store(ObjectStore):
         offset = max(start_after, prefix if prefix != directory else "")
         below = self._prefix + directory
         folders: builtins.list[str] = []
-        objects: builtins.list[Any] = []
+        pages: Iterable[builtins.list[Any]]
         if offset or recursive:
             # Names before the prefix begin with a smaller letter: start just before it.
             start = self._prefix + (start_after if start_after >= prefix else _before(prefix))
-            objects += self._pages(below, start or None)
+            pages = self._pages(below, start or None)
         else:
             level = self._level(below)
-            objects += level["objects"]
+            pages = [level["objects"]]
             folders += level["common_prefixes"]
-        parents = {*folders, *(each["path"].rpartition("/")[0] for each in objects)}
+        parents = set(folders)
         found: dict[str, ObjectInfo] = {}
-        for each in objects:
+        anything = bool(folders)
+        for each in chain.from_iterable(pages):
+            anything = True
+            parents.add(each["path"].rpartition("/")[0])
             name = each["path"][skip:]
             if (
-                name <= start_after
-                or not name.startswith(prefix)
-                or (not recursive and "/" in name[len(directory) :])
+                name > start_after
+                and name.startswith(prefix)
+                and (recursive or "/" not in name[len(directory) :])
             ):
-                continue
-            # Consoles mark a directory by an object whose name ends in a slash, which the library
-            # shows without it.
-            marks = each["size"] == 0 or each["path"] in parents
-            if marks and not self._is_object(each["path"]):
-                continue
-            found[name] = ObjectInfo(name, each["size"], _milliseconds(each["last_modified"]))
-        return list(found.values()), bool(objects or folders)
+                found[name] = ObjectInfo(name, each["size"], _milliseconds(each["last_modified"]))
+        # Consoles mark a directory by an object whose name ends in a slash, which the library
+        # shows without it.
+        marks = [n for n, each in found.items() if not each.size or self._prefix + n in parents]
+        for name in marks:
+            if not self._is_object(self._prefix + name):
+                del found[name]
+        return list(found.values()), anything
 
     def _is_object(self, key: str) -> bool:
         try:
             count(1)
-            self._ask(lambda s3: obstore.head(s3, key))
+            self._head(key)
         except Exception as error:
             if is_absent(error):
                 return False

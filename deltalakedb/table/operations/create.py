@@ -204,11 +204,11 @@ def _commit(
         light = LightCatalog(catalog.url)
         [result] = ratify(light, [staged], options.commit, base.storage_options)
         if written is not None and result.repeated:
-            base.data.delete(written.names)
+            base.data.discard(written.names)
         return result
     except DeltaLakeError as error:
         if written is not None and error.outcome == "failed":
-            base.data.delete(written.names)
+            base.data.discard(written.names)
         raise
 
 

@@ -104,7 +104,7 @@ def merged_elsewhere(merge: Merge, rewrite: Rewrite, source: Source) -> Unmatche
             merge.counts.add(found.counts)
             alone &= np.unpackbits(found.alone, count=source.num_rows).astype(bool)
     finally:
-        store.delete([name])
+        store.discard([name])
     return Unmatched(alone)
 
 

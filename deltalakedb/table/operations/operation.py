@@ -98,12 +98,12 @@ def _run(
                 written |= set(staged.written)
     except DeltaLakeError as error:
         if error.outcome == "failed":
-            base.data.delete(sorted(written))
+            base.data.discard(sorted(written))
         raise
     # Of a repeated call an earlier one's files are the table's, these are nobody's.
     unused = written if result.repeated else written - set(staged.written)
     if unused:
-        base.data.delete(sorted(unused))
+        base.data.discard(sorted(unused))
     return result
 
 
@@ -129,7 +129,7 @@ def _enlisted(
         _sync(base, staged, options)
         enlist(staged.table.but(began=began), staged.written)
     except BaseException:
-        base.data.delete(staged.written)
+        base.data.discard(staged.written)
         raise
     metrics = {name: int(value) for name, value in staged.table.info.metrics.items()}
     row = base.row

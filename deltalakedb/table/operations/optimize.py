@@ -114,7 +114,7 @@ def optimize(
                     _commit(catalog, base, writing, now, began, done)
                     last = time.monotonic()
     except BaseException:
-        base.data.delete(_names(waiting))
+        base.data.discard(_names(waiting))
         raise
     if waiting:
         _commit(catalog, base, writing, waiting, began, done)
@@ -179,7 +179,7 @@ class _Writing:
                 # What they have written by then is nobody's.
                 for future in wait(under_way).done:
                     if future.exception() is None:
-                        self._base.data.delete(future.result().names)
+                        self._base.data.discard(future.result().names)
                 raise
 
     def write(self, base: Base, files: pa.Table, each: Bin) -> WrittenFiles:
@@ -281,7 +281,7 @@ def _commit(
     if newest is None or newest.metadata != base.metadata:
         # Another schema or other properties: what was planned may be wrong by now.
         done.lost += len(bins)
-        base.data.delete(_names(bins))
+        base.data.discard(_names(bins))
         return
     job = _Job(writing, bins, done.planned_at)
     # Each commit has a token of its own: one given twice would find the first.
@@ -346,7 +346,7 @@ class _Job:
             kept = self._kept.get(number)
             if kept is None or not _same(kept[0], files):
                 if kept is not None:
-                    base.data.delete(kept[1].names)
+                    base.data.discard(kept[1].names)
                 written = self._written(base, files, each) if files.num_rows else WrittenFiles()
                 kept = self._kept[number] = (files, written)
             removes.append(files)
@@ -365,7 +365,7 @@ class _Job:
 
     def discard(self, base: Base) -> None:
         """Remove what was written; nothing of it is committed."""
-        base.data.delete([name for _, files in self._kept.values() for name in files.names])
+        base.data.discard([name for _, files in self._kept.values() for name in files.names])
 
     def _staged(self, base: Base, adds: pa.Table) -> StagedTable:
         removed = self.removed

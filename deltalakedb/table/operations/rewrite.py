@@ -7,7 +7,6 @@ files, vectors and change data follow from that is told here.
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,6 @@ import pyarrow.parquet as pq
 
 from deltalakedb.commit.conflict import Places
 from deltalakedb.commit.staged import Reads, StagedTable, no_files
-from deltalakedb.error import DeltaLakeError
 from deltalakedb.log.columns import table_of_dicts
 from deltalakedb.log.commit_writer import metadata_body
 from deltalakedb.log.deletion_vector import cardinality
@@ -402,8 +400,7 @@ class Rewrite:
         for writer in (self._rows, self._changes):
             if writer is not None and not writer.is_finished:
                 writer.abort()
-        with contextlib.suppress(DeltaLakeError):
-            self.base.data.delete(self.names)
+        self.base.data.discard(self.names)
 
     def __enter__(self) -> Rewrite:
         return self

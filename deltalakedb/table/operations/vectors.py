@@ -96,7 +96,7 @@ class Vectors:
         used = {vector_path(orjson.loads(text)) for text in texts if text is not None}
         old = [name for name in self.names if name not in used]
         if old:
-            self._store.delete(old)
+            self._store.discard(old)
 
     def attached(self, staged: StagedTable, read: Mapping[str, Places]) -> StagedTable:
         """The commit, which can be made again where others changed vectors of its files.

@@ -192,7 +192,7 @@ class _Write:
             adds = written.rows()
             return on(base)
         except BaseException:
-            base.data.delete(written.names)
+            base.data.discard(written.names)
             if registration is not None:
                 registration.close()
             raise
