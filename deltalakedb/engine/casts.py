@@ -80,7 +80,9 @@ def _number(term: Term, type: str) -> Term:
 
 def _decimal(term: Term, type: str) -> Term:
     if term.is_fractional:
-        raise refused(f"CAST of {term.type} to {type}", "compare it as a double")
+        # Spark takes what the number is written as.
+        sql = f"CAST(CAST(CAST({term.sql} AS DOUBLE) AS VARCHAR) AS {duckdb_type(type)})"
+        return Term(sql, type, fallible=True)
     (p1, s1), (p2, s2) = decimal_of(term), decimal_parameters(type) or (0, 0)
     exact = s1 <= s2 and p1 - s1 <= p2 - s2
     source = term.sql

@@ -77,10 +77,13 @@ def compile_condition(
     """The condition by which source rows match target rows. Errors as `compile_over`."""
     from sqlglot import exp
 
+    from deltalakedb.engine.moment import at_moment
     from deltalakedb.engine.where import conjuncts
 
-    tree = _qualified(sql, (source, target))
-    compiled = compile_tree(tree, sql, Columns(both_sides(source, target)), now=now)
+    tree, columns = _qualified(sql, (source, target)), Columns(both_sides(source, target))
+    if now is not None:
+        tree = at_moment(tree, now, columns)
+    compiled = compile_tree(tree, sql, columns, now=now)
     if compiled.type_name != "boolean":
         raise invalid(f"{sql} is of type {compiled.type_name}, no condition")
     equal, of_target = [], []

@@ -11,8 +11,8 @@ _DAYS = {"YEAR", "MONTH", "WEEK", "DAY"}
 _UNITS = _DAYS | {"HOUR", "MINUTE", "SECOND"}
 
 
-def moved(value: Term, sign: str, interval: exp.Interval) -> Term:
-    """A date or time plus or minus an interval of one constant number and one unit."""
+def amount_of(interval: exp.Interval) -> tuple[int, str]:
+    """Number and unit of an interval; UNSUPPORTED_FEATURE for one of other than one of each."""
     number, unit = interval.this, interval.args.get("unit")
     name = str(unit.this).upper().removesuffix("S") if isinstance(unit, exp.Var) else ""
     spelled = str(number.this) if isinstance(number, exp.Literal) else ""
@@ -21,12 +21,18 @@ def moved(value: Term, sign: str, interval: exp.Interval) -> Term:
             f"the interval {interval.sql(dialect='databricks')}",
             "write a whole number and one unit, as in INTERVAL 2 DAYS",
         )
+    return int(spelled), name
+
+
+def moved(value: Term, sign: str, interval: exp.Interval) -> Term:
+    """A date or time plus or minus an interval of one constant number and one unit."""
+    amount, name = amount_of(interval)
     if value.type not in ("timestamp", "timestamp_ntz") and not (
         value.type == "date" and name in _DAYS
     ):
         raise refused(f"{value.type} {sign} an interval of {name}", "cast it to a timestamp")
     type = "DATE" if value.type == "date" else "TIMESTAMP"
-    sql = f"CAST({value.sql} {sign} INTERVAL ({spelled}) {name} AS {type})"
+    sql = f"CAST({value.sql} {sign} INTERVAL ({amount}) {name} AS {type})"
     return made(sql, value.type, [value], fallible=True)
 
 

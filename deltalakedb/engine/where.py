@@ -5,6 +5,7 @@ takes those that it understands, and the engine evaluates the others on the rows
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
@@ -25,11 +26,13 @@ def parse_where(
     *,
     mapped: bool = True,
     partition_columns: Collection[str] = (),
+    now: datetime | None = None,
 ) -> Expr:
     """As `predicate.parse.parse_predicate`, and SQL may hold whatever the engine evaluates.
 
     A conjunct that is left to it is an `Unknown` whose source is an `engine.expression.Expression`
     and which implies what planning understands of it. UNSUPPORTED_FEATURE names what neither does.
+    `now` (aware): what current_timestamp() and current_date() say; without it they are refused.
     """
     try:
         return parse_predicate(
@@ -41,10 +44,10 @@ def parse_where(
         import re
 
         where = re.compile(r"\s*where\b", re.IGNORECASE)
-        return _parse(where.sub("", predicate, count=1), Columns(schema, mapped), error)
+        return _parse(where.sub("", predicate, count=1), Columns(schema, mapped), now, error)
 
 
-def _parse(sql: str, columns: Columns, error: DeltaLakeError) -> Expr:
+def _parse(sql: str, columns: Columns, now: datetime | None, error: DeltaLakeError) -> Expr:
     from deltalakedb.engine.syntax import parse
 
     try:
@@ -52,6 +55,10 @@ def _parse(sql: str, columns: Columns, error: DeltaLakeError) -> Expr:
     except DeltaLakeError as other:
         # The own grammar's messages show the place.
         raise (other if other.kind is DeltaLakeErrorKind.UNSUPPORTED_FEATURE else error) from None
+    if now is not None:
+        from deltalakedb.engine.moment import at_moment
+
+        tree = at_moment(tree, now, columns)
     return conjunction([_conjunct(node, columns, error) for node in conjuncts(tree)])
 
 

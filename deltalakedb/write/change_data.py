@@ -16,7 +16,8 @@ import pyarrow as pa
 from deltalakedb.log.commit_writer import change_body
 from deltalakedb.log.paths import encode_path
 from deltalakedb.log.schema import PrimitiveType, StructField, StructType
-from deltalakedb.write.files import FileWriter
+from deltalakedb.write.encoding import OpenFile
+from deltalakedb.write.files import FileWriter, WrittenFiles
 from deltalakedb.write.layout import Values, file_name
 from deltalakedb.write.target import FileTarget
 
@@ -46,6 +47,7 @@ class ChangeWriter(FileWriter):
         self._paired = paired
         self._counts: dict[str, int] = {}
         self._numbers: dict[Values, list[Numbers]] = {}
+        self._closed: dict[Values, list[OpenFile]] = {}
 
     def write_changes(self, rows: pa.RecordBatch, kind: ChangeType) -> None:
         """Rows of the table that were inserted or deleted, or are an update's before or after."""
@@ -66,12 +68,19 @@ class ChangeWriter(FileWriter):
         super()._put(values, batches)
 
     def _close(self, values: Values) -> None:
-        file = self._open[values]
+        self._closed.setdefault(values, []).append(self._open[values])
         super()._close(values)
-        if self._paired:
-            numbers = np.concatenate(self._numbers[values])
-            self._written.pairs[encode_path(file.name)] = numbers[: file.rows]
-            self._numbers[values] = [numbers[file.rows :]]
+
+    def finish(self) -> WrittenFiles:
+        """As `FileWriter.finish`, with `pairs`."""
+        found = super().finish()
+        # Only now all files know their rows: they are encoded on the side.
+        for values, numbers in self._numbers.items():
+            rest = np.concatenate(numbers)
+            for file in self._closed[values]:
+                found.pairs[encode_path(file.name)] = rest[: file.rows]
+                rest = rest[file.rows :]
+        return found
 
     def _name(self, values: Values, number: int) -> str:
         name = file_name(self._write_id, self._task, number, self._properties.codec, "cdc")

@@ -135,6 +135,15 @@ EXPRESSIONS = [
     *("timestamp(day)", "to_timestamp('2020-01-02 03:04:05')", "to_timestamp(day)", "smallint(b)"),
     # Casts
     *("cast(at as string)", "cast(local as string)", "cast(m as string)", "concat(n, '|', at)"),
+    *(
+        "cast(i * 1.005D as decimal(9,2))",
+        "cast(1e20D as decimal(38,3))",
+        "cast(-1.5e-7D as decimal(9,7))",
+    ),
+    *(
+        "cast(coalesce(nullif(f, 'nan'::float), 0.1F) as decimal(20,12))",
+        "cast(i / 7 as decimal(5,3))",
+    ),
     *("cast(cast(0 as decimal(20,10)) as string)", "cast(m * 100000 as string)"),
     *("cast(d / 2 is null as int)", "cast(coalesce(nullif(f, 'nan'::float), 0) as int)"),
     *("cast(m as int)", "cast(m as decimal(8,1))", "cast(m as double)", "cast(n as float)"),
@@ -177,7 +186,6 @@ REFUSED = {
     "s like t": "LIKE of other than a text and a constant pattern",
     "try_cast(s as int)": "TRYCAST",
     "cast(d as string)": "CAST of double to string",
-    "cast(d as decimal(5,2))": "CAST of double to decimal",
     "cast(at as long)": "CAST of timestamp to long",
     "cast(s as decimal(5,2))": "CAST of string to decimal",
     "day + interval 1 hour": "interval of HOUR",

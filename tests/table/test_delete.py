@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,32 @@ def test_delete(sqlite_url: str, tmp_path: Path, properties: dict[str, str]) -> 
     assert table.delete("x > 5 AND p = 'b'")["version"] == 2
     assert table.delete()["num_deleted_rows"] == 3
     assert rows_of(table) == seen_by_delta_rs(tmp_path / "t") == []
+
+
+def test_rows_of_some_age(sqlite_url: str, tmp_path: Path) -> None:
+    """The current time is a constant, by which files are ruled out too."""
+    now = datetime.now(UTC)
+    uri = f"deltasql://{sqlite_url}?table=t"
+    for days in ([40, 35], [20, 1], [8, 0]):
+        at = pa.array([now - timedelta(days=n) for n in days], pa.timestamp("us", "UTC"))
+        rows = pa.table({"n": days, "at": at, "day": at.cast(pa.date32())})
+        dl.write_deltalake(uri, rows, location=str(tmp_path / "t"), mode="append")
+    table = dl.connect_to_table(uri)
+    done = table.delete("at < current_timestamp() - INTERVAL 1 WEEK - INTERVAL 2 DAYS")
+    assert (done["num_deleted_rows"], done["num_removed_files"]) == (3, 2)
+    told = json.loads(
+        commit_of(tmp_path / "t", 3)["commitInfo"][0]["operationMetrics"]["numCopiedRows"]
+    )
+    assert told == 1
+    assert table.delete("at < now() - INTERVAL '1' MONTH OR day > current_date")["version"] == 3
+    assert table.update({"at": "at - INTERVAL 2 DAYS"}, "day = current_date()")[
+        "num_updated_rows"
+    ] == (1 if datetime.now(UTC).date() == now.date() else 0)
+    merger = table.merge(pa.table({"k": [1]}), "n = k AND at < now()")
+    merger.when_matched_delete("target.at > current_timestamp() - INTERVAL 30 HOURS")
+    merger.when_not_matched_by_source_delete("target.at < current_timestamp() - INTERVAL 5 DAYS")
+    merger.execute()
+    assert [row["n"] for row in rows_of(table)] == [0]
     assert dl.diff_table("t", database=sqlite_url).parity
 
 

@@ -58,3 +58,29 @@ def test_change_files_go_when_their_write_fails(tmp_path: Path) -> None:
     with ChangeWriter(made.store, change_target(made.target), "w", target_file_size=1) as writer:
         writer.write_changes(TABLE.to_batches()[0], "insert")
     assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_pairs_are_known_in_whichever_files_they_are(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    made = Made(tmp_path, pa.schema([("n", pa.int64()), ("p", pa.string())]), ["p"])
+    count, step = 60_000, 20_000
+    with ChangeWriter(
+        made.store, change_target(made.target), "w", paired=True, target_file_size=1 << 16
+    ) as writer:
+        for start in range(0, count, step):
+            numbers = pa.array(range(start, start + step))
+            for kind, names in (("update_preimage", "ab"), ("update_postimage", "bc")):
+                folders = pa.array([names[n % 2] for n in range(step)])
+                rows = pa.record_batch({"n": numbers, "p": folders})
+                writer.write_changes(rows, kind)  # type: ignore[arg-type]
+        written = writer.finish()
+    assert len(written.adds) > 3
+    seen: dict[str, list[int]] = {"update_preimage": [], "update_postimage": []}
+    for body in written.adds:
+        found = pq.ParquetFile(tmp_path / body["path"]).read()
+        pairs = written.pairs[body["path"]].tolist()
+        assert pairs == found["n"].to_pylist()
+        for kind, pair in zip(found["_change_type"].to_pylist(), pairs, strict=True):
+            seen[kind].append(pair)
+    assert all(sorted(each) == list(range(count)) for each in seen.values())

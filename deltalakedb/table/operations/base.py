@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -79,6 +80,7 @@ class Base:
     `staged` is what a transaction has done to the table before, uncommitted: `metadata`,
     `protocol` and `live_files` are those after it. `enlist` takes what an operation does within a
     transaction, instead of a commit. `is_remembered`: known from an operation before, not read.
+    `moment`: the current time in what is parsed, where several conditions are to have one.
     """
 
     row: TableRow
@@ -89,6 +91,7 @@ class Base:
     staged: StagedTable | None = None
     enlist: Enlist | None = field(default=None, compare=False)
     is_remembered: bool = False
+    moment: datetime | None = None
     read_shape: Shape | None = field(default=None, compare=False, repr=False)
 
     def after(self, version: int) -> Base:
@@ -241,6 +244,10 @@ class Base:
             found = pa.Table.from_batches(batches, queries.file_schema(columns))
         return self._with_staged(_with_second_key(found), partitions)
 
+    def at_this_moment(self) -> Base:
+        """The same, for conditions that are all to have one current time."""
+        return replace(self, moment=datetime.now(UTC))
+
     def parsed(self, predicate: Any) -> Expr | None:
         """A predicate in any form, as an expression; None for all rows. INVALID_PREDICATE."""
         if predicate is None:
@@ -251,6 +258,7 @@ class Base:
             self.struct,
             mapped=mapped and self.protocol.supports_reader_feature("columnMapping"),
             partition_columns=self.metadata.partition_columns,
+            now=self.moment or datetime.now(UTC),
         )
         return None if found == TRUE else found
 

@@ -96,7 +96,7 @@ def merge(
         made: list[_Merge] = []
 
         def make(catalog: LightCatalog, base: Base) -> tuple[Rewrite, StagedTable]:
-            made.append(_Merge(catalog, base, source, predicate, clauses, options))
+            made.append(_Merge(catalog, base.at_this_moment(), source, predicate, clauses, options))
             return made[-1].stage(started, f"{directory}/{len(made)}")
 
         result, rewrite = settle(catalog, base, options.rewrite, make)
@@ -143,10 +143,10 @@ class _Merge:
                 DeltaLakeErrorKind.INVALID_ARGUMENT,
                 f"source and target are both called {target.alias}; give them different aliases",
             )
-        self._condition: Condition = compile_condition(predicate, mine, target)
+        self._condition: Condition = compile_condition(predicate, mine, target, base.moment)
         self._base = self._evolved(base)
         self._protocol_changed = self._base.protocol != base.protocol
-        found = compiled(clauses, mine, target, self._base.struct)
+        found = compiled(clauses, mine, target, self._base.struct, base.moment)
         self._matched = [c for c in found if c.kind in ("update", "delete")]
         self._inserts = [c for c in found if c.kind == "insert"]
         for each in found:

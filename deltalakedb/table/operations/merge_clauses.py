@@ -70,14 +70,18 @@ class Compiled:
 
 
 def compiled(
-    clauses: Sequence[Clause], source: Side, target: Side, written: StructType
+    clauses: Sequence[Clause],
+    source: Side,
+    target: Side,
+    written: StructType,
+    now: datetime | None = None,
 ) -> list[Compiled]:
-    """The clauses, in order. `written` is the schema of new rows.
+    """The clauses, in order. `written` is the schema of new rows, `now` the current time in them.
 
     INVALID_PREDICATE and UNSUPPORTED_FEATURE as `compile_over`; INVALID_ARGUMENT for a column of
     `except_cols` that the source hasn't.
     """
-    now = datetime.now(UTC)
+    now = now or datetime.now(UTC)
     found = []
     for clause in clauses:
         if clause.kind == "insert":
