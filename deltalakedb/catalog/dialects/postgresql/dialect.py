@@ -151,7 +151,11 @@ class PostgresDialect(Dialect):
             )
         if "timeout" in text:
             return self._error(DeltaLakeErrorKind.TIMEOUT_ERROR, text, "run again")
-        if any(sign in text for sign in ("could not connect", "refused", "could not translate")):
+        if "could not translate" in text:
+            return self._error(
+                DeltaLakeErrorKind.DATABASE_ERROR, text, "check the host's name in the URL"
+            )
+        if any(sign in text for sign in ("could not connect", "refused")):
             return self._error(
                 DeltaLakeErrorKind.DATABASE_ERROR, text, "check that the server runs and listens"
             )
