@@ -116,6 +116,14 @@ class SqliteDialect(Dialect):
                 f"waited {busy_seconds(self._url):g} s; let it finish, or find it with `lsof`, "
                 "and run again",
             )
+        if "readonly" in text:
+            return self._error(
+                DeltaLakeErrorKind.AUTHENTICATION_ERROR,
+                "this user may not write the file or its folder, which who reads has to, too "
+                f"({text})",
+                "SQLite keeps its -wal and -shm there: give the permission, or keep the catalog in "
+                "a server's database",
+            )
         if "unable to open" in text:
             return self._error(
                 DeltaLakeErrorKind.NOT_FOUND,
