@@ -35,7 +35,7 @@ def run(*command: object, env: dict[str, str] | None = None, cwd: Path = ROOT) -
         [str(part) for part in command],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=500,
         env={**own, **(env or {})},
         cwd=cwd,
         check=False,

@@ -32,7 +32,7 @@ def run(name: str, **parameters: Any) -> Any:
         text = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
         notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(text))
     client = nbclient.NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(EXAMPLES)}}
+        notebook, timeout=500, startup_timeout=300, resources={"metadata": {"path": str(EXAMPLES)}}
     )
     client.execute()  # raises, with the traceback, what a cell raises
     return notebook

@@ -132,7 +132,7 @@ def display_progress() -> Iterator[Display]:
     stages = _Stages()
     stop = threading.Event()
     show = _bars if sys.stderr.isatty() else _lines
-    thread = threading.Thread(target=show, args=(stages, stop), daemon=True)
+    thread = threading.Thread(target=show, args=(stages, stop), name="dl-progress", daemon=True)
     thread.start()
     try:
         yield stages

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from deltalakedb.config.checks import check_fields, checks_of, seconds, truth, whole
+from deltalakedb.config.checks import (
+    check_fields,
+    checks_of,
+    invalid,
+    kind_of,
+    seconds,
+    truth,
+    whole,
+)
 from deltalakedb.config.sections import Settings
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.redact import HIDDEN, redact
@@ -37,6 +45,13 @@ class SqlConfig:
 
     def __post_init__(self) -> None:
         given = self.connection_string
+        if not callable(given) and not isinstance(given, str | Secret):
+            # Not shown: what a mapping holds may be a password.
+            raise invalid(
+                f"a database is a SQLite path or a URL, as text, not {kind_of(given)}; of a "
+                "configuration's section `ConfigFactory.create_sql_config(config['database'])` "
+                "makes what is taken here"
+            )
         secret = Secret.from_callable(given) if callable(given) else Secret.of(given)
         object.__setattr__(self, "connection_string", secret)
         if secret.available:

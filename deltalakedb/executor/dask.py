@@ -159,13 +159,14 @@ def cluster_errors(again: str) -> Iterator[None]:
         if name == "KilledWorker":
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CLUSTER_ERROR,
-                "workers died again and again on the same part of the log (usually out of "
-                "memory); give them more memory, or look into their logs",
+                "workers died again and again on the same task (usually out of memory); give "
+                "them more memory, or look into their logs",
             ) from error
         if name in _GONE or _raised_by_transport(error):
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CLUSTER_ERROR,
-                f"the Dask scheduler has gone; start it again and {again}",
+                "the Dask client was closed, or its scheduler has gone; start it again and "
+                f"{again}",
             ) from error
         raise
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from deltalakedb.catalog.catalog import Catalog
@@ -21,6 +22,7 @@ from deltalakedb.config import (
     SqlConfig,
     database_url,
 )
+from deltalakedb.config.checks import invalid, kind_of, nearest
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.facade.migration import (
     MigrationMetrics,
@@ -96,6 +98,10 @@ class DeltaTableMigrator:
 
     def set_memory_config(self, config: MemoryOptimizationConfig) -> None:
         """How much of the log is taken at a time, and what is kept of it in memory."""
+        if not isinstance(config, MemoryOptimizationConfig):
+            raise invalid(
+                f"set_memory_config takes a MemoryOptimizationConfig, not {kind_of(config)}"
+            )
         self._memory = config
 
     def enable_metrics(self) -> None:
@@ -137,6 +143,7 @@ class DeltaTableMigrator:
         What goes wrong with the table is in the result (`success`, `error_message`); wrong
         arguments raise.
         """
+        _check_options("migrate_table", options, self.migrate_table)
         wanted = self._name(target_table_name)
         settings = self.settings.migration
         chosen = settings.strategy if strategy is None else MigrationStrategy(strategy)
@@ -195,6 +202,7 @@ class DeltaTableMigrator:
 
         Raises DeltaLakeError; the table is writable whatever fails.
         """
+        _check_options("cutover", options)
         settings = self.settings.migration
         move = MoveOptions(
             **{
@@ -333,6 +341,17 @@ class DeltaTableMigrator:
         """Note the version that the table came with, once."""
         if not rollback_points(name, database=self.config):
             create_rollback_point(name, database=self.config, note="migration")
+
+
+def _check_options(name: str, given: Mapping[str, Any], method: Any = None) -> None:
+    """INVALID_ARGUMENT, with the nearest name, for an option that a method doesn't have."""
+    own = () if method is None else inspect.signature(method).parameters
+    known = {each.name for each in fields(MoveOptions)} | {*own} - {"options"}
+    for unknown in sorted({*given} - known):
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_ARGUMENT,
+            f"{name} has no option {unknown!r}; {nearest(unknown, known)}",
+        )
 
 
 def _metrics(

@@ -32,7 +32,7 @@ def _stray(spec: StoreSpec) -> StoreSpec:
     where = spec.url
     raise DeltaLakeError(
         DeltaLakeErrorKind.NOT_A_DELTA_TABLE,
-        f"{where} is not a Delta table: it has no _delta_log, and no commit in itself; point "
-        "--log-dir to the _delta_log folder",
+        f"{where} is not a Delta table: it has no _delta_log, and no commit in itself; name "
+        "a table's folder, or its _delta_log",
         location=where,
     )

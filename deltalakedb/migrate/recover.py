@@ -29,7 +29,7 @@ from deltalakedb.mirror.resolve import newest_in
 from deltalakedb.storage.pieces import Held, compare
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.table.operations.fence import check_own_head, said_by
-from deltalakedb.table.operations.rebuild import what_is_lost
+from deltalakedb.table.operations.rebuild import check_there
 
 STRANDED = "_stranded"
 """The folder below `_delta_log` with copies of commits that were acknowledged, not published."""
@@ -86,7 +86,7 @@ def repair_table(
     with Catalog(database) as catalog:
         row = queries.find_table(catalog, table)
         log = publish.log_of(row, storage_options)
-        _check_there(catalog, row, log)
+        check_there(catalog, row, log)
         tend.forget(catalog.reader.url, row)
         returned = given_back(catalog, row, log)
         foreign = foreign_in(catalog, row)
@@ -94,19 +94,6 @@ def repair_table(
         if since is not None and (row.authority != "log" or log.exists(_name(since))):
             return take_over(catalog, row, log, since, database, storage_options)
         return _caught_up(catalog, row, log, database, storage_options)
-
-
-def _check_there(catalog: Catalog, row: TableRow, log: ObjectStore) -> None:
-    if row.authority == "log":
-        return
-    lost = what_is_lost(catalog, row, log)
-    if lost is not None:
-        raise DeltaLakeError(
-            DeltaLakeErrorKind.INVALID_LOG,
-            f"the log of {row.full_name} is lost, or a part of it ({lost}); the catalog has all "
-            f"that it had: `dl mirror rebuild {row.full_name}` writes it anew",
-            table=row.full_name,
-        )
 
 
 def given_back(catalog: Catalog, row: TableRow, log: ObjectStore) -> int | None:

@@ -169,7 +169,11 @@ class _Rollback:
         features, unfence_seconds = self._unfence()
         self.told("returned", self.row.head_version)
         migration = self.lease.move(
-            "following", cutover_id=None, fence_version=None, probation_until=None
+            "following",
+            cutover_id=None,
+            fence_version=None,
+            probation_until=None,
+            reason="`dl cutover`, or nothing: files and SQL write through the log",
         )
         with closing(LightCatalog(self.url)) as light:
             base = read_base(light, self.row.table_id, self.options)

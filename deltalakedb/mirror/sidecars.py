@@ -22,12 +22,17 @@ from deltalakedb.catalog.reading.queries import Readable
 from deltalakedb.catalog.records import TableRow, load_files_name
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.checkpoint_part import Kind, Sidecar
-from deltalakedb.log.checkpoint_writer import CheckpointWriter, WrittenCheckpoint
+from deltalakedb.log.checkpoint_writer import (
+    ROWS_AT_A_TIME,
+    CheckpointWriter,
+    WrittenCheckpoint,
+)
 from deltalakedb.log.deletion_vector import unique_ids
 from deltalakedb.log.paths import CheckpointFile, parse_log_name
 from deltalakedb.log.reader import sidecars_named
 from deltalakedb.log.rows import FILE_SCHEMA
 from deltalakedb.replay.retention import LogObject
+from deltalakedb.scan.threads import in_order
 from deltalakedb.storage.store import ObjectStore
 
 _COLUMNS = tuple(name for name in FILE_SCHEMA.names if name != "path_key2")
@@ -60,8 +65,13 @@ def file_rows(catalog: Readable, row: TableRow, where: str) -> Iterator[pa.Recor
             yield from queries.few_files(few, _COLUMNS).to_batches()
             return
     dialect = catalog.reader.dialect
-    with dialect.errors():
-        yield from dialect.stream(sql, queries.file_schema(_COLUMNS))
+
+    def streamed() -> Iterator[pa.RecordBatch]:
+        with dialect.errors():
+            yield from dialect.stream(sql, queries.file_schema(_COLUMNS), ROWS_AT_A_TIME)
+
+    # Rows are received and decoded while those before them are encoded.
+    yield from in_order([streamed], 2)
 
 
 def upon_earlier(

@@ -161,8 +161,9 @@ class _Diff:
 
     def run(self) -> None:
         table = self.sides.table
-        # A catalog whose table is written through the log has seen all its versions there.
-        published = table.authority == "log"
+        # A catalog whose table is written through the log has seen all its versions there, but for
+        # one that gave the table back to the log and died, or found no room, before it was put.
+        published = table.authority == "log" and not self._waits()
         self.missing = commits.missing(
             self.known, self.listing, table.head_version, published=published
         )
@@ -173,6 +174,18 @@ class _Diff:
         self.rewritten = self._rewritten()
         if not (published and self.listing.head < table.head_version):
             self._measure_lag()
+
+    def _waits(self) -> bool:
+        """Whether the catalog has versions yet that its log lacks, to be put there."""
+        table, beyond = self.sides.table, self.listing.head
+        found = self.sides.catalog.reader.rows(
+            "SELECT COUNT(*), MIN(version) FROM dl_outbox WHERE table_key = ? AND version > ?",
+            (table.table_key, beyond),
+        )
+        return tuple(map(int, found[0] if found[0][0] else (0, 0))) == (
+            table.head_version - beyond,
+            beyond + 1,
+        )
 
     def _compare(self) -> Outcome | None:
         """Compare from the newest checkpoint that can be read; None if what is lost prevents it."""

@@ -36,8 +36,10 @@ _FILES = pa.schema(
         *((n, pa.string()) for n in ("path", "dv_id", *_TEXTS)),
     ]
 )
+FILE_COLUMNS = tuple(_FILES.names)
+"""What a row of a file says but until when it is live."""
 _NEVER_EMPTY = ("load_id", "partition_id", "size", "path", "added_version", "path_key")
-_OFTEN_EMPTY = tuple(name for name in _FILES.names if name not in _NEVER_EMPTY)
+_OFTEN_EMPTY = tuple(name for name in FILE_COLUMNS if name not in _NEVER_EMPTY)
 _NULL = np.uint64(0x6A09E667F3BCC909)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _OTHER = np.uint64(0xD1B54A32D192ED03)
@@ -84,6 +86,13 @@ class FileSums:
             self.files + other.files,
             self.rows + other.rows,
             self.total_bytes + other.total_bytes,
+        )
+
+    def __sub__(self, other: FileSums) -> FileSums:
+        return FileSums(
+            self.files - other.files,
+            self.rows - other.rows,
+            self.total_bytes - other.total_bytes,
         )
 
 

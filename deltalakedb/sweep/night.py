@@ -60,7 +60,8 @@ class TableNight:
 
     `status`: `verified`, `drift`, `lag`, `stale` (not looked at) or `failed` (the look itself
     failed). `how`: `unchanged` (rows, listing and small files as proven), `carried` (with the
-    commits since) or `full`. `not_seen`: what this night did not look at.
+    commits since) or `full`. `not_seen`: what this night did not look at. `seconds`: its listing,
+    its share of what was read of several tables at once, and the look at it.
     """
 
     row: TableRow
@@ -111,8 +112,8 @@ class TableNight:
 class Look:
     """What is known of a table before anything of its own is read.
 
-    `sums`, `state`: of the catalog's rows; `moving`: its head moved while they were read; `turn`:
-    it is to be compared in full tonight.
+    `sums`, `seal`, `state`: of the catalog's rows; `moving`: its head moved while they were read;
+    `turn`: it is to be compared in full tonight.
     """
 
     row: TableRow
@@ -122,6 +123,7 @@ class Look:
     state: Mapping[str, Sum]
     moving: bool
     turn: bool
+    seal: Sum | None
 
 
 @dataclass(frozen=True)
@@ -359,6 +361,8 @@ class Night:
             said=standing.said_of(look.row),
             pointed=last_checkpoint.NAME in log.objects,
             contents={} if before is None else before.contents,
+            total_bytes=look.sums.total_bytes,
+            seal=look.seal,
         )
 
 

@@ -10,12 +10,12 @@ from typing import Any
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import properties, settings
 from deltalakedb.sweep.data_files import DataFile
-from deltalakedb.sweep.digest import Sum
+from deltalakedb.sweep.digest import FileSums, Sum
 
 _NAME = "sweep.proof"
 _NIGHT = "sweep.night"
 _CHUNK = 500
-_FORM = 4
+_FORM = 5
 """Raised whenever sums are made of other columns: then all is proven anew."""
 
 
@@ -32,7 +32,8 @@ class Proof:
     drift, so that the whole is compared until it doesn't. `authority`: who ratified
     then; `skipping`: for which columns the load has keys; `full_night`: the night of `full_at`;
     `said`: what else `dl_tables` said; `pointed`: there was a `_last_checkpoint`; `contents`:
-    digests of data files by their keys.
+    digests of data files by their keys; `total_bytes`: of the files; `seal`: what the database made
+    of their rows before they were read, where it does (digest.seals).
     """
 
     version: int
@@ -55,6 +56,13 @@ class Proof:
     said: str = ""
     pointed: bool = False
     contents: Mapping[str, str] = field(default_factory=dict)
+    total_bytes: int = 0
+    seal: Sum | None = None
+
+    @property
+    def sums(self) -> FileSums:
+        """Of the rows of files that were proven."""
+        return FileSums(self.files, self.rows, self.total_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """As it is kept; `of_json` gives it back."""
@@ -66,6 +74,7 @@ class Proof:
             "state": {name: str(value) for name, value in self.state.items()},
             "suspects": list(self.suspects),
             "contents": dict(self.contents),
+            "seal": None if self.seal is None else str(self.seal),
         }
 
     @classmethod
@@ -80,13 +89,14 @@ class Proof:
             state={name: Sum.parse(text) for name, text in found["state"].items()},
             suspects=tuple(DataFile(*each) for each in found["suspects"]),
             contents=found["contents"],
+            seal=None if found["seal"] is None else Sum.parse(found["seal"]),
         )
 
 
 _PLAIN = (
     *("version", "since", "load", "epoch"),
     *("listing", "checkpoint", "checksum", "full_at", "seen_at", "drifted"),
-    *("authority", "skipping", "full_night", "said", "pointed"),
+    *("authority", "skipping", "full_night", "said", "pointed", "total_bytes"),
 )
 
 

@@ -21,13 +21,8 @@ from deltalakedb.sweep import data_files
 from deltalakedb.sweep.digest import FileSums, file_sums, state_sums
 from deltalakedb.sweep.logs import Log, list_whole
 from deltalakedb.sweep.night import Look, Night, TableNight
-from deltalakedb.sweep.proofs import (
-    Proof,
-    keep_night,
-    keep_proofs,
-    known_proofs,
-    last_night,
-)
+from deltalakedb.sweep.proofs import Proof, keep_night, keep_proofs, known_proofs, last_night
+from deltalakedb.sweep.seals import known_sums
 
 NIGHTS = 7
 LARGE_FILES = 50_000
@@ -180,6 +175,7 @@ class _Sweep:
     asked: Sequence[TableRow] = ()
     proofs: Mapping[int, Proof] = field(default_factory=dict)
     budget: data_files.Budget = field(default_factory=data_files.Budget)
+    listing_took: dict[int, float] = field(default_factory=dict)
 
     @property
     def _ended(self) -> bool:
@@ -227,11 +223,14 @@ class _Sweep:
         def listed(row: TableRow) -> Log | DeltaLakeError | None:
             if self._ended:
                 return None
+            began = time.perf_counter()
             try:
                 options = dict(self.options.storage_options)
                 return list_whole(StoreSpec(row.log_location, options))
             except DeltaLakeError as error:
                 return error
+            finally:
+                self.listing_took[row.table_key] = time.perf_counter() - began
 
         with ThreadPoolExecutor(self.options.requests_at_once) as pool:
             found = pool.map(listed, rows)
@@ -278,8 +277,10 @@ class _Sweep:
         if not going or self._ended:
             yield from (TableNight(row, proof=proofs.get(row.table_key)) for row in rows)
             return
+        began = time.perf_counter()
         loads = [row.live_load for row in going]
-        sums = file_sums(self.catalog, loads)
+        sealed, sums = known_sums(self.catalog, going, proofs)
+        sums |= file_sums(self.catalog, [load for load in loads if load not in sums])
         state = state_sums(self.catalog, loads)
         after = {row.table_key: row for row in all_tables(self.catalog)}
         files = self._files(going, proofs)
@@ -293,12 +294,8 @@ class _Sweep:
             self.night,
             self.budget,
         )
-        night = Night(
-            self.catalog,
-            self.client,
-            self.options.lag_threshold,
-            self.night,
-        )
+        share = (time.perf_counter() - began) / len(going)
+        night = Night(self.catalog, self.client, self.options.lag_threshold, self.night)
         for row in rows:
             proof = proofs.get(row.table_key)
             log = listed.get(row.table_key)
@@ -317,8 +314,10 @@ class _Sweep:
                     state[row.live_load],
                     moving,
                     turn,
+                    sealed.get(row.live_load),
                 )
             )
+            found.seconds += share + self.listing_took[row.table_key]
             looked = seen.get(row.table_key, data_files.Looked())
             # That of tonight, where there is one: the table has had its turn.
             kept = found.proof or proof

@@ -240,7 +240,8 @@ def _require_published(connection: sa.Connection, row: TableRow) -> None:
         raise DeltaLakeError(
             DeltaLakeErrorKind.MIRROR_CONFLICT,
             f"{count} commit{'s' if count > 1 else ''} of table {row.full_name} from version "
-            f"{first} on aren't in its log yet; publish them first",
+            f"{first} on aren't in its log yet; publish them first: `dl mirror drain "
+            f"{row.full_name}`",
             table=row.full_name,
             version=first,
         )

@@ -16,6 +16,7 @@ from deltalakedb.catalog.reading.versions import state_to_read
 from deltalakedb.catalog.records import TableRow, TableState
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.protocol import Protocol
+from deltalakedb.table.behind import looked_at
 from deltalakedb.table.changing import RowChanges
 from deltalakedb.table.moment import Timestamp, iso_text, milliseconds, whole_version
 from deltalakedb.table.upkeep import Upkeep
@@ -86,19 +87,22 @@ class Table(RowChanges, Upkeep):
         self._seen = head
 
     def _read_head(self) -> _Head:
+        before = self._opened
         if not self._catalog.reader.is_current():
             # Snapshots that were taken before go on with the database that they came from.
             self._catalog = LightCatalog(self._uri.database)
             self._opened = None
-        if self._opened is None:
-            found = open_head(self._catalog, self._uri.namespace, self._uri.table)
-        else:
-            # By its id: another table may have got the name of one that was dropped or renamed.
-            found = open_head(self._catalog, None, self._opened.table_id)
+        row, state = looked_at(self._find, before)
+        self._opened = row
+        return _Head(row, state)
+
+    def _find(self) -> tuple[TableRow, TableState]:
+        # By its id: another table may have got the name of one that was dropped or renamed.
+        known = None if self._opened is None else (None, self._opened.table_id)
+        found = open_head(self._catalog, *(known or (self._uri.namespace, self._uri.table)))
         if found is None:
             raise queries.no_table(self._catalog, self._uri.name)
-        self._opened = found[0]
-        return _Head(*found)
+        return found
 
     @property
     def uri(self) -> str:

@@ -1,24 +1,28 @@
 """Dask collections as data files that their workers write; only the actions come back.
 
 PROTOCOL.md, "Add File and Remove File". A part that a scheduler runs again writes the same names
-again. Where one part fails, the files of the others are removed and nothing is committed.
+again. Where one part fails, the files of the others are removed and nothing is committed; where the
+client is closed meanwhile nobody knows of them any more, and vacuum removes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.executor.dask import cluster_errors
 from deltalakedb.storage.store import ObjectStore
 from deltalakedb.write.constraints import RowChecks
 from deltalakedb.write.files import WrittenFiles, write_files
 from deltalakedb.write.input import batches_of
 from deltalakedb.write.properties import WriterProperties
 from deltalakedb.write.target import FileTarget
+
+_AGAIN = "write again: nothing is committed, and vacuum removes what its workers had written"
 
 
 @dataclass(frozen=True)
@@ -60,15 +64,18 @@ class DaskParts:
         target_file_size: int | None,
         properties: WriterProperties,
     ) -> WrittenFiles:
-        """Write all parts where the current Dask scheduler runs them."""
+        """Write all parts where the current Dask scheduler runs them.
+
+        CLUSTER_ERROR where the scheduler, the workers or the client to them go.
+        """
         import dask
 
         job = dask.delayed(_write_part, pure=False)
-        found = dask.compute(
-            *(
+        found = _computed(
+            [
                 job(part, store, target, write_id, number, target_file_size, properties)
                 for number, part in enumerate(self.parts)
-            )
+            ]
         )
         whole = WrittenFiles()
         errors = []
@@ -81,6 +88,19 @@ class DaskParts:
             store.discard(whole.names)
             raise errors[0]
         return whole
+
+
+def _computed(jobs: Sequence[Any]) -> Sequence[Any]:
+    """What they return. CLUSTER_ERROR where the cluster fails; parts' own errors as they are."""
+    import dask
+
+    with cluster_errors(_AGAIN):
+        try:
+            return tuple(dask.compute(*jobs))
+        except TimeoutError as error:
+            # Whoever computes a part may have waited for something else than for Dask.
+            late = error
+    raise late
 
 
 def is_dask(data: Any) -> bool:
@@ -122,6 +142,8 @@ def _write_part(
             task=number,
             target_file_size=target_file_size,
             properties=properties,
+            # Dask has as many tasks at a time as there are cores.
+            encoders=1,
         )
     # Told where the others' files can be removed.
     except (DeltaLakeError, OSError, pa.ArrowException) as error:

@@ -18,6 +18,7 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy as sa
 
+from deltalakedb.catalog import leases as catalog_leases
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.commit_tables import leases
 from deltalakedb.catalog.dialects import dialect_of
@@ -107,7 +108,7 @@ def test_a_lease_is_one_holders_that_of_the_dead_and_the_silent_is_taken(
             assert time.monotonic() - stopped < 60
             time.sleep(max(0.0, stopped + 2.0 - time.monotonic()))
             process.send_signal(signal.SIGCONT)
-            said, _ = process.communicate("go on\n", timeout=20)
+            said, _ = process.communicate("go on\n", timeout=120)
             assert "CONCURRENCY_ERROR" in said
             assert second.held()
             second.release()
@@ -148,13 +149,23 @@ def never_two_ones(catalog: Catalog) -> None:
 
 
 def renewed_while_it_is_held(catalog: Catalog) -> None:
-    lease = acquire(catalog, "renewed", 0.6)
-    assert lease is not None
-    until = time.monotonic() + 1.2
-    while time.monotonic() < until:
-        assert acquire(catalog, "renewed") is None
-        time.sleep(0.1)
-    lease.release()
+    def ends() -> int:
+        with catalog.read() as connection:
+            query = sa.select(leases.c.expires_at).where(leases.c.name == "renewed")
+            return int(connection.execute(query).scalar_one())
+
+    assert catalog_leases._RENEWALS > 1, "too late"
+    with pytest.MonkeyPatch.context() as often:
+        # Long enough for a machine that does nothing for a while.
+        often.setattr(catalog_leases, "_RENEWALS", 600)
+        lease = acquire(catalog, "renewed", 60.0)
+        assert lease is not None
+        first, deadline = ends(), time.monotonic() + 60
+        while ends() < first + 500:
+            assert acquire(catalog, "renewed") is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        lease.release()
 
 
 def test_only_holders_of_this_machine_are_known_to_be_dead() -> None:

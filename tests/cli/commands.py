@@ -56,5 +56,5 @@ def _run(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]
     command = [str(a) for a in arguments]
     environment = {**os.environ, **options.pop("env", {})}
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=environment, **options
+        command, capture_output=True, text=True, timeout=240, env=environment, **options
     )

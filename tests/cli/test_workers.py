@@ -61,11 +61,17 @@ def started(
         running.communicate()
 
 
-def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def told_at_the_end(err: str) -> list[str]:
+    """Lines but those of progress, which come where the machine is slow."""
+    progress = ("reading the log: ", "loading rows: ", "building indexes: ")
+    return [line for line in err.splitlines() if line and not line.startswith(progress)]
 
 
 def run_begun(database: Path | str) -> bool:
@@ -127,7 +133,8 @@ def test_workers_that_are_killed_are_replaced(
     with started("import", *where, "--workers", 2, "--local-directory", tmp_path) as running:
         wait_for(lambda: run_begun(pg_database))
         for worker in workers_of(running.pid):
-            worker.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker.kill()
         out, err = running.communicate(timeout=120)
         assert running.returncode == 0, err
     assert f"{COMMITS * ADDS:,} adds" in out
@@ -154,13 +161,11 @@ def test_interrupted(
         # The terminal sends Ctrl-C to all; whoever terminates a command knows it alone.
         send = os.killpg if number == signal.SIGINT else os.kill
         send(running.pid, number)
-        out, err = running.communicate(timeout=60)
+        out, err = running.communicate(timeout=120)
         assert (running.returncode, out) == (code, "")
-    # Lines of progress come where the machine is slow.
-    told = [line for line in err.splitlines() if line and ": 0/" not in line]
-    assert told == ["Interrupted" if number == signal.SIGINT else "Terminated"]
+    assert told_at_the_end(err) == ["Interrupted" if number == signal.SIGINT else "Terminated"]
     assert json.loads(report.read_bytes())["error"]["kind"] == "interrupted"
-    assert psutil.wait_procs(processes, timeout=10)[1] == []
+    assert psutil.wait_procs(processes, timeout=60)[1] == []
     assert list(spill.iterdir()) == []
     assert dl_lines("tables", "--database", database) == []
     # What it had no time for.

@@ -45,7 +45,7 @@ def together(
     def held(each: Any) -> None:
         if not entered.is_set():
             entered.set()
-            assert go.wait(30)
+            assert go.wait(120)
         alone(each)
 
     monkeypatch.setattr(joint, "_alone", held)
@@ -58,7 +58,7 @@ def together(
 
     with ThreadPoolExecutor(len(calls) + 1) as threads:
         first = threads.submit(outcome, lambda opened: opened.append(rows(0)))
-        assert entered.wait(30)
+        assert entered.wait(120)
         [mine] = [each for _, each in gather._gates.items() if each.is_busy]
         found = []
         for number, call in enumerate(calls, 1):

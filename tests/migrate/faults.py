@@ -55,7 +55,7 @@ def kill(*processes: int) -> None:
 
 
 def worker_processes(client: Any, workers: int = 2) -> list[int]:
-    client.wait_for_workers(workers, timeout=60)
+    client.wait_for_workers(workers, timeout=180)
     return list(client.run(os.getpid).values())
 
 

@@ -160,7 +160,7 @@ def separate_scheduler(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[b
         subprocess.Popen(
             [*command[:2], "distributed.cli.dask_worker", "--scheduler-file", str(place),
              "--nthreads", "1", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1",
-             "--death-timeout", "20", "--local-directory", str(tmp_path)],
+             "--death-timeout", "120", "--local-directory", str(tmp_path)],
             stderr=subprocess.DEVNULL,
         )
         for _ in range(2)
@@ -187,9 +187,9 @@ def test_the_scheduler_is_killed(
     while not Path(place).exists():
         time.sleep(0.05)
     with dask.config.set({"distributed.comm.timeouts.connect": "3s"}):
-        client = Client(scheduler_file=place, timeout=30)
+        client = Client(scheduler_file=place, timeout=120)
         client._timeout = 2  # how long it looks for a scheduler that has gone
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=120)
         started = time.monotonic()
         with pytest.raises(DeltaLakeError) as caught:
             import_big(big, pg_database, client=client, progress=at(step, lambda: stop(scheduler)))
@@ -238,7 +238,10 @@ def test_connections_are_cut_in_the_middle_of_copy(
     thread = threading.Thread(target=cutting)
     thread.start()
     try:
-        import_big(big, pg_database, client=cluster)
+        # Where rows go down in no time, one import doesn't do.
+        for again in range(10):
+            if len(cut) < 5:
+                import_big(big, pg_database, client=cluster, rebuild=bool(again))
     finally:
         ended.set()
         thread.join()
@@ -374,7 +377,7 @@ def test_the_spill_disk_is_full(
 
 def wait_until_empty(folder: Path) -> bool:
     """Tasks that ran when the import gave up may end a little later."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while list(folder.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not list(folder.iterdir())

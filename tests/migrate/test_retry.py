@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 
+from deltalakedb.catalog import retry
 from deltalakedb.catalog.dialects import dialect_of
 from deltalakedb.catalog.retry import ATTEMPTS, retried
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind, PermanentDatabaseError
@@ -16,7 +17,8 @@ from deltalakedb.uri import parse_database
 @pytest.fixture
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     found: list[float] = []
-    monkeypatch.setattr(time, "sleep", found.append)
+    # Not everybody's, as other tests' threads may sleep meanwhile.
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=found.append))
     return found
 
 

@@ -22,6 +22,7 @@ from deltalakedb.migrate.points import (
 from deltalakedb.migrate.recommit import recommit_stranded
 from deltalakedb.migrate.rollback import rollback_table, rollback_without_catalog
 from deltalakedb.migrate.steps import ROLLBACK_POINTS
+from deltalakedb.mirror import publish
 from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.uri import parse_database
 from tests.moving.test_move import append, rows, seen, state
@@ -66,6 +67,32 @@ def test_there_and_back_again(place: Path, sqlite_url: str) -> None:
     assert dl.diff_table("t", database=sqlite_url).parity
     kept = [(p.reason, p.version) for p in rollback_points("t", database=sqlite_url)]
     assert kept == [("cutover", 0), ("rollback", 2), ("cutover", 5), ("rollback", 7)]
+
+
+def test_a_log_without_room_for_the_last_commit(
+    place: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalog has handed the table back, and its log hears of it later: nothing is lost."""
+    move_table(str(place), database=sqlite_url)
+
+    def full(*arguments: object) -> None:
+        raise DeltaLakeError(DeltaLakeErrorKind.STORAGE_ERROR, "no space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "put", full)
+        with pytest.raises(DeltaLakeError, match="no space left"):
+            rollback_table("t", database=sqlite_url)
+        report = dl.diff_table("t", database=sqlite_url)
+        with pytest.raises(DeltaLakeError, match="dl mirror drain t"):
+            dl.import_table(
+                log_dir=str(place), database=sqlite_url, table_id=report.table_id, rebuild=True
+            )
+    assert (report.exit_code, report.missing_commits) == (3, ())
+    assert "publish what the log lacks: `dl mirror drain`" in str(report)
+    assert rollback_table("t", database=sqlite_url).version == 2
+    append(place, 2)
+    through_sql(sqlite_url, 3)
+    assert seen(place) == in_sql(sqlite_url) == [1, 2, 3]
 
 
 def test_there_is_nothing_to_roll_back_before_a_cutover(place: Path, sqlite_url: str) -> None:

@@ -5,9 +5,11 @@ Nothing is ratified twice, whoever was at work meanwhile, and what the log has i
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -26,6 +28,7 @@ from deltalakedb.migrate.recover import repair_table
 from deltalakedb.mirror import checkpoint, publish, tend
 from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.mirror.resolve import examine
+from deltalakedb.table import behind
 from deltalakedb.uri import parse_database
 from tests.moving.test_move import append, rows, seen
 from tests.moving.test_rollback import in_sql
@@ -107,6 +110,51 @@ def test_a_log_that_was_cleaned_up_beyond_the_backup(tmp_path: Path, sqlite_url:
     all_is_well(place, sqlite_url, [1, 2, 3, 4, 5])
     again = repair_table("t", database=sqlite_url)
     assert (again.rebuilt, again.adopted) == (False, None)
+
+
+def test_a_reader_is_told_of_a_catalog_of_yesterday(
+    tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads what the catalog has, and nothing is listed for it; writers are refused."""
+    place, uri = tmp_path / "t", f"deltasql://{sqlite_url}?table=t"
+    monkeypatch.setattr(behind, "_APART_SECONDS", 0.0)
+    append(place, 1)
+    move_table(str(place), database=sqlite_url)
+    table = dl.connect_to_table(uri)
+    table.append(rows(2))
+    backup(sqlite_url, tmp_path / "yesterday")
+    elsewhere(sqlite_url, 3)
+    assert table.refresh().version == 3
+    restore(sqlite_url, tmp_path / "yesterday")
+    # This one has seen more.
+    with pytest.warns(RuntimeWarning, match=r"version 2 in its catalog, and this process has .* 3"):
+        assert table.snapshot().to_pyarrow_table().num_rows == 2
+    # Another knows nothing; what has only just come into the log may be on its way to a replica.
+    log = place / "_delta_log"
+    monkeypatch.setattr(behind, "_told", {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        monkeypatch.setattr(behind, "LAG_SECONDS", 3_600.0)
+        dl.connect_to_table(uri)
+    monkeypatch.setattr(behind, "LAG_SECONDS", 10.0)
+    os.utime(log / publish.commit_name(3), (1.0, 1.0))
+    with pytest.warns(RuntimeWarning, match=r"its log has version 3.*dl mirror repair t"):
+        dl.connect_to_table(uri)
+    # After a cleanup the slot is free, and a checkpoint is ahead.
+    monkeypatch.setattr(behind, "_told", {})
+    for version in (2, 3):
+        (log / publish.commit_name(version)).rename(tmp_path / str(version))
+    (log / "_last_checkpoint").write_text('{"version": 3}')
+    os.utime(log / "_last_checkpoint", (1.0, 1.0))
+    with pytest.warns(RuntimeWarning, match="its log has version 3"):
+        dl.connect_to_table(uri)
+    for version in (2, 3):
+        (tmp_path / str(version)).rename(log / publish.commit_name(version))
+    (log / "_last_checkpoint").unlink()
+    assert repair_table("t", database=sqlite_url).adopted == (3, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert dl.connect_to_table(uri).version == 3
 
 
 def test_a_dump_restored_in_place_under_running_writers(

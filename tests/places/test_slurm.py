@@ -75,7 +75,9 @@ class Slurm:
             for name, more in (("slurmctld", ("-i",)), ("slurmd", ("-N", "localhost")))
         ]
         try:
-            self.wait(lambda: "idle" in self("sinfo", "--noheader", "--format=%T", check=False), 60)
+            self.wait(
+                lambda: "idle" in self("sinfo", "--noheader", "--format=%T", check=False), 240
+            )
         except AssertionError:
             self.close()
             raise
@@ -178,8 +180,14 @@ exec {sys.executable} -m jobs.history_replay --cluster {cluster} --from-file {li
 
     job = slurm("sbatch", "--parsable", str(script))
     try:
-        slurm.wait(lambda: len(running("dask-worker")) == 2 and imported() > 0)
-        slurm("scancel", running("dask-worker")[0])
+        seen: list[str] = []
+
+        def at_work() -> bool:
+            seen[:] = running("dask-worker")
+            return len(seen) == 2 and imported() > 0
+
+        slurm.wait(at_work)
+        slurm("scancel", seen[0])
         before = imported()
         slurm.wait(lambda: imported() > before or imported() == len(copies))
         slurm("scontrol", "requeue", job)

@@ -61,9 +61,9 @@ class DaskServer:
     def _count(self, workers: int) -> None:
         from distributed import Client
 
-        with Client(self.address, timeout=20, set_as_default=False) as client:
+        with Client(self.address, timeout=60, set_as_default=False) as client:
             if workers:
-                client.wait_for_workers(workers, timeout=60 + 5 * workers)
+                client.wait_for_workers(workers, timeout=180 + 5 * workers)
 
     def close(self) -> None:
         """End all of it and remove what it has written."""

@@ -34,14 +34,26 @@ def free_port() -> int:
 
     So no outgoing connection takes it while a server is down between a stop and a start.
     """
+    # Test processes that run side by side (xdist) don't take each other's while a server is down.
+    process, processes = (
+        int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")),
+        int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")),
+    )
     while True:
-        port = random.SystemRandom().randrange(18000, 32000)
+        port = random.SystemRandom().randrange(18000 + process, 32000, processes)
+        if port in _GIVEN:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _GIVEN.add(port)
             return port
+
+
+_GIVEN = set[int]()
+"""Ports that servers of this process have, also while they are down."""
 
 
 def other_user() -> dict[str, Any]:
@@ -106,7 +118,7 @@ class ServerProcess:
         answers: Callable[[], object],
         *,
         env: Mapping[str, str] | None = None,
-        seconds: float = 60,
+        seconds: float = 240,
         **popen: Any,
     ) -> None:
         """Run `command` and return when `answers()` no longer raises; else `ServerError`."""
@@ -135,7 +147,7 @@ class ServerProcess:
             else:
                 return
 
-    def stop(self, how: signal.Signals, *, seconds: float = 60) -> None:
+    def stop(self, how: signal.Signals, *, seconds: float = 240) -> None:
         """Send a signal and wait for the end; nothing to do when it doesn't run."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(how)

@@ -374,10 +374,15 @@ def test_a_predicate_that_is_parsed_already_and_none_at_all() -> None:
 
 def test_parsing_takes_well_under_a_millisecond() -> None:
     parsed("i = 1")
-    started = time.process_time()
-    for _ in range(100):
-        parsed("dt >= '2024-01-01' AND dt < '2024-02-01' AND s = 'x'")
-    assert time.process_time() - started < 0.2  # 0.01 s on an idle machine
+
+    def seconds() -> float:
+        started = time.thread_time()
+        for _ in range(100):
+            parsed("dt >= '2024-01-01' AND dt < '2024-02-01' AND s = 'x'")
+        return time.thread_time() - started
+
+    # 0.01 s on an idle machine; once in a while garbage of all tests before is collected.
+    assert min(seconds() for _ in range(5)) < 0.2
 
 
 def test_parsing_sql_loads_nothing_heavy() -> None:

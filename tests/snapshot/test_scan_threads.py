@@ -25,6 +25,12 @@ def test_results_come_in_order(workers: int) -> None:
 
 
 def test_jobs_start_in_time_and_wait_when_they_are_ahead() -> None:
+    others = set(threading.enumerate())
+
+    def scanning() -> list[threading.Thread]:
+        found = [t for t in threading.enumerate() if t.name.startswith("deltalakedb-scan")]
+        return [t for t in found if t not in others]
+
     started: list[int] = []
     produced: list[int] = []
 
@@ -36,16 +42,22 @@ def test_jobs_start_in_time_and_wait_when_they_are_ahead() -> None:
 
     results = in_order((partial(job, i) for i in range(50)), 3)
     assert next(results) == 0
-    time.sleep(0.3)
-    assert sorted(started) == [0, 1, 2]
     # Two results wait in each queue and one more is in the hand of each thread.
+    until(lambda: [produced.count(number) >= 3 for number in started] == [True] * 3)
+    time.sleep(0.1)
+    assert sorted(started) == [0, 1, 2]
     assert all(produced.count(number) <= 5 for number in started)
     results.close()
-    time.sleep(0.3)
-    before = len(produced)
-    time.sleep(0.2)
-    assert len(produced) == before
-    assert not [t for t in threading.enumerate() if t.name.startswith("deltalakedb-scan")]
+    until(lambda: not scanning())
+    assert sorted(started) == [0, 1, 2]
+    assert all(produced.count(number) <= 5 for number in started)
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_an_error_comes_at_its_place() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -102,8 +103,11 @@ def test_it_is_painted_at_once(report: str) -> None:
             await shown.open("about:blank")
             shown.loaded = False
             await shown.open(report)
-            found = await shown.value(_PAINT)
-            assert found is not None
+            deadline = time.monotonic() + 120
+            # It may be loaded before it is painted.
+            while (found := await shown.value(_PAINT)) is None:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
             return float(found)
 
     took = min(asyncio.run(look()) for _ in range(3))

@@ -39,7 +39,7 @@ def test_the_pool_is_as_configured(pg_database: str) -> None:
         before = time.monotonic()
         with pytest.raises(DeltaLakeError):
             connection.execute("SELECT 1")
-        assert 0.1 < time.monotonic() - before < 10
+        assert 0.1 < time.monotonic() - before < 25, "the pool's own default is 30 s"
 
 
 def test_imports_and_diffs_take_a_configuration(

@@ -24,7 +24,7 @@ from tests.log.made_logs import write_commit
 from tests.table.opening import add, first_actions, open_table
 
 FILES = {"a": 40, "b": 7}
-_SECONDS = 20
+_SECONDS = 120
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def two_tables(tmp_path: Path, any_catalog_url: str) -> str:
     return any_catalog_url
 
 
-def forked(action: Callable[[], str]) -> int:
-    """A child that does `action` and writes what it says to a pipe; returns the reading end."""
+def forked(action: Callable[[], str]) -> tuple[int, int]:
+    """A child that does `action` and writes what it says to a pipe: the reading end, and its id."""
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
@@ -54,16 +54,15 @@ def forked(action: Callable[[], str]) -> int:
         os.write(writing, said.encode())
         os._exit(0)
     os.close(writing)
-    return reading
+    return reading, process
 
 
-def said(pipes: list[int]) -> list[str]:
+def said(children: list[tuple[int, int]]) -> list[str]:
     found = []
-    for pipe in pipes:
+    for pipe, process in children:
         with os.fdopen(pipe) as stream:
             found.append(stream.read())
-    for _ in pipes:
-        os.wait()
+        os.waitpid(process, 0)
     return found
 
 

@@ -71,6 +71,7 @@ def test_the_event_loop_goes_on(catalog_url: str, tmp_path: Path) -> None:
     tables(catalog_url, tmp_path, *names[:10])
     uris = [uri_of(catalog_url, names[number % 10]) for number in range(100)]
     late: list[float] = []
+    took: list[float] = []
 
     async def heartbeat() -> None:
         while True:
@@ -83,11 +84,13 @@ def test_the_event_loop_goes_on(catalog_url: str, tmp_path: Path) -> None:
             ops = dl.AsyncDeltaLakeOperations(executor)
             await ops.read_table_async(uris[0])
             beating = asyncio.create_task(heartbeat())
+            began = time.monotonic()
             found = await asyncio.gather(*(ops.snapshot_async(uri) for uri in uris))
             assert [s.name for s in found] == [names[number % 10] for number in range(100)]
             at_once = await ops.snapshots_async(uris[:10])
             assert [s.version for s in at_once] == [0] * 10
             beating.cancel()
+            took.append(time.monotonic() - began)
             writes = [ops.write_table_async(uris[0], rows(number)) for number in range(4)]
             done = await asyncio.gather(*writes)
             assert sorted(result.version for result in done) == [1, 2, 3, 4]
@@ -96,20 +99,25 @@ def test_the_event_loop_goes_on(catalog_url: str, tmp_path: Path) -> None:
             assert (await ops.read_table_async(uris[0], version=0)).num_rows == 0
 
     asyncio.run(everything())
-    assert sorted(late)[len(late) // 2] < 0.05
+    # Calls that kept it waiting would leave it a beat or two.
+    assert sorted(late)[len(late) // 2] < max(0.05, took[0] / 10)
     with pytest.raises(DeltaLakeError, match="at least 1"):
         dl.AsyncTaskConfig(max_concurrent_tasks=0)
 
 
 def test_no_more_calls_at_a_time_than_allowed() -> None:
     running, most = 0, 0
+    lock, together = threading.Lock(), threading.Barrier(3, timeout=60)
 
     def call() -> None:
         nonlocal running, most
-        running += 1
-        most = max(most, running)
+        with lock:
+            running += 1
+            most = max(most, running)
+        together.wait()
         time.sleep(0.01)
-        running -= 1
+        with lock:
+            running -= 1
 
     async def calls() -> None:
         with dl.AsyncIOExecutor(dl.AsyncTaskConfig(max_concurrent_tasks=3)) as executor:

@@ -405,7 +405,7 @@ def test_a_purged_table_takes_its_files_along(tmp_path: Path, catalog: str) -> N
     # Another process tends the log: it is waited for.
     name = f"mirror/{deltalakedb.connect_to_table(uri).table_id}"
     with writing(parse_database(catalog)) as writer:
-        row = f"'{name}', 'elsewhere 1', 'x', 0, {writer.now} + 1500"
+        row = f"'{name}', 'elsewhere 1', 'x', 0, {writer.now} + 600000"
         columns = "name, holder, token, acquired_at, expires_at"
         writer.transact(
             [
@@ -417,6 +417,9 @@ def test_a_purged_table_takes_its_files_along(tmp_path: Path, catalog: str) -> N
     listed = dl_lines("tables", "*.t", "--mirror", "--database", catalog)
     assert [(row["name"], row["mirror"]["marks"]) for row in listed] == [("shop.t", ["behind"])]
     began = time.monotonic()
+    with writing(parse_database(catalog)) as writer:
+        ends = f"UPDATE dl_leases SET expires_at = {writer.now} + 1500 WHERE name = ?"
+        writer.transact([Statement(ends, (name,))])
     dropped = deltalakedb.drop_table("shop.t", database=catalog, purge=True)
     assert time.monotonic() - began > 1
     assert dropped.files_removed is not None

@@ -104,6 +104,16 @@ def test_what_fails_is_told_in_the_result(source: GrowingTable, tmp_path: Path) 
     for wrong in ({"target_table_name": "a/b"}, {"batch_size": 0}, {"log_writers": "all"}):
         with pytest.raises(DeltaLakeError):
             migrator(source).migrate_table(**wrong)
+    with pytest.raises(DeltaLakeError, match="did you mean 'batch_size'"):
+        migrator(source).migrate_table("sales", batchsize=5)
+    with pytest.raises(DeltaLakeError, match="'contacts'; did you mean 'contact'"):
+        migrator(source).cutover("sales", contacts="me")
+    section: Any = {"url": "postgresql://u:h1dden@host/db"}
+    with pytest.raises(DeltaLakeError, match="create_sql_config") as told:
+        dl.DeltaTableMigrator(str(tmp_path / "bad"), section)
+    assert "h1dden" not in str(told.value)
+    with pytest.raises(DeltaLakeError, match="MemoryOptimizationConfig, not a dict"):
+        migrator(source).set_memory_config(section)
     with pytest.raises(ValueError, match="fast"):
         migrator(source).migrate_table("sales", strategy="fast")
 

@@ -460,6 +460,10 @@ def test_logs_far_away_are_put_to_at_once(
     put, begun, changed = publish.put, set[str](), threading.Condition()
 
     def waiting(*arguments: Any, **options: Any) -> None:
+        # Tables of other tests may be tended meanwhile.
+        if s3.name not in arguments[1].log_location:
+            put(*arguments, **options)
+            return
         with changed:
             begun.add(arguments[1].full_name)
             changed.notify_all()

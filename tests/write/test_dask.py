@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 
 import dask
@@ -11,9 +13,11 @@ import deltalake
 import pandas as pd
 import pyarrow as pa
 import pytest
+from distributed import Client
 
 import deltalakedb as dl
-from deltalakedb.error import DeltaLakeError
+from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from tests.faults.told import wait_until
 
 
 def data_files(place: Path) -> set[Path]:
@@ -47,3 +51,53 @@ def test_frames_bags_and_delayed(catalog_url: str, tmp_path: Path) -> None:
         dl.write_deltalake(uri, bad, mode="append")
     assert data_files(place) == before
     assert table.refresh().version == 3
+
+
+@pytest.mark.system
+def test_a_client_that_is_closed_meanwhile(
+    dask_client: Client, sqlite_url: str, tmp_path: Path
+) -> None:
+    place, go = tmp_path / "t", tmp_path / "go"
+    schema = pa.schema([("id", pa.int64())])
+    table = dl.create_table(f"deltasql://{sqlite_url}?table=t", schema, location=str(place))
+
+    def part(number: int) -> pa.Table:
+        deadline = time.monotonic() + 120
+        while number == 2 and not go.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return pa.table({"id": [number]})
+
+    parts = [dask.delayed(part)(number) for number in range(3)]
+    other = Client(dask_client.scheduler.address, set_as_default=False)
+
+    def close() -> None:
+        wait_until(lambda: len(data_files(place)) == 2)
+        other.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    with other.as_current(), pytest.raises(DeltaLakeError, match="client was closed") as caught:
+        table.append(parts)
+    closing.join()
+    go.touch()
+    assert (caught.value.kind, caught.value.outcome) == (DeltaLakeErrorKind.CLUSTER_ERROR, "failed")
+    assert table.refresh().version == 0
+    with dask_client.as_current():
+        assert table.append(parts).version == 1
+    assert sorted(table.to_pyarrow_table()["id"].to_pylist()) == [0, 1, 2]
+    table.close()
+
+
+def test_the_errors_of_parts_are_theirs(sqlite_url: str, tmp_path: Path) -> None:
+    schema = pa.schema([("id", pa.int64())])
+    table = dl.create_table(
+        f"deltasql://{sqlite_url}?table=t", schema, location=str(tmp_path / "t")
+    )
+
+    def part() -> pa.Table:
+        raise TimeoutError("the source was late")
+
+    with pytest.raises(TimeoutError, match="was late"):
+        table.append([dask.delayed(pa.table)({"id": [1]}), dask.delayed(part)()])
+    assert table.refresh().version == 0
+    table.close()

@@ -157,6 +157,16 @@ class Dialect(ABC):
     @abstractmethod
     def _stream(self, sql: str, schema: pa.Schema, batch_rows: int) -> Iterator[pa.RecordBatch]: ...
 
+    def seals(
+        self, sources: Sequence[str], where: str, columns: Sequence[str]
+    ) -> list[tuple[int, int, int]] | None:
+        """Of each load in tables of files, where `where` holds: (load_id, rows, their seal).
+
+        A seal is the sum of hashes that the database makes of rows' columns, modulo 2^64. None
+        where it has no such hash.
+        """
+        return None
+
     @abstractmethod
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         """Make the empty, unindexed table of a load's files."""

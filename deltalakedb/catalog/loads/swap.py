@@ -185,7 +185,8 @@ def _refuse_unpublished(connection: sa.Connection, table_key: int, facts: TableF
         raise DeltaLakeError(
             DeltaLakeErrorKind.CONCURRENCY_ERROR,
             f"{count} commits of table {name} from version {first} on are not in its log yet, "
-            "and an import from the log would lose them; publish them first, then run again",
+            "and an import from the log would lose them; publish them first, by "
+            f"`dl mirror drain {name}`, then run again",
             table=name,
             version=first,
         )

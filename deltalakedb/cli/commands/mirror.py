@@ -89,13 +89,18 @@ def status_json(row: TableRow, found: MirrorStatus) -> dict[str, Any]:
 @options.storage_option
 @options.debug
 def drain(table: str, database: str, storage_options: dict[str, str]) -> None:
-    """Publish what waits, verify it, and make it durable."""
+    """Publish what waits, verify it, and make it durable.
+
+    Of what was verified before it is looked whether it is still there.
+    """
     from deltalakedb.catalog.reading.queries import find_table
     from deltalakedb.mirror import publish, tend
+    from deltalakedb.table.operations.rebuild import check_there
 
     with open_catalog(database) as catalog:
         row = find_table(catalog, table)
         log = publish.log_of(row, storage_options)
+        check_there(catalog, row, log)
         found = tend.tend_now(catalog.reader.url, row, log)
     output.say(
         f"{output.shown(row.full_name)}: version {found.durable_version} is durable in the log, "

@@ -113,6 +113,20 @@ def what_is_lost(catalog: LightCatalog | Catalog, row: TableRow, log: ObjectStor
     return None
 
 
+def check_there(catalog: LightCatalog | Catalog, row: TableRow, log: ObjectStore) -> None:
+    """INVALID_LOG where a log that the catalog has made lacks what nobody can read it without."""
+    if row.authority == "log":
+        return
+    lost = what_is_lost(catalog, row, log)
+    if lost is not None:
+        raise DeltaLakeError(
+            DeltaLakeErrorKind.INVALID_LOG,
+            f"the log of {row.full_name} is lost, or a part of it ({lost}); the catalog has all "
+            f"that it had: `dl mirror rebuild {row.full_name}` writes it anew",
+            table=row.full_name,
+        )
+
+
 def _check_lost(catalog: LightCatalog, log: ObjectStore, row: TableRow) -> None:
     """What a lost log has left has to be the catalog's."""
     if what_is_lost(catalog, row, log) is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, ClassVar
 
@@ -151,7 +151,11 @@ class PostgresDialect(Dialect):
             )
         if "timeout" in text:
             return self._error(DeltaLakeErrorKind.TIMEOUT_ERROR, text, "run again")
-        if any(sign in text for sign in ("could not connect", "refused", "could not translate")):
+        if "could not translate" in text:
+            return self._error(
+                DeltaLakeErrorKind.DATABASE_ERROR, text, "check the host's name in the URL"
+            )
+        if any(sign in text for sign in ("could not connect", "refused")):
             return self._error(
                 DeltaLakeErrorKind.DATABASE_ERROR, text, "check that the server runs and listens"
             )
@@ -194,6 +198,26 @@ class PostgresDialect(Dialect):
         with fork.closing_own(connect(self._url)) as connection:
             connection.autocommit = True
             yield from copied(connection, sql, schema, batch_rows)
+
+    def seals(
+        self, sources: Sequence[str], where: str, columns: Sequence[str]
+    ) -> list[tuple[int, int, int]] | None:
+        # Rows have a hash from PostgreSQL 14 on.
+        known = "SELECT to_regprocedure('hash_record_extended(record, bigint)') IS NOT NULL"
+        total = f"sum(hash_record_extended(ROW({', '.join(columns)}), 0))"
+        found = []
+        with fork.closing_own(connect(self._url)) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute(known)
+            if not cursor.fetchone()[0]:
+                return None
+            for source in sources:
+                cursor.execute(
+                    f"SELECT load_id, count(*), {total} FROM {source} WHERE {where} "
+                    "GROUP BY load_id"
+                )
+                found += cursor.fetchall()
+        return [(int(load), int(rows), int(seal) % 2**64) for load, rows, seal in found]
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         name = load_files_name(load_id)

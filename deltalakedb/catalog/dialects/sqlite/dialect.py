@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import marshal
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, ClassVar
 
 import pyarrow as pa
 import sqlalchemy as sa
+import xxhash
 from sqlalchemy.dialects.sqlite import insert
 
 from deltalakedb import fork
@@ -114,6 +116,14 @@ class SqliteDialect(Dialect):
                 f"waited {busy_seconds(self._url):g} s; let it finish, or find it with `lsof`, "
                 "and run again",
             )
+        if "readonly" in text:
+            return self._error(
+                DeltaLakeErrorKind.AUTHENTICATION_ERROR,
+                "this user may not write the file or its folder, which who reads has to, too "
+                f"({text})",
+                "SQLite keeps its -wal and -shm there: give the permission, or keep the catalog in "
+                "a server's database",
+            )
         if "unable to open" in text:
             return self._error(
                 DeltaLakeErrorKind.NOT_FOUND,
@@ -165,6 +175,19 @@ class SqliteDialect(Dialect):
                     pieces, left = [], batch_rows
             if pieces:
                 yield pa.concat_batches(pieces)
+
+    def seals(
+        self, sources: Sequence[str], where: str, columns: Sequence[str]
+    ) -> list[tuple[int, int, int]] | None:
+        found: list[tuple[int, int, str]] = []
+        with fork.closing_own(self._connect()) as connection, without_collector():
+            connection.create_aggregate("dl_seal", -1, _Seal)
+            for source in sources:
+                found += connection.execute(
+                    f"SELECT load_id, count(*), dl_seal({', '.join(columns)}) FROM {source} "
+                    f"WHERE {where} GROUP BY load_id"
+                )
+        return [(load, rows, int(seal)) for load, rows, seal in found]
 
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         load_files(load_id).create(connection)
@@ -221,6 +244,21 @@ def _piece(cursor: sqlite3.Cursor, schema: pa.Schema, most: int) -> pa.RecordBat
     with without_collector():
         rows = cursor.fetchmany(most)
         return typed_batch(zip(*rows, strict=True), schema) if rows else None
+
+
+class _Seal:
+    """The sum of hashes of rows: SQLite has no hash of its own."""
+
+    def __init__(self) -> None:
+        self._total = 0
+
+    def step(self, *row: int | float | str | bytes | None) -> None:
+        # Of this format the bytes follow from the values alone.
+        self._total += xxhash.xxh3_64_intdigest(marshal.dumps(row, 2))
+
+    def finalize(self) -> str:
+        """Modulo 2^64, as a text: SQLite's numbers have a sign."""
+        return str(self._total % 2**64)
 
 
 class _SqliteLoader(Loader):
