@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.storage.local import LocalStore
+from deltalakedb.storage.store import ObjectInfo
 
 NOW = {
     "delta.deletedFileRetentionDuration": "interval 0 seconds",
@@ -78,6 +81,57 @@ def test_what_no_version_needs_goes(any_catalog_url: str, tmp_path: Path) -> Non
     assert dl.diff_table("t", database=any_catalog_url).parity
 
 
+def test_a_file_whose_time_is_behind_is_kept(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is committed while the folder is listed, and the store's clock is behind, or coarse."""
+    place = tmp_path / "t"
+    table = made(sqlite_url, place)
+    plain = LocalStore.list
+
+    def listed(store: LocalStore, *args: Any, **options: Any) -> list[ObjectInfo]:
+        if options.get("recursive"):
+            monkeypatch.setattr(LocalStore, "list", plain)
+            table.append(pa.table({"id": [10]}))
+            for each in place.glob("*.parquet"):
+                os.utime(each, (1, 1))
+        return plain(store, *args, **options)
+
+    other = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    monkeypatch.setattr(LocalStore, "list", listed)
+    now: dict[str, Any] = {"retention_hours": 0, "enforce_retention_duration": False}
+    assert other.vacuum(full=True, dry_run=False, **now) == []
+    assert ids(table) == list(range(11))
+
+
+def test_a_write_that_goes_on_while_all_is_listed_names_nothing_that_is_gone(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "t"
+    table = made(sqlite_url, place)
+    other = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    now: dict[str, Any] = {"retention_hours": 0, "enforce_retention_duration": False}
+    taken: list[str] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"id": pa.array([10], pa.int64())})
+        [begun] = [each for each in place.glob("*.parquet") if each.name not in there]
+        os.utime(begun, (1, 1))
+        taken.extend(other.vacuum(full=True, dry_run=False, **now))
+        yield pa.record_batch({"id": pa.array([11], pa.int64())})
+
+    there = {each.name for each in place.glob("*.parquet")}
+    schema = pa.schema([("id", pa.int64())])
+    rows = pa.RecordBatchReader.from_batches(schema, batches())
+    properties = dl.WriterProperties(max_row_group_size=1)
+    with pytest.raises(DeltaLakeError) as caught:
+        table.append(rows, writer_properties=properties)
+    assert caught.value.facts["rule"] == "files_taken"
+    assert caught.value.retryable
+    assert len(taken) == 1
+    assert ids(table) == list(range(10))
+
+
 def test_what_is_kept(catalog_url: str, tmp_path: Path) -> None:
     place = tmp_path / "t"
     table = made(catalog_url, place)
@@ -90,10 +144,10 @@ def test_what_is_kept(catalog_url: str, tmp_path: Path) -> None:
         name.write_bytes(b"x")
     for name in (unknown, hidden / "f.parquet"):
         os.utime(name, (1, 1))
-    now = {"retention_hours": 0, "enforce_retention_duration": False}
+    now: dict[str, Any] = {"retention_hours": 0, "enforce_retention_duration": False}
     assert len(table.vacuum(**now)) == 1
     assert len(table.vacuum(keep_versions=[0], **now)) == 0
-    day = {"retention_hours": 24, "enforce_retention_duration": False}
+    day: dict[str, Any] = {"retention_hours": 24, "enforce_retention_duration": False}
     assert table.vacuum(full=True, dry_run=False, **day) == ["unknown.parquet"]
     assert ids(table.snapshot(0)) == list(range(10))
     table.vacuum(dry_run=False, **now)

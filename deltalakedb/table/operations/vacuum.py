@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import orjson
 import pyarrow as pa
 
+from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
@@ -29,6 +31,7 @@ from deltalakedb.log.table_properties import DELETED_FILE_RETENTION, duration_ms
 from deltalakedb.mirror import publish, tend
 from deltalakedb.mirror.adopt import adopt
 from deltalakedb.mirror.committer import LogRatifier
+from deltalakedb.storage.store import ObjectInfo
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.lives import (
     VACUUM_BEGUN,
@@ -43,6 +46,8 @@ from deltalakedb.table.operations.lives import (
 from deltalakedb.table.operations.registration import abandoned, held, reaped, removed
 
 _HOUR_MS = 3_600_000
+_CLOCKS_MS = _HOUR_MS
+"""How far the clocks of a store, a database and ours may be apart."""
 _LONGEST_PUT_MS = 24 * _HOUR_MS
 """Nobody is still writing one file after that time."""
 _BATCH = 1_000
@@ -73,16 +78,18 @@ def vacuum(catalog: LightCatalog, base: Base, options: VacuumOptions) -> list[st
     base = _followed(catalog, base)
     row = base.row
     before = time.time_ns() // 1_000_000 - retention
+    listed = base.data.list(recursive=True) if options.full else []
     if options.dry_run:
-        names = _doomed(catalog, base, _until(catalog, row, before, options), before, options)
+        until = _until(catalog, row, before, options)
+        names = _doomed(catalog, base, until, before, listed)
         return list(dict.fromkeys([*names, *_orphans(catalog, row, abandoned(catalog, row))]))
     with files_lease(catalog, row) as lease:
         until = _until(catalog, row, before, options)
         begun = max(until, property_of(catalog, row, VACUUM_BEGUN))
         # From here on nobody brings them back, and nobody commits what nobody knows of.
-        claim(catalog, row, lease, begun, listed_before=before if options.full else None)
+        claim(catalog, row, lease, begun, listed_before=_nobodys(catalog, before, options))
         taken = reaped(catalog, row)
-        names = _doomed(catalog, base, until, before, options)
+        names = _doomed(catalog, base, until, before, listed)
         orphans = _orphans(catalog, row, [name for _, _, name in taken])
         names = list(dict.fromkeys([*names, *orphans]))
         for start in range(0, len(names), _BATCH):
@@ -95,6 +102,21 @@ def vacuum(catalog: LightCatalog, base: Base, options: VacuumOptions) -> list[st
         done = max(until, property_of(catalog, row, VACUUM_DONE))
         extend(catalog, row, lease, [*set_property(row, VACUUM_DONE, done), *removed(taken)])
     return names
+
+
+def _nobodys(catalog: LightCatalog, before: int, options: VacuumOptions) -> int | None:
+    """The time of the database before which writes have begun whose files may be taken.
+
+    Times of files are another clock's, in S3 in whole seconds: where so little is retained that
+    this matters, no write commits that has begun before the folder was listed and hasn't said so.
+    """
+    if not options.full:
+        return None
+    if before < time.time_ns() // 1_000_000 - _CLOCKS_MS:
+        return before
+    with writing(catalog.reader.url) as writer:
+        [(now,)] = writer.select(Statement(f"SELECT {writer.now}"))
+    return max(before, int(now))
 
 
 def _followed(catalog: LightCatalog, base: Base) -> Base:
@@ -162,8 +184,9 @@ def _until(catalog: LightCatalog, row: TableRow, before: int, options: VacuumOpt
 
 
 def _doomed(
-    catalog: LightCatalog, base: Base, until: int, before: int, options: VacuumOptions
+    catalog: LightCatalog, base: Base, until: int, before: int, listed: Sequence[ObjectInfo]
 ) -> list[str]:
+    """`listed`: what was in the folder before nobody could commit any more of it."""
     row = base.row
     since = property_of(catalog, row, VACUUM_DONE)
     names: dict[str, None] = {}
@@ -186,9 +209,10 @@ def _doomed(
         for (path,) in changes:
             if not is_absolute(path):
                 names[decode_path(path)] = None
-    if options.full:
-        known = _known(catalog, row, until) | held(catalog, row)
-        listed = base.data.list(recursive=True)
+    if listed:
+        # In this order: what is registered first is committed then.
+        registered = held(catalog, row)
+        known = _known(catalog, row, until) | registered
         others = _others(catalog, row, [found.name for found in listed])
         for found in listed:
             old = found.modified_ms < before and not _is_hidden(found.name)
