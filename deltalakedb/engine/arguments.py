@@ -12,6 +12,7 @@ Function = Callable[[str, list[Term]], Term]
 
 
 def made(sql: str, type: str, arguments: list[Term], *, fallible: bool = False) -> Term:
+    """A term that fails for a row where one of its arguments does, or `fallible` says so."""
     return Term(sql, type, fallible or any(a.fallible for a in arguments))
 
 
@@ -23,6 +24,7 @@ def typed(name: str, arguments: list[Term], *types: str, optional: int = 0) -> l
 
 
 def as_type_of(name: str, argument: Term, type: str) -> Term:
+    """An argument as a type of `typed`; INVALID_PREDICATE for one that is none."""
     if argument.type == "void":
         return argument.as_type(type)
     if type == "integer" and argument.type in ("byte", "short", "integer"):
