@@ -108,7 +108,7 @@ def test_a_lease_is_one_holders_that_of_the_dead_and_the_silent_is_taken(
             assert time.monotonic() - stopped < 60
             time.sleep(max(0.0, stopped + 2.0 - time.monotonic()))
             process.send_signal(signal.SIGCONT)
-            said, _ = process.communicate("go on\n", timeout=120)
+            said, _ = process.communicate("go on\n", timeout=240)
             assert "CONCURRENCY_ERROR" in said
             assert second.held()
             second.release()

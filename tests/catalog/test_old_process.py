@@ -29,7 +29,7 @@ _ROOT = Path(__file__).parents[2]
 def old_package(tmp_path: Path) -> Path:
     """A folder with the package as it was."""
     archive = ["git", "-C", str(_ROOT), "archive", REVISION_0001, "deltalakedb"]
-    done = subprocess.run(archive, capture_output=True, timeout=60)
+    done = subprocess.run(archive, capture_output=True, timeout=240)
     if done.returncode:
         pytest.skip("the repository's history isn't here (a shallow clone, or no git)")
     folder = tmp_path / "old"
@@ -55,7 +55,7 @@ def test_an_old_process_that_is_open_across_the_upgrade(
         assert old.stdout.readline() == "ready\n"
         assert upgrade_catalog(catalog_url).before == "0001"
         before = everything(catalog_url)
-        said = json.loads(old.communicate("go on\n", timeout=60)[0])
+        said = json.loads(old.communicate("go on\n", timeout=240)[0])
     assert str(old_package) in said.pop("package")
     # What is held goes on, all else is refused, and no writer has written.
     assert said.pop("held") == ["done", 2]

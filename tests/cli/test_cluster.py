@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.commands import process, python
 from tests.cli.test_commands import write_table
-from tests.cli.test_workers import run_begun, runs_begun, started, wait_for
+from tests.cli.test_workers import run_begun, runs_begun, started, told_at_the_end, wait_for
 from tests.servers.dask import DaskServer
 from tests.servers.postgres import PostgresServer
 
@@ -36,7 +36,7 @@ def test_import_catch_up_and_diff(
         if not newest.exists():
             (tmp_path / newest.name).rename(newest)
     done = process("diff", *place, "--table-id", "orders", "--format", "json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, told_at_the_end(done.stderr)) == (0, [])
     report = json.loads(done.stdout)
     assert (report["parity"], report["num_files"]) == (True, COMMITS * ADDS)
 
@@ -88,13 +88,13 @@ def test_a_cluster_that_dies(
         wait_for(lambda: run_begun(pg_database))
         cluster.kill_workers()
         cluster.start_workers(1)
-        out, err = running.communicate(timeout=120)
+        out, err = running.communicate(timeout=240)
         assert running.returncode == 0, err
         assert "20,000 adds" in out
     with started(*command, env=environment) as running:
         wait_for(lambda: runs_begun(pg_database) == 2)
         cluster.scheduler.stop(signal.SIGKILL)
-        out, err = running.communicate(timeout=120)
+        out, err = running.communicate(timeout=240)
         assert (running.returncode, out) == (1, "")
         [line] = [text for text in err.splitlines() if text.startswith("Error: ")]
         assert "scheduler has gone; start it again and repeat the import" in line
@@ -119,6 +119,6 @@ def test_a_database_that_goes_away_is_one_line(
         server.stop(immediate=True)
         out, err = running.communicate(timeout=180)
         assert (running.returncode, out) == (1, "")
-    told = [line for line in err.splitlines() if not line.startswith(("reading", "loading"))]
+    told = told_at_the_end(err)
     assert len(told) == 1, err
     assert told[0].startswith("Error: ")

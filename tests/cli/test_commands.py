@@ -268,7 +268,7 @@ def test_reader_that_goes_away(database: Path, tmp_path: Path) -> None:
     for form in ("table", "json"):
         command = f"{DL} files many --format {form} | head -n 1"
         shell = ["bash", "-c", f"{command}; echo ${{PIPESTATUS[0]}} >&2"]
-        done = subprocess.run(shell, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(shell, capture_output=True, text=True, timeout=240)
         assert done.stderr == "141\n"
         assert len(done.stdout.splitlines()) == 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.commands import dl, dl_lines, error_of, process
+from tests.cli.test_workers import told_at_the_end
 from tests.tables import samples
 
 TABLE = "golden-basic-with-inserts-deletes-checkpoint"
@@ -62,19 +63,11 @@ def test_parity(database: Path, log: Path) -> None:
     assert (found["table_id"], found["parity"], found["exit_code"]) == (table_id, True, 0)
 
 
-_PROGRESS = re.compile(r"[a-z ]+: [0-9]+/[0-9]+ parts?, ")
-
-
-def _besides_progress(stderr: str) -> list[str]:
-    """Lines that a command said, but for the progress that it shows on a slow machine."""
-    return [line for line in stderr.splitlines() if not _PROGRESS.match(line)]
-
-
 def test_drift_is_2(database: Path, log: Path) -> None:
     tamper(log)
     done = dl(*DIFF, code=2)
     assert done.stdout.startswith("Drift: ")
-    assert _besides_progress(done.stderr) == []
+    assert told_at_the_end(done.stderr) == []
     assert dl(*DIFF, "--format", "json", code=2).stdout.count("\n") == 1
 
 
@@ -150,5 +143,5 @@ def test_with_workers_of_its_own(database: Path, log: Path) -> None:
     tamper(log)
     done = process(*DIFF, "--workers", 1)
     # Nothing of Dask, that is.
-    assert (done.returncode, _besides_progress(done.stderr)) == (2, [])
+    assert (done.returncode, told_at_the_end(done.stderr)) == (2, [])
     assert done.stdout.startswith("Drift: ")

@@ -36,7 +36,7 @@ def assert_ends(running: subprocess.Popen[str], number: signal.Signals) -> None:
     """It ends in time, with the signal's code and one line."""
     began = time.monotonic()
     running.send_signal(number)
-    out, err = running.communicate(timeout=120)
+    out, err = running.communicate(timeout=240)
     assert time.monotonic() - began < SECONDS + BUSY_SECONDS
     code, line = CODES[number]
     assert (running.returncode, out, told_at_the_end(err)) == (code, "", [line])
@@ -179,7 +179,7 @@ def test_a_script_hears_of_ctrl_c_while_sqlite_is_locked(way: str, tmp_path: Pat
         try:
             wait_for(lambda: is_waiting(psutil.Process(running.pid), database))
             running.send_signal(signal.SIGINT)
-            _, err = running.communicate(timeout=120)
+            _, err = running.communicate(timeout=240)
         finally:
             running.kill()
             running.communicate()
@@ -203,10 +203,10 @@ def test_closed_standard_streams(closed: str, tmp_path: Path) -> None:
     command = f'exec "$0" "$@" {closed}'
     where = ("--database", database, "--log-dir", tmp_path / "orders")
     arguments = ("import", *where, "--json-output", report, "--workers", 1)
-    done = subprocess.run(["sh", "-c", command, DL, *map(str, arguments)], timeout=120)
+    done = subprocess.run(["sh", "-c", command, DL, *map(str, arguments)], timeout=240)
     assert done.returncode == 0
     assert json.loads(report.read_bytes())["live_files"] == 4
     missing = ["show", "nothing", "--database", str(database)]
-    assert subprocess.run(["sh", "-c", command, DL, *missing], timeout=120).returncode == 1
+    assert subprocess.run(["sh", "-c", command, DL, *missing], timeout=240).returncode == 1
     with contextlib.closing(sqlite3.connect(database)) as opened:
         assert opened.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -17,6 +17,7 @@ import psutil
 import psycopg2
 import pytest
 
+from deltalakedb.cli import progress
 from tests.cli.commands import DL, dl, dl_json, dl_lines, process
 from tests.cli.test_commands import write_table
 from tests.tables import samples
@@ -70,8 +71,8 @@ def wait_for(what: Callable[[], object], seconds: float = 240) -> None:
 
 def told_at_the_end(err: str) -> list[str]:
     """Lines but those of progress, which come where the machine is slow."""
-    progress = ("reading the log: ", "loading rows: ", "building indexes: ")
-    return [line for line in err.splitlines() if line and not line.startswith(progress)]
+    titles = tuple(f"{kind.title}: " for kind in progress._KINDS.values())
+    return [line for line in err.splitlines() if line and not line.startswith(titles)]
 
 
 def run_begun(database: Path | str) -> bool:
@@ -135,7 +136,7 @@ def test_workers_that_are_killed_are_replaced(
         for worker in workers_of(running.pid):
             with contextlib.suppress(psutil.NoSuchProcess):
                 worker.kill()
-        out, err = running.communicate(timeout=120)
+        out, err = running.communicate(timeout=240)
         assert running.returncode == 0, err
     assert f"{COMMITS * ADDS:,} adds" in out
     assert len(dl_lines("files", "disturbed", "--database", pg_database)) == COMMITS * ADDS
@@ -161,11 +162,11 @@ def test_interrupted(
         # The terminal sends Ctrl-C to all; whoever terminates a command knows it alone.
         send = os.killpg if number == signal.SIGINT else os.kill
         send(running.pid, number)
-        out, err = running.communicate(timeout=120)
+        out, err = running.communicate(timeout=240)
         assert (running.returncode, out) == (code, "")
     assert told_at_the_end(err) == ["Interrupted" if number == signal.SIGINT else "Terminated"]
     assert json.loads(report.read_bytes())["error"]["kind"] == "interrupted"
-    assert psutil.wait_procs(processes, timeout=60)[1] == []
+    assert psutil.wait_procs(processes, timeout=240)[1] == []
     assert list(spill.iterdir()) == []
     assert dl_lines("tables", "--database", database) == []
     # What it had no time for.

@@ -51,7 +51,7 @@ def test_a_running_scheduler_is_found_by_its_file(tmp_path: Path) -> None:
         for c in commands
     ]
     try:
-        spec = ClusterSpec("address", options={"scheduler_file": str(file), "timeout": 30})
+        spec = ClusterSpec("address", options={"scheduler_file": str(file), "timeout": 240})
         with connect(spec) as client:
             assert client.submit(sum, [1, 2]).result() == 3
     finally:

@@ -59,7 +59,7 @@ def test_a_child_leaves_the_engine_to_its_parent(tmp_path: Path) -> None:
         [sys.executable, "-c", _FORKING, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert (found.returncode, found.stdout) == (0, "7\n"), found.stderr

@@ -50,7 +50,7 @@ def test_cancelling_leaves_the_client_connected(dask_client: Client) -> None:
     executor.release(numbers[:1])
     executor.cancel()
     # It would have been told that it is none of the scheduler's clients any more.
-    assert dask_client.submit(int, "4", pure=False).result(timeout=120) == 4
+    assert dask_client.submit(int, "4", pure=False).result(timeout=240) == 4
     assert dask_client.status == "running"
     # The newest come first; those of tests before are none of ours.
     every = dask_client.get_scheduler_logs()

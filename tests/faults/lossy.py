@@ -60,7 +60,7 @@ class LossyProxy:
                 if fate in _REFUSALS:
                     self._refuse(*_REFUSALS[fate])
                     return
-                connection = http.client.HTTPConnection(target, timeout=60)
+                connection = http.client.HTTPConnection(target, timeout=240)
                 try:
                     connection.request(self.command, self.path, body, dict(self.headers))
                     answer = connection.getresponse()

@@ -211,7 +211,7 @@ def test_credentials_that_expire_between_commit_and_log(
             env={**os.environ, "AWS_SESSION_TOKEN": "two", "AWS_ENDPOINT_URL": proxy.endpoint_url},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
         assert drained.returncode == 0, drained.stderr
         assert theirs(s3, "t") == Counter([1])

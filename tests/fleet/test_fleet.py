@@ -199,7 +199,7 @@ def test_several_runs_share_the_tables(tmp_path: Path) -> None:
     fleet_of(lake, 16, commits=1)
     command = [str(DL), "migrate", "--database", str(database), "--discover", str(lake)]
     runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [run.communicate(timeout=120)[0] for run in runs]
+    told = [run.communicate(timeout=240)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], told
     with Catalog(str(database)) as catalog:
         assert len(all_tables(catalog)) == 16

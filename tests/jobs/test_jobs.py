@@ -24,7 +24,7 @@ def run(job: str, *arguments: str, **environment: str) -> subprocess.CompletedPr
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
 
@@ -163,7 +163,7 @@ def test_sigterm_ends_a_job(tmp_path: Path) -> None:
     assert "begins" in process.stderr.readline()
     time.sleep(1)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 143, err
     assert "Traceback" not in err
     assert json.loads(summary.read_text())["exit_code"] == 143

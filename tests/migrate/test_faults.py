@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from deltalakedb.catalog import retry
 from deltalakedb.catalog.dialects.postgresql import dialect as postgresql
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.importing import spill
@@ -187,9 +189,9 @@ def test_the_scheduler_is_killed(
     while not Path(place).exists():
         time.sleep(0.05)
     with dask.config.set({"distributed.comm.timeouts.connect": "3s"}):
-        client = Client(scheduler_file=place, timeout=120)
+        client = Client(scheduler_file=place, timeout=240)
         client._timeout = 2  # how long it looks for a scheduler that has gone
-        client.wait_for_workers(2, timeout=120)
+        client.wait_for_workers(2, timeout=240)
         started = time.monotonic()
         with pytest.raises(DeltaLakeError) as caught:
             import_big(big, pg_database, client=client, progress=at(step, lambda: stop(scheduler)))
@@ -306,22 +308,27 @@ def test_the_database_is_down_when_the_load_is_to_be_swapped(
     expected: Digest,
     cluster: Client,
     private_postgres: Callable[..., PostgresServer],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worker_processes(cluster)
     server = private_postgres()
     url = server.url(server.create_database())
-    back: list[threading.Timer] = []
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        """It is back when it has been asked for twice, however long a start takes here."""
+        pauses.append(seconds)
+        if len(pauses) == 2:
+            server.start()
+        time.sleep(seconds)
 
     def progress(stage: str, done: int, *_: int) -> None:
         if (stage, done) == ("index", 1):
             server.stop()
-            back.append(threading.Timer(1.5, server.start))
-            back[0].start()
+            monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=pause))
 
-    try:
-        import_big(big, url, client=cluster, progress=progress)
-    finally:
-        back[0].join()
+    import_big(big, url, client=cluster, progress=progress)
+    assert len(pauses) >= 2
     assert_exact(url, "big", expected)
     assert [r["status"] for r in runs(url)] == ["succeeded"]
 

@@ -53,7 +53,7 @@ def run_unpublished(uri: str) -> None:
         "t.append(pa.table({'who': ['dead'], 'n': [1]}), mirror='async')\n"
         "os._exit(0)\n"
     )
-    subprocess.run([sys.executable, "-c", code, uri], check=True, timeout=60, env=os.environ)
+    subprocess.run([sys.executable, "-c", code, uri], check=True, timeout=240, env=os.environ)
 
 
 def test_a_log_that_lags_is_neither_caught_up_with_nor_damaged(

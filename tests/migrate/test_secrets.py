@@ -203,7 +203,7 @@ def test_a_worker_without_the_secret_says_so_without_showing_it(
     missing = Secret.from_reference("0123456789ABCDEF")
     empty = tasks.Prepared({}, tasks.Loaded(0, 0, 0, 0, None, None, ()))
     future = dask_client.submit(tasks.put_part, missing, 1, empty, pure=False)
-    error = future.exception(timeout=30)
+    error = future.exception(timeout=240)
     assert isinstance(error, DeltaLakeError)
     assert error.kind is DeltaLakeErrorKind.AUTHENTICATION_ERROR
     assert "0123456789ABCDEF" in error.message

@@ -140,7 +140,7 @@ def test_a_worker_spills_into_its_own_folder(
     def folder(dask_worker: Any) -> str:
         return str(dask_worker.local_directory)
 
-    found = dask_client.submit(spill.spill_root, pure=False).result(timeout=30)
+    found = dask_client.submit(spill.spill_root, pure=False).result(timeout=240)
     folders = list(dask_client.run(folder).values())
     assert str(found) in folders
     monkeypatch.setenv("DL_SPILL_DIR", str(tmp_path))

@@ -170,7 +170,7 @@ def test_whoever_interrupts_the_wait_leaves_a_table_that_waits_for_a_command(
     with started("cutover", "t", "--database", database, "--at", hour) as running:
         wait_for(lambda: "its time" in str(state(sqlite_url).reason))
         running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=120)
+        _, err = running.communicate(timeout=240)
     assert running.returncode == 130
     assert err.splitlines()[0].startswith("t: kept caught up until ")
     assert (state(sqlite_url).state, state(sqlite_url).reason) == ("ready", "`dl cutover`")
@@ -214,7 +214,7 @@ def test_a_file_or_a_person_holds_a_move_back(
         assert running.poll() is None
         append(tmp_path / "t", 2)
         command("migrate", "resume", "t", "--database", database)
-        out, err = running.communicate(timeout=120)
+        out, err = running.communicate(timeout=240)
     assert running.returncode == 0, err
     assert out.startswith("t: sql, fenced since version 2; proven at version 2")
     assert seen(tmp_path / "t") == in_sql(sqlite_url) == [1, 2]
@@ -246,7 +246,7 @@ def test_a_command_waits_for_a_busy_database(tmp_path: Path, sqlite_url: str) ->
         wait_for(lambda: (tmp_path / "catalog.sqlite").exists())
         wait_for(lambda: "for a trivial question" in reason(sqlite_url))
         running.send_signal(signal.SIGTERM)
-        running.communicate(timeout=120)
+        running.communicate(timeout=240)
     assert running.returncode == 143
     append(tmp_path / "t", 2)
     assert move_table(str(tmp_path / "t"), database=sqlite_url).success
@@ -276,7 +276,7 @@ def test_a_watch_says_what_changes(ready: Path, sqlite_url: str) -> None:
             lines.append(running.stdout.readline())
             assert lines[-1], "it has ended"
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=120)
+        running.communicate(timeout=240)
     assert running.returncode == 130
     assert "no move of other is known" in error_of(
         "migrate", "status", "other", "--database", database

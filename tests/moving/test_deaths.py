@@ -49,7 +49,7 @@ def die(what: str, place: Path, database: str, at: str, *, kill: bool) -> None:
         return
     code = "import sys; from tests.moving.test_deaths import command as c; c(*sys.argv[1:], kill=1)"
     done = subprocess.run(
-        [sys.executable, "-c", code, what, str(place), database, at], timeout=120, check=False
+        [sys.executable, "-c", code, what, str(place), database, at], timeout=240, check=False
     )
     assert done.returncode == -signal.SIGKILL
 

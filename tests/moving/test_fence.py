@@ -77,7 +77,7 @@ def held(python: Path, kind: str, place: Path, database: str) -> dict[str, str]:
         moved = cutover_table("t", database=database)
         assert moved.success
         fenced = versions(place)
-        out, err = running.communicate("go\n", timeout=120)
+        out, err = running.communicate("go\n", timeout=240)
     assert out, err
     found: dict[str, str] = json.loads(out)["found"]
     assert versions(place)[-1] == fenced[-1], found

@@ -46,7 +46,7 @@ for value in sys.argv[2:]:
 def elsewhere(database: str, *values: int) -> None:
     """Appends by another process, of which this one doesn't hear."""
     command = [sys.executable, "-c", _ELSEWHERE, database, *map(str, values)]
-    subprocess.run(command, timeout=120, check=True)
+    subprocess.run(command, timeout=240, check=True)
 
 
 def backup(database: str, to: Path) -> None:

@@ -191,7 +191,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str, data: bytes = b"") -> bytes:
         command = [str(self._bin / program), *arguments]
-        done = subprocess.run(command, input=data, capture_output=True, timeout=120)
+        done = subprocess.run(command, input=data, capture_output=True, timeout=240)
         if done.returncode:
             raise ServerError(f"{program} failed: {done.stderr.decode()}")
         return done.stdout

@@ -106,6 +106,6 @@ def test_damaged_footers_end_no_process(tmp_path: Path) -> None:
         [sys.executable, "-c", READ, str(table), table_uri(catalog, "t"), str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 0, (done.returncode, done.stdout[-20:], done.stderr[-2000:])

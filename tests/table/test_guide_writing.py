@@ -107,7 +107,7 @@ def test_the_event_loop_goes_on(catalog_url: str, tmp_path: Path) -> None:
 
 def test_no_more_calls_at_a_time_than_allowed() -> None:
     running, most = 0, 0
-    lock, together = threading.Lock(), threading.Barrier(3, timeout=60)
+    lock, together = threading.Lock(), threading.Barrier(3, timeout=240)
 
     def call() -> None:
         nonlocal running, most
@@ -129,7 +129,7 @@ def test_no_more_calls_at_a_time_than_allowed() -> None:
 
 def test_threads_take_short_turns_while_calls_are_under_way() -> None:
     before = sys.getswitchinterval()
-    both = threading.Barrier(2, timeout=60)
+    both = threading.Barrier(2, timeout=240)
 
     def call() -> float:
         both.wait()

@@ -467,7 +467,7 @@ def test_logs_far_away_are_put_to_at_once(
         with changed:
             begun.add(arguments[1].full_name)
             changed.notify_all()
-            assert changed.wait_for(lambda: len(begun) == 3, timeout=60)
+            assert changed.wait_for(lambda: len(begun) == 3, timeout=240)
         put(*arguments, **options)
 
     monkeypatch.setattr(publish, "put", waiting)

@@ -124,7 +124,7 @@ def test_makers_of_the_same_tables(any_catalog_url: str, tmp_path: Path) -> None
             tx.create_table(name, ROWS, location=str(tmp_path / f"{name}.{who}"))
             tx.append(name, rows(who))
         tx.append("shared", rows(who))
-        staged.wait(60)
+        staged.wait(240)
         try:
             tx.commit()
         except DeltaLakeError as error:
@@ -196,7 +196,7 @@ def test_killed_at_the_commit(sqlite_url: str, tmp_path: Path, when: str) -> Non
     tables(sqlite_url, tmp_path, "old")
     before = counts(sqlite_url)
     killed = subprocess.run(
-        [sys.executable, "-c", KILLED, sqlite_url, str(tmp_path), when], timeout=120, check=False
+        [sys.executable, "-c", KILLED, sqlite_url, str(tmp_path), when], timeout=240, check=False
     )
     assert killed.returncode == -9
     assert not (tmp_path / "one" / "_delta_log").exists()

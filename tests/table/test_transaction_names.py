@@ -177,6 +177,6 @@ def test_killed_after_the_commit(sqlite_url: str, tmp_path: Path) -> None:
         table.append(rows(number))
         table.close()
     command = [sys.executable, "-c", KILLED, sqlite_url]
-    assert subprocess.run(command, timeout=120, check=False).returncode == -9
+    assert subprocess.run(command, timeout=240, check=False).returncode == -9
     assert (names(sqlite_url), ids(sqlite_url, "a")) == ({"a"}, [1, 2])
     assert deltalake.DeltaTable(str(tmp_path / "a")).to_pyarrow_table()["id"].to_pylist() == [0]

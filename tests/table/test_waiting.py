@@ -139,5 +139,5 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 def test_a_fork_has_threads_of_its_own(sqlite_url: str, tmp_path: Path) -> None:
     [table] = tables(sqlite_url, tmp_path, "a")
-    made = subprocess.run([sys.executable, "-c", FORKING, table.uri], timeout=120, check=False)
+    made = subprocess.run([sys.executable, "-c", FORKING, table.uri], timeout=240, check=False)
     assert made.returncode == 10
