@@ -65,7 +65,7 @@ def test_appends_of_several_processes(any_catalog_url: str, tmp_path: Path) -> N
     assert table.refresh().version == len(versions) >= VERSIONS
     # Whoever tends the log makes it durable soon, and records it.
     recorded = "SELECT published_version, durable_version FROM dl_mirror"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while table._catalog.reader.rows(recorded) != [(len(versions), len(versions))]:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -230,7 +230,7 @@ def test_a_forked_process_opens_its_own_connection(shared: str) -> None:
     child = context.Process(target=_count, args=(table.uri, answer))
     child.start()
     pid, there = answer.get()
-    child.join(30)
+    child.join(240)
     assert (pid == child.pid, there, child.exitcode) == (True, here, 0)
     assert table.snapshot().plan("region = 'us'").num_rows == here
 
