@@ -125,6 +125,7 @@ def take_over(
         ask(catalog, row.location, stranded=list(listed.values()))
     epoch = row.epoch + 1
     key = row.table_key
+    rebuilt = since <= row.head_version
     with writing(catalog.reader.url) as writer:
         writer.transact(
             [
@@ -142,19 +143,28 @@ def take_over(
                 Statement(
                     "DELETE FROM dl_changes WHERE table_key = ? AND version >= ?", (key, since)
                 ),
+                # Until its rows are the log's nobody commits: who dies before that is found by it.
                 Statement(
-                    "UPDATE dl_mirror SET foreign_version = NULL, foreign_size = NULL, "
-                    "foreign_digest = NULL, foreign_found_at = NULL, published_version = "
+                    "UPDATE dl_mirror SET foreign_version = ?, published_version = "
                     "CASE WHEN published_version >= ? THEN ? ELSE published_version END, "
                     "durable_version = CASE WHEN durable_version >= ? THEN ? "
                     "ELSE durable_version END WHERE table_key = ?",
-                    (since, since - 1, since, since - 1, key),
+                    (since, since, since - 1, since, since - 1, key),
                 ),
             ]
         )
-    rebuilt = since <= row.head_version
     # Rebuilt where its rows are those of commits that never came into the log.
     _taken_in(catalog, row, log, database, storage_options, anew=rebuilt)
+    with writing(catalog.reader.url) as writer:
+        writer.transact(
+            [
+                Statement(
+                    "UPDATE dl_mirror SET foreign_version = NULL, foreign_size = NULL, "
+                    "foreign_digest = NULL, foreign_found_at = NULL WHERE table_key = ?",
+                    (key,),
+                )
+            ]
+        )
     now = queries.find_table(catalog, row.table_id)
     return Repair(
         row.full_name, now.head_version, now.epoch, (since, now.head_version), rebuilt, stranded
@@ -164,6 +174,9 @@ def take_over(
 def _kept(catalog: Catalog, row: TableRow, log: ObjectStore, since: int) -> list[Stranded]:
     found: list[Stranded] = []
     for each in _waiting(catalog, row, since - 1):
+        if log.exists(_name(each.version)) and _is_in(log, each):
+            # Its writer was faster than whoever found the slot before it taken.
+            continue
         data = publish.whole(log, each)
         copy = f"{STRANDED}/{row.epoch}-{_name(each.version)}"
         log.put(copy, data)

@@ -12,6 +12,7 @@ import deltalakedb as dl
 from deltalakedb.catalog.dialects.writer import Statement
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.migrate import recover
 from deltalakedb.migrate.move import move_table
 from deltalakedb.migrate.options import MoveOptions
 from deltalakedb.migrate.points import (
@@ -168,6 +169,44 @@ def test_without_the_catalog_what_never_came_into_the_log_is_kept(
     assert not recommit_stranded("t", database=sqlite_url).done
     assert seen(place) == in_sql(sqlite_url) == [1, 2, 3, 4, 6, 7, 8]
     assert dl.diff_table("t", database=sqlite_url).parity
+
+
+def test_whoever_dies_while_the_log_takes_over_leaves_no_other_rows(
+    place: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The catalog's image still holds what never came into the log: nobody commits on top of it."""
+    monkeypatch.setattr(LogRatifier, "is_far", lambda *_: True)
+    move_table(str(place), database=sqlite_url)
+    through_sql(sqlite_url, 2)
+    table = dl.connect_to_table(f"deltasql://{sqlite_url}?table=t")
+    assert rollback_without_catalog(str(place)).version == 3
+    append(place, 3)
+    with pytest.raises(DeltaLakeError):
+        through_sql(sqlite_url, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(recover, "_taken_in", _dies)
+        with pytest.raises(KeyboardInterrupt):
+            rollback_table("t", database=sqlite_url)
+    with pytest.raises(DeltaLakeError) as caught:
+        table.refresh().append(rows(5))
+    assert (caught.value.kind, caught.value.outcome) == (
+        DeltaLakeErrorKind.MIRROR_CONFLICT,
+        "failed",
+    )
+    append(place, 6)
+    done = recover.repair_table("t", database=sqlite_url)
+    assert (done.rebuilt, done.adopted) == (True, (3, 5))
+    assert seen(place) == in_sql(sqlite_url) == [1, 2, 3, 6]
+    assert dl.diff_table("t", database=sqlite_url).parity
+    through_sql(sqlite_url, 7)
+    # What was kept before is still known.
+    assert len(recommit_stranded("t", database=sqlite_url).done) == 1
+    assert seen(place) == in_sql(sqlite_url) == [1, 2, 3, 4, 6, 7]
+    assert dl.diff_table("t", database=sqlite_url).parity
+
+
+def _dies(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_points_pin_files_and_log_entries(place: Path, sqlite_url: str) -> None:
