@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_versions_that_come_during_a_rebuild_are_carried_over(
 
 
 def test_rebuilds_beside_writers(uri: str, catalog_url: str, tmp_path: Path) -> None:
-    running = start_appenders(uri, tmp_path / "ready", 2, 2.0)
+    running = start_appenders(uri, tmp_path / "ready", 2, 240.0)
     rebuilt, stop = [], threading.Event()
 
     def rebuild() -> None:
@@ -129,6 +130,11 @@ def test_rebuilds_beside_writers(uri: str, catalog_url: str, tmp_path: Path) -> 
 
     thread = threading.Thread(target=rebuild)
     thread.start()
+    until = time.monotonic() + 2
+    # On a busy machine longer, so that there is something to look at.
+    while thread.is_alive() and (time.monotonic() < until or len(rebuilt) <= 2):
+        time.sleep(0.05)
+    (tmp_path / "ready" / "stop").touch()
     lines = [line.split(" ", 3) for each in running for line in each.communicate()[0].splitlines()]
     stop.set()
     thread.join()

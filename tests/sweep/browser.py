@@ -20,7 +20,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from tests.conftest import IN_CI
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
-_SECONDS = 60
+_SECONDS = 240
 
 
 def chromium() -> str:
