@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import NoReturn
 from urllib.parse import quote
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.record import record
 from deltalakedb.redact import redact
 from deltalakedb.secret import Secret
 
@@ -42,7 +43,7 @@ _ENCODINGS = frozenset({"client_encoding", "charset"})
 _UTF8 = frozenset({"utf8", "utf-8", "utf8mb4", "unicode"})
 
 
-@dataclass(frozen=True, repr=False)
+@record(frozen=True, repr=False)
 class DatabaseUrl:
     """Where a catalog's database is, and as whom it is reached.
 

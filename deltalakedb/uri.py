@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import quote, unquote
 
 from deltalakedb.database_url import DRIVERS, DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.record import record
 from deltalakedb.redact import HIDDEN, SCHEME, redact_url, userinfo_end
 from deltalakedb.secret import Secret
 
@@ -35,7 +36,7 @@ _DATABASE_FORM = (
 )
 
 
-@dataclass(frozen=True, repr=False)
+@record(frozen=True, repr=False)
 class TableUri:
     """A table of a catalog. Shown without the password, pickled without it (see `secret`)."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from deltalakedb.catalog.table_name import full_name
+from deltalakedb.record import record
 
 SLOTS = 8
 """Pruning keys a file: lo0, hi0 … lo7, hi7."""
@@ -53,7 +54,7 @@ class TextTest(NamedTuple):
     unless: str | None = None
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TableRow:
     """A row of `dl_tables` with its head."""
 
@@ -93,7 +94,7 @@ HEAD_COLUMNS = TABLE_COLUMNS[TABLE_COLUMNS.index("head_version") :]
 """Those of `dl_heads`."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TableState:
     """What holds at a version besides the files; texts as in the log."""
 

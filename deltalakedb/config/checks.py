@@ -9,18 +9,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.record import record
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Check:
     """What a setting may be: `take` does the checking, `schema` says the same as JSON Schema.
 
@@ -130,9 +130,16 @@ anything = Check(lambda _name, value: value, {"type": "string"})
 
 def checks_of(config: type) -> Mapping[str, Check]:
     """The checks of a dataclass's fields, by name: `pool_size: Annotated[int, whole(1)]`."""
-    hints = get_type_hints(config, include_extras=True)
-    checks = {k: get_args(hint)[1] for k, hint in hints.items() if get_origin(hint) is Annotated}
-    return {name: check for name, check in checks.items() if isinstance(check, Check)}
+    found = _checks.get(config)
+    if found is None:
+        hints = get_type_hints(config, include_extras=True)
+        checks = {k: get_args(h)[1] for k, h in hints.items() if get_origin(h) is Annotated}
+        found = {name: check for name, check in checks.items() if isinstance(check, Check)}
+        _checks[config] = found
+    return found
+
+
+_checks: dict[type, Mapping[str, Check]] = {}
 
 
 def check_fields(config: Any) -> None:

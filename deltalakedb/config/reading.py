@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
 
 from deltalakedb.config.checks import check_fields, choice, optional, path, seconds, whole
+from deltalakedb.record import record
 
 
 class EvictionPolicy(Enum):
@@ -47,7 +47,7 @@ class CompressionType(Enum):
     ZSTD = "zstd"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class MemoryOptimizationConfig:
     """How much memory a migration takes: `chunk_size` files are read at a time (None: as many as
     one second's work has)."""
@@ -62,7 +62,7 @@ class MemoryOptimizationConfig:
         check_fields(self)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CacheConfig:
     """Bounds of the local cache of file lists.
 
@@ -80,7 +80,7 @@ class CacheConfig:
         check_fields(self)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class AsyncTaskConfig:
     """`max_concurrent_tasks`: how many asynchronous calls may be under way at a time."""
 
@@ -90,7 +90,7 @@ class AsyncTaskConfig:
         check_fields(self)
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class LazyLoadingConfig:
     """How file lists are read: `chunk_size` files a page, at most `cache_size` pages kept."""
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb.log.protocol import Protocol
 from deltalakedb.log.schema import StructType, parse_schema
+from deltalakedb.record import record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class TableSchema:
     """A table's schema: `schema_string` verbatim as in the log, and what it says."""
 
@@ -35,7 +35,7 @@ class TableSchema:
         return self.schema_string
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Metadata:
     """A metaData action (PROTOCOL.md, Change Metadata)."""
 
@@ -76,7 +76,7 @@ class Metadata:
         )
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PartitionNames:
     """Physical names of the partition columns, as files know them, to those of the schema."""
 

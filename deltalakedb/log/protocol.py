@@ -7,10 +7,10 @@ the accepted RFCs (collations, type widening, variant, catalog-managed tables).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.record import record
 
 READER_FEATURES_VERSION = 3
 WRITER_FEATURES_VERSION = 7
@@ -84,7 +84,7 @@ IMPLIED_SINCE = {
 """Features that writer versions imply from that one on (PROTOCOL.md, Table Features)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Protocol:
     """One protocol action. Feature lists are sorted, None where the action has none."""
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
+from deltalakedb.record import record
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,14 +36,14 @@ _STRING = re.compile(r"string(?: collate \S+)?|(?:char|varchar)\(\d+\)")
 _BINARY_COLLATION = re.compile(r"(?:[^.]*\.)?UTF8_BINARY(?:\..*)?")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PrimitiveType:
     """A type that is only a name: "long", "decimal(10,2)", "string collate X", "variant" …"""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ArrayType:
     """An array (PROTOCOL.md, "Array Type")."""
 
@@ -50,7 +51,7 @@ class ArrayType:
     contains_null: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MapType:
     """A map (PROTOCOL.md, "Map Type")."""
 
@@ -59,7 +60,7 @@ class MapType:
     value_contains_null: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StructField:
     """A column, top-level or nested. `metadata` is as written in the log."""
 
@@ -102,7 +103,7 @@ class StructField:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StructType:
     """Named fields, in order (PROTOCOL.md, "Struct Type")."""
 
@@ -120,7 +121,7 @@ class StructType:
 DataType = PrimitiveType | ArrayType | MapType | StructType
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Leaf:
     """A primitive, array or map column reached from the root through structs alone."""
 

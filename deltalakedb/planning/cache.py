@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,6 +32,7 @@ from deltalakedb.planning.cached_rows import (
     files_gone,
     without_files,
 )
+from deltalakedb.record import record
 
 _FEW_CATALOGS = 16
 _FORK_SECONDS = 60.0
@@ -42,7 +42,7 @@ _LOOK_AGAIN_SECONDS = 0.2
 """After which a list that wasn't there is looked for again: another process may have made it."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CacheStats:
     """Look-ups of this table object, and what the cache holds: entries, bytes."""
 

@@ -13,17 +13,18 @@ import functools
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.ipc
 
+from deltalakedb.record import record
+
 _NAME = re.compile(r"(-?[0-9]+)-([0-9]+)\.([0-9a-f]+)-([0-9a-f]+)-([0-9a-f]+)\.arrow")
 _TEMPORARY = ".writing-"
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class CacheFile:
     """A list in its folder: of which load and version, how large and when it was written."""
 

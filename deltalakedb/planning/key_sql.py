@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from deltalakedb.log.statistics.order import NEG_INF
 from deltalakedb.log.statistics.skipping import SkippingColumn
 from deltalakedb.planning.pruning.keys import KeyAnd, KeyExpr, SlotBound, key_condition, slots_used
 from deltalakedb.predicate.tree import Expr
+from deltalakedb.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Slot:
     """A pruning slot of a table: which column, and what its keys are like."""
 
@@ -24,7 +24,7 @@ class Slot:
     indexed: bool
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class KeyQuestion:
     """What a predicate asks of the keys, for numpy and for SQL.
 

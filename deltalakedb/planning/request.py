@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from deltalakedb.record import record
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -43,7 +45,7 @@ IDS_IN_SQL = 10_000
 """Up to here ids of partitions are listed in a statement."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Step:
     """What a step of planning left: `files` (None: not counted there), how, in how many ms."""
 
@@ -65,7 +67,7 @@ class Plan:
     """Whether the partition values that the predicate is about are values of their types."""
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PlanRequest:
     """One question: which files of `version` may hold rows that satisfy `predicate`."""
 
@@ -76,7 +78,7 @@ class PlanRequest:
     columns: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class PartitionGroup:
     """Partitions with one question left to their files.
 

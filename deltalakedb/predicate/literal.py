@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 import struct
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
@@ -29,6 +28,7 @@ from deltalakedb.predicate.tree import (
     never,
     unless_null,
 )
+from deltalakedb.record import record
 
 _BITS = {"byte": 8, "short": 16, "integer": 32, "long": 64}
 _TIMES = frozenset({"timestamp", "timestamp_ntz"})
@@ -43,7 +43,7 @@ _TIME = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Coerced:
     """`floor <= literal <= ceiling`, nearest in the column's type; None beyond its range.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.schema import (
@@ -17,9 +16,10 @@ from deltalakedb.log.schema import (
     iter_leaves,
 )
 from deltalakedb.predicate.tree import Column
+from deltalakedb.record import record
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Columns:
     """The columns of a schema; `mapped` tells whether column mapping names them physically."""
 

@@ -20,10 +20,12 @@ Literals have been coerced to the type of their column (see `literal`), so nothi
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal as OneOf
+
+from deltalakedb.record import record
 
 Value = bool | int | float | Decimal | str | bytes | date | datetime
 Operator = OneOf["=", "!=", "<", "<=", ">", ">="]
@@ -41,7 +43,7 @@ OPPOSITE: dict[Operator, Operator] = {
 FLOATS = frozenset({"float", "double"})
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Column:
     """A column of the table: logical and physical names from the root, and its Delta type.
 
@@ -61,14 +63,14 @@ class Column:
         return ".".join(self.path)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Literal:
     """A constant: TRUE, FALSE or NULL (None)."""
 
     value: bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Comparison:
     """`column op value`. NaN is compared by `=` only; `comparison` rewrites the other operators."""
 
@@ -77,7 +79,7 @@ class Comparison:
     value: Value
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class In:
     """`column IN (values)`, ascending, distinct, neither NULL nor NaN; FALSE when empty.
 
@@ -88,21 +90,21 @@ class In:
     values: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class IsNull:
     """`column IS NULL`."""
 
     column: Column
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class IsNotNull:
     """`column IS NOT NULL`."""
 
     column: Column
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StartsWith:
     """`column LIKE 'prefix%'`."""
 
@@ -110,7 +112,7 @@ class StartsWith:
     prefix: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Like:
     """`column LIKE pattern`: % any text, _ one character; after a backslash they are plain."""
 
@@ -119,7 +121,7 @@ class Like:
     ignore_case: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ColumnComparison:
     """`left op right` of two columns."""
 
@@ -128,28 +130,28 @@ class ColumnComparison:
     right: Column
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class And:
     """TRUE when empty."""
 
     children: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Or:
     """FALSE when empty."""
 
     children: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Not:
     """`NOT child`: unknown stays unknown."""
 
     child: Expr
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Unknown:
     """What isn't fully understood: pruning knows only that it implies `implies`.
 

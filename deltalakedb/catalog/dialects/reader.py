@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.base import Dialect
 
 T = TypeVar("T")
+MOST_PARAMETERS = 400
+"""Of a statement that is kept prepared, and of one that is made of others by joining them."""
 
 
 class Usual(str):

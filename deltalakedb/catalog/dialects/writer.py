@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from deltalakedb.catalog.dialects.reader import MOST_PARAMETERS
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
@@ -64,8 +65,6 @@ class UpdateEach(NamedTuple):
     """Which row of the table (`target.NAME`) is meant by which of the given ones."""
 
 
-JOINED_PARAMETERS = 400
-"""Of the statement that `joined` makes of others."""
 _SHORT_BYTES = 16 << 10
 """What is longer isn't joined: its text is what takes the time."""
 _INSERT = re.compile(
@@ -319,7 +318,7 @@ def joined(statements: Iterable[Statement]) -> list[Statement]:
             others.append(statement)
             continue
         before = open_.get(parts)
-        if before is not None and len(before.params) + len(statement.params) <= JOINED_PARAMETERS:
+        if before is not None and len(before.params) + len(statement.params) <= MOST_PARAMETERS:
             begin, marks, end = parts
             params = before.params + statement.params
             count = len(params) // marks.count("?")

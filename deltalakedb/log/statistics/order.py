@@ -42,11 +42,11 @@ import math
 import re
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 from deltalakedb.log.schema import decimal_parameters
+from deltalakedb.record import record
 
 NEG_INF = -(2**63)
 POS_INF = 2**63 - 1
@@ -84,7 +84,7 @@ _SPECIAL = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class KeyBound:
     """A file may match iff `lo <= lo_max` and `hi >= hi_min`; None leaves that side open."""
 
@@ -159,7 +159,7 @@ def _clamp(key: int) -> int:
     return min(max(key, NEG_INF), POS_INF)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class _Literal:
     """Greatest `lo` of a file that may hold a value <= or < x, least `hi` for >= or > x."""
 

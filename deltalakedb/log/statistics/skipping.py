@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from deltalakedb.log.schema import (
@@ -20,6 +19,7 @@ from deltalakedb.log.schema import (
     parse_schema,
 )
 from deltalakedb.log.statistics.order import is_orderable
+from deltalakedb.record import record
 
 MAX_SKIPPING_COLUMNS = 8
 STATS_COLUMNS = "delta.dataSkippingStatsColumns"
@@ -28,7 +28,7 @@ _DEFAULT_INDEXED_COLUMNS = 32
 _NAME_PART = re.compile(r"\s*(?:`((?:[^`]|``)*)`|([^\s`.,](?:[^`.,]*[^\s`.,])?))\s*([.,]|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SkippingColumn:
     """A column with pruning keys: physical names from the root, and its Delta primitive type.
 

@@ -7,7 +7,6 @@ files that fail it hold no selected row, files that pass may hold none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -28,6 +27,7 @@ from deltalakedb.predicate.tree import (
     Or,
     StartsWith,
 )
+from deltalakedb.record import record
 
 _INTEGERS = frozenset({"byte", "short", "integer", "long"})
 _MAX_SPANS = 16
@@ -35,7 +35,7 @@ _MAX_ALTERNATIVES = 100
 """Of OR. Databases limit how deep and how long a condition may be; SQLite's depth is 1000."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SlotBound:
     """`lo<slot> <= lo_max AND hi<slot> >= hi_min`; None leaves that side open."""
 
@@ -44,14 +44,14 @@ class SlotBound:
     hi_min: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class KeyAnd:
     """Every file passes when empty."""
 
     children: tuple[KeyExpr, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class KeyOr:
     """No file passes when empty."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +11,7 @@ from deltalakedb.error import DeltaLakeError
 from deltalakedb.predicate.sql.tokens import Cursor, Token
 from deltalakedb.predicate.sql.values import CONVERSIONS, TYPE_NAMES, converted, number_of
 from deltalakedb.predicate.tree import Expr
+from deltalakedb.record import record
 
 _MAX_DEPTH = 50
 _ARITHMETIC = frozenset({"+", "-", "*", "/", "%", "||", "|", "&", "^"})
@@ -24,14 +24,14 @@ _TYPED = frozenset({"DATE", "TIMESTAMP", "TIMESTAMP_LTZ", "TIMESTAMP_NTZ"})
 _WORDS = {"TRUE": True, "FALSE": False, "NULL": None}
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Constant:
     """A literal's Python value; None is NULL."""
 
     value: Any
 
 
-@dataclass(frozen=True)
+@record(frozen=True)
 class Name:
     """The path of a column; `text` is what it is as a value, when it stood in double quotes."""
 

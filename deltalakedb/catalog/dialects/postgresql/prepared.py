@@ -17,13 +17,12 @@ import psycopg2
 import xxhash
 from psycopg2 import errors
 
-from deltalakedb.catalog.dialects.writer import JOINED_PARAMETERS
+from deltalakedb.catalog.dialects.reader import MOST_PARAMETERS
 
 _USUAL = 3
 """Uses after which a text is prepared."""
 _MOST_PREPARED = 100
 _MOST_COUNTED = 1_000
-_MOST_PARAMETERS = JOINED_PARAMETERS
 _SHOWN = 46
 
 
@@ -53,7 +52,7 @@ class Prepared:
             return _marked(sql, parameters)
         if name is not None:
             return _execution(name, parameters)
-        if self._is_direct is False or parameters > _MOST_PARAMETERS or sql.startswith("BEGIN"):
+        if self._is_direct is False or parameters > MOST_PARAMETERS or sql.startswith("BEGIN"):
             return _marked(sql, parameters)
         uses = self._uses[sql] = self._uses.get(sql, 0) + 1
         if uses == _USUAL and len(self._names) + len(self.wanted) < _MOST_PREPARED:
