@@ -106,10 +106,14 @@ def _owners() -> list[Any]:
 
 
 def _before_fork() -> None:
-    # First who waits for threads, which may still need what others then hold back.
-    owners = _owners()
-    for owner in sorted(owners, key=lambda owner: not getattr(owner, "forks_first", False)):
+    # First who waits for threads, which may still need what others then hold back; last who lets
+    # no thread go on.
+    for owner in sorted(_owners(), key=_turn):
         owner.before_fork()
+
+
+def _turn(owner: Any) -> tuple[bool, bool]:
+    return not getattr(owner, "forks_first", False), getattr(owner, "forks_last", False)
 
 
 def _after_fork_in_parent() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import deltalakedb as dl
+from deltalakedb.catalog.dialects.sqlite.inside import inside
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.table import connect
 from tests.table.test_transaction import rows, tables, uri_of
@@ -141,3 +142,23 @@ def test_a_fork_has_threads_of_its_own(sqlite_url: str, tmp_path: Path) -> None:
     [table] = tables(sqlite_url, tmp_path, "a")
     made = subprocess.run([sys.executable, "-c", FORKING, table.uri], timeout=240, check=False)
     assert made.returncode == 10
+
+
+def test_a_fork_lets_no_new_reader_into_sqlite(sqlite_url: str, tmp_path: Path) -> None:
+    [table] = tables(sqlite_url, tmp_path, "a")
+    asked = threading.Event()
+
+    def ask() -> None:
+        connect.own_connections()
+        assert dl.snapshots([table.uri])[0].version == 0
+        asked.set()
+
+    inside.before_fork()
+    try:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        assert not asked.wait(0.2)
+    finally:
+        inside.forked()
+    thread.join(60)
+    assert asked.is_set()

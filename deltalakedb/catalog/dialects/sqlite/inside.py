@@ -17,6 +17,9 @@ _LONGEST_SECONDS = 5.0
 class Inside:
     """`with inside:` around a call of SQLite; not nested. Forks wait, and are waited for."""
 
+    forks_last = True
+    """Who waits for a reader's thread before that, waits for one that can still go in."""
+
     def __init__(self) -> None:
         self._begin()
         fork.watch(self)

@@ -9,6 +9,7 @@ from typing import Any
 
 from deltalakedb.catalog.dialects.reader import Reader
 from deltalakedb.catalog.dialects.sqlite.busy import SLICE_SECONDS, busy_seconds, patiently
+from deltalakedb.catalog.dialects.sqlite.inside import inside
 
 _MAPPED_BYTES = 1 << 34
 
@@ -33,10 +34,12 @@ class SqliteReader(Reader):
         self._opened = _identity(path)
         if self._opened is None:
             raise self._no_catalog()
-        connection = sqlite3.connect(
-            path, timeout=SLICE_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+        # A thread may do so while another forks that doesn't know of this reader yet.
+        with inside:
+            connection = sqlite3.connect(
+                path, timeout=SLICE_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         return connection
 
     def before_fork(self) -> None:
@@ -58,10 +61,11 @@ class SqliteReader(Reader):
         self, connection: Any, statement: str, params: Sequence[Any]
     ) -> list[tuple[Any, ...]]:
         # In WAL mode readers wait for recovery alone, and for a program that wants no other.
-        return patiently(
-            busy_seconds(self.url),
-            lambda: list(connection.execute(statement, tuple(params)).fetchall()),
-        )
+        def ask() -> list[tuple[Any, ...]]:
+            with inside:
+                return list(connection.execute(statement, tuple(params)).fetchall())
+
+        return patiently(busy_seconds(self.url), ask)
 
     def _is_driver_error(self, error: Exception) -> bool:
         return isinstance(error, sqlite3.Error)
