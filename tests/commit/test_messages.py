@@ -10,7 +10,8 @@ import pytest
 
 import deltalakedb as dl
 from deltalakedb.catalog.dialects.postgresql import writer as postgresql
-from deltalakedb.catalog.dialects.writer import JOINED_PARAMETERS, Statement, insert, joined
+from deltalakedb.catalog.dialects.reader import MOST_PARAMETERS
+from deltalakedb.catalog.dialects.writer import Statement, insert, joined
 
 
 class Counted:
@@ -89,7 +90,7 @@ def test_inserts_of_several_tables_are_one() -> None:
     update = Statement("UPDATE h SET v = ? WHERE k = ?", (1, 2), 1)
     select = Statement("INSERT INTO t (a) SELECT a FROM u WHERE b = ?", (3,))
     large = insert("t", ("a", "b"), [(1, "x" * 20_000)])
-    many = [insert("u", ("a",), [(n,)]) for n in range(JOINED_PARAMETERS + 1)]
+    many = [insert("u", ("a",), [(n,)]) for n in range(MOST_PARAMETERS + 1)]
     given = [
         insert("t", ("a", "b"), [(1, 2)]),
         update,
@@ -109,5 +110,5 @@ def test_inserts_of_several_tables_are_one() -> None:
         insert("t", ("b", "a"), [(0, 0)]),
     ]
     whole = joined(many)
-    assert [len(each.params) for each in whole] == [JOINED_PARAMETERS, 1]
+    assert [len(each.params) for each in whole] == [MOST_PARAMETERS, 1]
     assert [value for each in whole for value in each.params] == list(range(len(many)))
