@@ -11,6 +11,7 @@ from deltalakedb import measures
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.config import database_url
+from deltalakedb.display.text import count_text
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.cutover import (
     Fenced,
@@ -164,7 +165,7 @@ def settle_or_wait(move: Move) -> None:
 
 def _told_of(move: Move) -> str:
     count = move.now.details.get("foreign_commits", 0)
-    return f"; {count} commits came past the fence" if count else ""
+    return f"; {count_text(count, 'commit')} came past the fence" if count else ""
 
 
 def _is_passed(move: Move, light: LightCatalog, row: TableRow, log: ObjectStore) -> bool:
