@@ -41,6 +41,9 @@ class Stopped(BaseException):
         super().__init__(code)
         self.code = code
 
+    def __str__(self) -> str:
+        return "stopped by a signal"
+
 
 @dataclass
 class Run:
@@ -238,8 +241,7 @@ def job(command: Callable[..., None]) -> click.Command:
             summary.end(FAILED, redact(f"{kind}: {error}"))
             log.exception(summary.ended_by, extra={"error_kind": kind})
         code = summary.code
-        level = logging.ERROR if code else logging.INFO
-        log.log(level, "%s ends, exit code %d; %s", name, code, summary.told)
+        log.info("%s ends, exit code %d; %s", name, code, summary.told)
         if summary_file:
             Path(summary_file).write_text(summary.to_json() + "\n")
         if junit_xml:
