@@ -44,6 +44,10 @@ def begin(move: Move) -> None:
 
 def cut(move: Move) -> None:
     """Put the fence, or find it put; keep the version before it."""
+    dialect = move.lease.catalog.dialect
+    with dialect.errors():
+        # Before the catalog catches up for the last time: nobody waits for it yet.
+        dialect.settle()
     row, log = move.adopted()
     found: Fenced | None = None
     with closing(LightCatalog(database_url(move.database))) as light:
