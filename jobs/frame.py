@@ -41,6 +41,9 @@ class Stopped(BaseException):
         super().__init__(code)
         self.code = code
 
+    def __str__(self) -> str:
+        return "stopped by a signal"
+
 
 @dataclass
 class Run:
@@ -107,6 +110,13 @@ class Run:
         )
 
 
+_ENDS = (
+    "It may be stopped (SIGTERM) and run again at any time. Exit codes: 0 done; 1 something that "
+    "repeating won't cure; 2 drift; 3 lag alone; 75 try again (the database or the cluster is "
+    "away, the deadline left tables); 78 configuration; 130, 143 stopped."
+)
+
+
 class _Job(click.Command):
     """A command whose wrong use is a fault of configuration: 2 would say drift."""
 
@@ -152,7 +162,13 @@ def job(command: Callable[..., None]) -> click.Command:
         help="YAML with a section cluster; without it this process does the work.",
     )
     @click.option("--local-directory", metavar="DIR", help="Where to spill.")
-    @click.option("--storage-option", "storage_options", multiple=True, metavar="KEY=VALUE")
+    @click.option(
+        "--storage-option",
+        "storage_options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="For the store, such as endpoint_url=http://…; may be repeated.",
+    )
     @click.option(
         "--deadline",
         type=click.FloatRange(min=0, min_open=True),
@@ -173,7 +189,7 @@ def job(command: Callable[..., None]) -> click.Command:
         callback=target,
         help="For Prometheus' node_exporter.",
     )
-    @click.option("--pushgateway", metavar="URL")
+    @click.option("--pushgateway", metavar="URL", help="Where Prometheus' push gateway listens.")
     @click.option(
         "--log-format",
         type=click.Choice(["text", "json"]),
@@ -225,6 +241,7 @@ def job(command: Callable[..., None]) -> click.Command:
             summary.end(FAILED, redact(f"{kind}: {error}"))
             log.exception(summary.ended_by, extra={"error_kind": kind})
         code = summary.code
+        log.info("%s ends, exit code %d; %s", name, code, summary.told)
         if summary_file:
             Path(summary_file).write_text(summary.to_json() + "\n")
         if junit_xml:
@@ -241,7 +258,7 @@ def job(command: Callable[..., None]) -> click.Command:
                     code = code or code_of(error)
         sys.exit(code)
 
-    return click.command(name, _Job, help=command.__doc__)(run)
+    return click.command(name, _Job, help=command.__doc__, epilog=_ENDS)(run)
 
 
 def target(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:

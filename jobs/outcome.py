@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from deltalakedb.display.text import count_text
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 
 DONE, FAILED, DRIFT, LAG, TRY_AGAIN, CONFIGURATION = 0, 1, 2, 3, 75, 78
@@ -83,6 +85,15 @@ class Summary:
             if code in codes:
                 return code
         return TRY_AGAIN if self.left else DONE
+
+    @property
+    def told(self) -> str:
+        """How many tables have ended how, and how many were left."""
+        statuses = Counter(outcome.status for outcome in self.outcomes)
+        said = [f"{number:,} {status}" for status, number in sorted(statuses.items())]
+        said += [f"{len(self.left):,} left"] if self.left else []
+        total = len(self.outcomes) + len(self.left)
+        return f"{count_text(total, 'table')}{': ' if said else ''}{', '.join(said)}"
 
     def to_json(self) -> str:
         """One object: job, start and seconds, exit code, error, tables, and what was left."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from fnmatch import fnmatchcase
 
 import click
 
+from deltalakedb.catalog.reading.patterns import check_matched, matches
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.sweep.night import TableNight
@@ -28,7 +28,13 @@ _CODES = {"verified": DONE, "drift": DRIFT, "lag": LAG, "failed": FAILED}
     metavar="SECONDS",
     help="How long a head may be behind the other.",
 )
-@click.option("--requests-at-once", type=click.IntRange(min=1), default=16, metavar="N")
+@click.option(
+    "--requests-at-once",
+    type=click.IntRange(min=1),
+    default=16,
+    metavar="N",
+    help="To the store; 16 by default.",
+)
 @click.option("--html", metavar="FILE", callback=target, help="The report for people.")
 @click.argument("patterns", nargs=-1)
 def main(
@@ -45,7 +51,7 @@ def main(
     """
 
     def wanted(row: TableRow) -> bool:
-        return not patterns or any(fnmatchcase(row.full_name, p) for p in patterns)
+        return matches(row, patterns)
 
     def note(done: int, total: int, table: TableNight) -> None:
         if table.status == "stale":
@@ -70,6 +76,7 @@ def main(
                 for number, table in enumerate(not_looked_at(run.database, wanted)):
                     note(number, 0, table)
         raise
+    check_matched(patterns, len(report.tables))
     log.info(report.verdict)
     if html is not None:
         write_page(html, report, run.database, {"job": "parity_sweep"})

@@ -11,6 +11,7 @@ from deltalakedb import measures
 from deltalakedb.catalog.reading.catalog import LightCatalog
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.config import database_url
+from deltalakedb.display.text import count_text
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.cutover import (
     Fenced,
@@ -43,6 +44,10 @@ def begin(move: Move) -> None:
 
 def cut(move: Move) -> None:
     """Put the fence, or find it put; keep the version before it."""
+    dialect = move.lease.catalog.dialect
+    with dialect.errors():
+        # Before the catalog catches up for the last time: nobody waits for it yet.
+        dialect.settle()
     row, log = move.adopted()
     found: Fenced | None = None
     with closing(LightCatalog(database_url(move.database))) as light:
@@ -164,7 +169,7 @@ def settle_or_wait(move: Move) -> None:
 
 def _told_of(move: Move) -> str:
     count = move.now.details.get("foreign_commits", 0)
-    return f"; {count} commits came past the fence" if count else ""
+    return f"; {count_text(count, 'commit')} came past the fence" if count else ""
 
 
 def _is_passed(move: Move, light: LightCatalog, row: TableRow, log: ObjectStore) -> bool:

@@ -63,7 +63,8 @@ def discover(
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         level = [("", False)]
         walk = _Walk(store, outside)
-        while level:
+        # What a link leads to waits until all has been seen that lies where it is.
+        while level or (level := walk.behind_links()):
             following: list[tuple[str, bool]] = []
             for start in range(0, len(level), _AHEAD):
                 some = level[start : start + _AHEAD]
@@ -74,7 +75,7 @@ def discover(
                         below = prefix.rstrip("/")
                         location = f"{spec.url.rstrip('/')}/{below}" if below else spec.url
                         seen.setdefault(store.identity(prefix), Found(location, below))
-                    following += walk.to_enter(names, inside or is_table)
+                    following += walk.to_enter(prefix, names, inside or is_table)
             level = following
     return sorted(seen.values(), key=lambda found: found.location)
 
@@ -87,25 +88,39 @@ class _Walk:
         self._outside = outside
         self._root = store.identity("").rstrip("/")
         self._visited = {_short(self._root)}
+        self._links: list[tuple[str, bool, str]] = []
 
-    def to_enter(self, names: list[str], inside: bool) -> Iterator[tuple[str, bool]]:
-        """Those that may hold tables and were not entered yet; real ones before links to them."""
-        entered = []
+    def to_enter(self, prefix: str, names: list[str], inside: bool) -> Iterator[tuple[str, bool]]:
+        """Those in a folder that may hold tables and were not entered yet; links are kept back."""
+        here = self._store.identity(prefix).rstrip("/")
         for name in names:
             last = name.rstrip("/").rpartition("/")[2]
             if last.startswith(("_", ".")) or (inside and "=" in last):
                 continue
             identity = self._store.identity(name).rstrip("/")
-            entered.append((not identity.endswith(f"/{last}"), identity, name))
-        for _, identity, name in sorted(entered):
-            mark = _short(identity)
-            if mark in self._visited:
-                continue
-            self._visited.add(mark)
-            if identity.startswith(f"{self._root}/"):
+            if identity != f"{here}/{last}":
+                self._links.append((name, inside, identity))
+            elif self._is_first(identity):
                 yield name, inside
+
+    def behind_links(self) -> list[tuple[str, bool]]:
+        """Folders that were only met by a link so far, the one by the first of several names."""
+        links, self._links = sorted(self._links), []
+        found = []
+        for name, inside, identity in links:
+            if not self._is_first(identity):
+                continue
+            if identity.startswith(f"{self._root}/"):
+                found.append((name, inside))
             else:
                 self._outside(name, identity)
+        return found
+
+    def _is_first(self, identity: str) -> bool:
+        mark = _short(identity)
+        first = mark not in self._visited
+        self._visited.add(mark)
+        return first
 
 
 def _short(identity: str) -> bytes:

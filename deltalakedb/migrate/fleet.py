@@ -23,6 +23,7 @@ from deltalakedb.catalog.grants import check_writer
 from deltalakedb.catalog.reading.queries import all_tables
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.config import SqlConfig, database_url
+from deltalakedb.display.text import count_text
 from deltalakedb.error import DeltaLakeError
 from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.log.reader import read_listing
@@ -365,4 +366,4 @@ def passing(kind: str | None) -> bool:
 def summary_line(report: FleetReport) -> str:
     """One line for people."""
     told = ", ".join(f"{n} {status.replace('_', ' ')}" for status, n in report.counts.items())
-    return redact(f"{len(report.outcomes)} tables: {told or 'nothing to do'}")
+    return redact(f"{count_text(len(report.outcomes), 'table')}: {told or 'nothing to do'}")

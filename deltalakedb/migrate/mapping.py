@@ -13,6 +13,7 @@ from typing import Any
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.catalog.table_name import check_table_name, full_name, is_uuid
 from deltalakedb.config.yaml_text import parse_yaml
+from deltalakedb.display.text import count_text
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.discovery import Found
 from deltalakedb.migrate.records import STRATEGIES, Strategy
@@ -168,15 +169,15 @@ def check_entries(entries: Sequence[Entry], known: Mapping[str, TableRow]) -> No
         shown = "; ".join(faults[:20])
         more = f"; and {len(faults) - 20} more" if len(faults) > 20 else ""
         raise _invalid(
-            f"{len(faults)} tables can't get their names: {shown}{more}. Write a mapping with "
-            "`dl migrate --dry-run --write-mapping FILE`, edit it, and run with --mapping FILE"
+            f"{count_text(len(faults), 'name')} can't be given: {shown}{more}. Write a mapping "
+            "with `dl migrate --dry-run --write-mapping FILE`, edit it, and run with --mapping FILE"
         )
 
 
 def _yaml_rows(text: str, path: str) -> list[tuple[int, dict[str, Any]]]:
     found, lines = parse_yaml(text, path)
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise _invalid(f"{path} has to be a list of mappings, each with a location")
+        raise _invalid(f"{path} has to be a list, with `- location: …` for each table")
     return [
         (
             min((lines[f"[{number}].{name}"] for name in row), default=1),
@@ -218,8 +219,9 @@ def _check_columns(names: Iterable[Any], where: str) -> None:
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(known)}"
-            said = "more values than columns" if name is None else f"no column {name!r} is known"
-            raise _invalid(f"{where}: {said}{hint}")
+            if name is None:
+                raise _invalid(f"{where}: more values than columns; quote any with a comma in it")
+            raise _invalid(f"{where}: no column {name!r} is known{hint}")
     if "location" not in names:
         raise _invalid(f"{where}: there is no column location")
 

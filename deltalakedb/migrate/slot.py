@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from deltalakedb.display.text import count_text
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.log.commit_writer import CommitInfo, commit_body, metadata_body
 from deltalakedb.log.metadata import Metadata
@@ -78,8 +79,8 @@ def put_in_next_slot(
         if time.monotonic() > deadline:
             raise DeltaLakeError(
                 DeltaLakeErrorKind.CONCURRENCY_ERROR,
-                f"{lost} commits of others came into {log.describe()} within {seconds:g} s, each "
-                "before ours; run again, or when they are fewer",
+                f"{count_text(lost, 'commit')} of others came into {log.describe()} within "
+                f"{seconds:g} s, each before ours; run again, or when they are fewer",
                 rule="slot",
             )
         tail = replace(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.records import TableRow, load_condition, load_files_name
+from deltalakedb.display.text import count_text
 from deltalakedb.log.rows import LIVE
 from deltalakedb.mirror.status import mirror_status
 from deltalakedb.sweep.findings import Finding
@@ -60,8 +61,8 @@ def history_wrong(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
         version, files, counted = wrong[0]
         yield Finding(
             "history-changed",
-            f"version {version} has {files} files by its rows, and had {counted} when it was added "
-            f"({len(wrong)} versions in all)",
+            f"version {version} has {count_text(files, 'file')} by its rows, and had {counted} "
+            f"when it was added ({len(wrong)} versions in all)",
         )
 
 
@@ -77,7 +78,8 @@ def stuck(catalog: Catalog, row: TableRow) -> Iterator[Finding]:
     seconds = status.lag_seconds(int(now))
     if seconds > STUCK_SECONDS:
         yield Finding(
-            "outbox-stuck", f"{status.waiting} versions wait in the outbox since {seconds:,.0f} s"
+            "outbox-stuck",
+            f"{count_text(status.waiting, 'version')} in the outbox since {seconds:,.0f} s",
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from deltalakedb.catalog.records import TableRow
 from deltalakedb.commit.prepared import columns_of
+from deltalakedb.display.text import count_text
 from deltalakedb.parity.report import DiffReport
 from deltalakedb.sweep.digest import FileSums, Sum
 from deltalakedb.sweep.findings import Finding
@@ -40,8 +41,8 @@ def rows_changed(
     if (row.num_files, row.total_bytes) != (sums.files.count, sums.total_bytes):
         yield Finding(
             "totals-wrong",
-            f"the head counts {row.num_files} files of {row.total_bytes} bytes, its rows are "
-            f"{sums.files.count} of {sums.total_bytes}",
+            f"the head counts {count_text(row.num_files, 'file')} of {row.total_bytes} bytes, its "
+            f"rows are {sums.files.count} of {sums.total_bytes}",
         )
     if (
         proof is not None
@@ -100,7 +101,9 @@ def of_report(report: DiffReport) -> Iterator[Finding]:
     ):
         if count:
             path = getattr(first[0], "path", "") if first else ""
-            yield Finding(kind, f"{count} files {at}" + (f", such as {path}" if path else ""))
+            yield Finding(
+                kind, f"{count_text(count, 'file')} {at}" + (f", such as {path}" if path else "")
+            )
     for each in report.differences:
         replaced = each.kind == "metadata" and each.name == "id"
         kind = "table-replaced" if replaced else _DIFFERENCES[each.kind]

@@ -14,6 +14,7 @@ from deltalakedb import tracing
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.reading import queries
 from deltalakedb.catalog.records import TableRow
+from deltalakedb.display.text import count_text
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.executor.executor import Executor, executor_of
 from deltalakedb.log.reader import plan_ranges
@@ -60,8 +61,8 @@ class TableNight:
 
     `status`: `verified`, `drift`, `lag`, `stale` (not looked at) or `failed` (the look itself
     failed). `how`: `unchanged` (rows, listing and small files as proven), `carried` (with the
-    commits since) or `full`. `not_seen`: what this night did not look at. `seconds`: its listing,
-    its share of what was read of several tables at once, and the look at it.
+    commits since) or `full`. `not_seen`: what this night did not look at. `seconds`: its share
+    of what was listed and read of several tables at once, and the look at it.
     """
 
     row: TableRow
@@ -228,7 +229,7 @@ class Night:
             yield Finding("checkpoint-damaged", error.message)
             return
         if not outcome.agrees:
-            what = [f"{outcome.drift.total} files"] if outcome.drift.total else []
+            what = [count_text(outcome.drift.total, "file")] if outcome.drift.total else []
             what += [f"{d.kind} {d.name}" for d in outcome.differences[:5]]
             yield Finding(
                 "checkpoint-wrong", f"the checkpoint of version {at} differs in {', '.join(what)}"
@@ -236,8 +237,8 @@ class Night:
         elif listed is not None and listed > outcome.num_files:
             yield Finding(
                 "checkpoint-wrong",
-                f"the checkpoint of version {at} lists {listed} files, some of which twice: there "
-                f"are {outcome.num_files}",
+                f"the checkpoint of version {at} lists {count_text(listed, 'file')}, some of which "
+                f"twice: there are {outcome.num_files}",
             )
 
     def _carry(self, look: Look, log: Log, found: TableNight) -> bool:
@@ -317,7 +318,7 @@ class Night:
             found.findings.append(
                 Finding(
                     "log-ahead" if ahead else "unpublished",
-                    f"{behind} versions since {lag.seconds:,.0f} s",
+                    f"{count_text(behind, 'version')} since {lag.seconds:,.0f} s",
                 )
             )
 

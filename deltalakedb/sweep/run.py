@@ -23,6 +23,7 @@ from deltalakedb.sweep.logs import Log, list_whole
 from deltalakedb.sweep.night import Look, Night, TableNight
 from deltalakedb.sweep.proofs import Proof, keep_night, keep_proofs, known_proofs, last_night
 from deltalakedb.sweep.seals import known_sums
+from deltalakedb.sweep.verdict import verdict_of
 
 NIGHTS = 7
 LARGE_FILES = 50_000
@@ -84,17 +85,7 @@ class SweepReport:
     @property
     def verdict(self) -> str:
         """The night in a sentence."""
-        total, good = len(self.tables), len(self.of("verified"))
-        if good == total:
-            return f"All {total:,} tables say what their logs say."
-        told = {
-            "drift": "differ from their logs",
-            "failed": "couldn't be looked at",
-            "lag": "lag behind",
-            "stale": "were not looked at",
-        }
-        parts = [f"{n:,} {told[s]}" for s, n in self.counts.items() if s in told]
-        return f"Of {total:,} tables, {', '.join(parts)}; {good:,} say what their logs say."
+        return verdict_of(self.counts)
 
     def to_json(self) -> dict[str, Any]:
         """The machine-readable form."""
@@ -175,7 +166,7 @@ class _Sweep:
     asked: Sequence[TableRow] = ()
     proofs: Mapping[int, Proof] = field(default_factory=dict)
     budget: data_files.Budget = field(default_factory=data_files.Budget)
-    listing_took: dict[int, float] = field(default_factory=dict)
+    listing_share: float = 0.0
 
     @property
     def _ended(self) -> bool:
@@ -189,7 +180,9 @@ class _Sweep:
         # Whoever was not seen for longest comes first: a deadline hits others the next night.
         rows.sort(key=lambda row: (_seen(proofs, row), row.full_name))
         self.total = len(rows)
+        began = time.perf_counter()
         listed = self._listed(rows)
+        self.listing_share = (time.perf_counter() - began) / max(len(rows), 1)
         # After the listings: what a log has by then was committed before.
         now = {row.table_key: row for row in all_tables(self.catalog)}
         rows = [now[row.table_key] for row in rows if row.table_key in now]
@@ -223,14 +216,11 @@ class _Sweep:
         def listed(row: TableRow) -> Log | DeltaLakeError | None:
             if self._ended:
                 return None
-            began = time.perf_counter()
             try:
                 options = dict(self.options.storage_options)
                 return list_whole(StoreSpec(row.log_location, options))
             except DeltaLakeError as error:
                 return error
-            finally:
-                self.listing_took[row.table_key] = time.perf_counter() - began
 
         with ThreadPoolExecutor(self.options.requests_at_once) as pool:
             found = pool.map(listed, rows)
@@ -317,7 +307,7 @@ class _Sweep:
                     sealed.get(row.live_load),
                 )
             )
-            found.seconds += share + self.listing_took[row.table_key]
+            found.seconds += share + self.listing_share
             looked = seen.get(row.table_key, data_files.Looked())
             # That of tonight, where there is one: the table has had its turn.
             kept = found.proof or proof

@@ -17,6 +17,7 @@ import pyarrow as pa
 from deltalakedb.catalog.catalog import Catalog
 from deltalakedb.catalog.records import SLOTS, TableRow, load_condition, load_files_name, run_of
 from deltalakedb.commit.prepared import columns_of
+from deltalakedb.display.text import count_text
 from deltalakedb.executor.executor import Executor
 from deltalakedb.log.keys import NEG_INF, POS_INF, SkippingColumn, keys_from_stats
 from deltalakedb.log.ranges import RangeSpec
@@ -83,7 +84,7 @@ class _Comparison:
         if count := np.count_nonzero(other):
             yield Finding(
                 "pruning-changed",
-                f"{count} files aren't described as in their commits, such as "
+                f"{count_text(int(count), 'file')} not described as in the commits, such as "
                 f"{self._path(ours[other][0])}",
             )
         # Some writers leave all statistics out of their checkpoints, none those of some files.
@@ -94,8 +95,8 @@ class _Comparison:
             named = "the log" if base is None else f"the checkpoint of version {base.version}"
             yield Finding(
                 "pruning-changed" if base is None else "checkpoint-wrong",
-                f"{named} has other statistics of {count} files than the catalog, such as of "
-                f"{self._path(ours[other][0])}",
+                f"{named} has other statistics of {count_text(int(count), 'file')} than the "
+                f"catalog, such as of {self._path(ours[other][0])}",
             )
 
     def _from_checkpoint(self) -> int:

@@ -50,13 +50,13 @@ def test_vacuum_and_restore(table: dl.Table) -> None:
     assert "below the retention" in error_of("vacuum", "t", "--retention-hours", "0")
     now = ("--retention-hours", "0", "--force")
     assert len(run("vacuum", "t", *now, "--dry-run").stdout.splitlines()) == 2
-    assert run("vacuum", "t", *now).stdout == "Deleted 1 files of t\n"
+    assert run("vacuum", "t", *now).stdout == "Deleted 1 file of t\n"
     assert table.refresh().count() == 3
 
 
 def test_maintain_does_what_is_due(table: dl.Table) -> None:
     planned = run("maintain", "t", "--dry-run").stdout
-    assert "t optimize: due, 2 files in 1 bins" in planned
+    assert "t optimize: due, 2 files in 1 bin" in planned
     assert table.refresh().version == 1
     table.alter.set_table_properties(
         {

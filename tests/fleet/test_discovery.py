@@ -27,10 +27,14 @@ def test_nested_tables_links_and_what_only_looks_like_one(tmp_path: Path) -> Non
     (tmp_path / "root" / "far").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "root" / "alias").symlink_to(tmp_path / "root" / "sales")
     (tmp_path / "root" / "sales" / "round").symlink_to(tmp_path / "root")
+    # Met before the folder that it leads to, which lies deeper.
+    write_log(tmp_path / "root" / "sales" / "eu" / "late")
+    (tmp_path / "root" / "a").mkdir()
+    (tmp_path / "root" / "a" / "late").symlink_to(tmp_path / "root" / "sales" / "eu" / "late")
     (tmp_path / "root" / "year=2024" / "again").symlink_to(tmp_path / "root" / "year=2024")
     told: list[str] = []
     found = [each.below for each in discover(str(tmp_path / "root"), {}, told.append)]
-    assert found == ["sales/orders", "sales/orders/inside", "year=2024/t"]
+    assert found == ["sales/eu/late", "sales/orders", "sales/orders/inside", "year=2024/t"]
     # What lies outside is named, not taken in: a link is no reason to move another's tables.
     [outside] = told
     assert str(tmp_path / "root" / "far") in outside

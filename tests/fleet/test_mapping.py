@@ -61,7 +61,7 @@ def test_collisions_are_told_all_at_once() -> None:
     with pytest.raises(DeltaLakeError) as raised:
         check_entries(entries, {})
     text = raised.value.message
-    assert "2 tables can't get their names" in text
+    assert "2 names can't be given" in text
     assert "t would be both /a/t and /b/t" in text
     assert "/c stands there twice" in text
     check_entries(entries[4:], {})

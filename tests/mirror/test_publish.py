@@ -52,6 +52,33 @@ def with_commits_that_wait(
     return table
 
 
+def test_nothing_is_recorded_by_whoever_has_lost_the_lease(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a pause in between: another had the table meanwhile, and is gone again."""
+    table = with_commits_that_wait(sqlite_url, tmp_path, monkeypatch, 2)
+    row, database = table._head.row, table._catalog.reader.url
+    recorded: list[int] = []
+    confirm = publish.confirm
+
+    def paused(*arguments: Any, **options: Any) -> int:
+        reached = confirm(*arguments, **options)
+        if arguments[1].log_location != row.log_location:
+            return reached
+        recorded.append(options["after"])
+        if len(recorded) == 1:
+            with writing(database) as writer:
+                taken = "UPDATE dl_leases SET token = 'another', expires_at = 0"
+                writer.transact([Statement(taken)])
+        return reached
+
+    monkeypatch.setattr(publish, "confirm", paused)
+    found = tend.tend_now(database, row, publish.log_of(row, None))
+    assert len(recorded) == 2
+    assert recorded[0] == recorded[1] < 2
+    assert (found.durable_version, found.waiting) == (2, 0)
+
+
 def test_what_waits_is_held_some_at_a_time(
     sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,7 +146,8 @@ def test_without_the_catalog_what_never_came_into_the_log_is_kept(
     with pytest.raises(DeltaLakeError) as caught:
         through_sql(sqlite_url, 4)
     assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
-    # That one found out; from here on nothing is acknowledged.
+    # That one found out; from here on the log decides, and nothing is acknowledged.
+    assert dl.connect_to_table(table.uri)._head.row.authority == "log"
     with pytest.raises(DeltaLakeError):
         table.append(rows(5))
     back = rollback_table("t", database=sqlite_url)

@@ -87,7 +87,7 @@ def test_a_commit_behind_the_fence_is_adopted_and_told_of(
     done = cutover_table("t", database=sqlite_url)
     assert done.migration.state == "probation"
     assert done.migration.details["fence"]["version"] > version
-    assert "1 commits came past the fence" in str(done.migration.reason)
+    assert "1 commit came past the fence" in str(done.migration.reason)
     end_probation(sqlite_url)
     assert cutover_table("t", database=sqlite_url).migration.state == "sql"
     assert seen(moved) == in_sql(sqlite_url) == [1, 2, 3, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import signal
@@ -21,6 +22,7 @@ from deltalakedb.storage.pieces import Held, StoredFile, compare
 from deltalakedb.storage.s3.uploads import ONE_REQUEST
 from deltalakedb.storage.spec import StoreSpec
 from deltalakedb.storage.store import ObjectStore
+from tests.cli.commands import python
 from tests.servers.s3 import PAGE, S3Bucket
 
 ODD_NAMES = [
@@ -163,6 +165,26 @@ def test_read_many_keeps_the_order(store: ObjectStore) -> None:
         contents = store.read_many(wanted, concurrency)
         assert contents == [name.encode() * int(name) for name in wanted]
     assert store.read_many([]) == []
+
+
+_AT_ITS_END = """
+import atexit, json, sys
+from deltalakedb.storage.open import open_store
+from deltalakedb.storage.spec import StoreSpec
+url, options = json.loads(sys.argv[1])
+store = open_store(StoreSpec(url, options))
+assert len(store.read_many(["0", "1", "2"])) == 3
+atexit.register(lambda: print(b"".join(store.read_each(["0", "1", "2"])).decode()))
+"""
+
+
+def test_many_are_read_by_a_process_that_ends(store: ObjectStore, s3: S3Bucket) -> None:
+    """When pools of threads take no work any more."""
+    for name in "012":
+        store.put(name, name.encode())
+    told = json.dumps([s3.url("table"), s3.options])
+    done = python("-c", _AT_ITS_END, told)
+    assert (done.stdout.strip(), done.stderr) == ("012", "")
 
 
 def test_missing_things_are_not_found(store: ObjectStore, s3: S3Bucket) -> None:

@@ -218,7 +218,16 @@ def test_what_is_refused(sqlite_url: str, tmp_path: Path) -> None:
         tx.append(a, rows(1), if_version=3)
     tx.append(a, rows(1))
     tx.rollback()
-    assert ids(sqlite_url, "a") == []
+    # A member whose log takes over before the commit takes the other one with it.
+    [c] = tables(sqlite_url, tmp_path, "c")
+    tx = dl.begin(sqlite_url)
+    tx.append(a, rows(1))
+    tx.append(c, rows(1))
+    c.set_authority("log")
+    with pytest.raises(DeltaLakeError) as caught:
+        tx.commit()
+    assert caught.value.outcome == "failed"
+    assert ids(sqlite_url, "a") == ids(sqlite_url, "c") == []
     assert data_files(tmp_path / "a") == []
 
 

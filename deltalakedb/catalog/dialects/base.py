@@ -167,6 +167,9 @@ class Dialect(ABC):
         """
         return None
 
+    def settle(self) -> None:  # noqa: B027 - optional
+        """Do now what one of the next commits would do otherwise, and wait for."""
+
     @abstractmethod
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         """Make the empty, unindexed table of a load's files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.display.text import count_text
 
 
 @click.command()
@@ -46,7 +47,8 @@ def command(
     if dropped.files_removed is None:
         what = f"its log stays at {output.shown(dropped.log_location)}"
     else:
-        what = f"removed {dropped.files_removed:,} files in {output.shown(dropped.location)}"
+        removed = count_text(dropped.files_removed, "file")
+        what = f"removed {removed} in {output.shown(dropped.location)}"
     output.say(f"Dropped {output.shown(dropped.name)} ({dropped.table_id}); {what}")
     if not dropped.rows_removed:
         output.note("Somebody still reads its rows; run `dl gc` later to remove them.")

@@ -69,8 +69,7 @@ def command(
     Every night: rows, listings, totals, the newest checkpoint, a share of the data files; a seventh
     of the bytes in full. Exit codes: 0, 2 drift, 3 lag alone, 1 a look failed, 75 tables were left.
     """
-    from fnmatch import fnmatchcase
-
+    from deltalakedb.catalog.reading.patterns import check_matched, matches
     from deltalakedb.cli.progress import display_progress
     from deltalakedb.sweep.run import SweepOptions, sweep
 
@@ -78,7 +77,7 @@ def command(
     output.check_target(html)
 
     def wanted(row: TableRow) -> bool:
-        return not patterns or any(fnmatchcase(row.full_name, p) for p in patterns)
+        return matches(row, patterns)
 
     chosen = SweepOptions(
         lag_threshold=lag_threshold,
@@ -90,6 +89,7 @@ def command(
     place = Place(workers, scheduler, local_directory)
     with display_progress() as display, place.client(display) as (client, _):
         report = sweep(database, chosen, wanted=wanted, client=client)
+    check_matched(patterns, len(report.tables))
     if html is not None:
         from deltalakedb.sweep.page import write_page
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from deltalakedb.cli import options, output
+from deltalakedb.display.text import count_text
 
 
 @click.command()
@@ -48,4 +49,4 @@ def command(
         for name in names:
             output.say(output.shown(name))
     would = "Would delete" if dry_run else "Deleted"
-    output.say(f"{would} {len(names):,} files of {output.shown(opened.name)}")
+    output.say(f"{would} {count_text(len(names), 'file')} of {output.shown(opened.name)}")

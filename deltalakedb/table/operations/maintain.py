@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.display.text import count_text
 from deltalakedb.log.table_properties import CHECKPOINT_INTERVAL
 from deltalakedb.mirror import checkpoint, publish, tend
 from deltalakedb.table.operations.base import Base
@@ -50,7 +51,10 @@ def _compacted(catalog: LightCatalog, base: Base, dry_run: bool) -> Upkept:
     if not bins:
         return Upkept("optimize", False, "no files that would be better together")
     files = sum(each.files.num_rows for each in bins)
-    why = f"{files:,} files in {len(bins):,} bins are small, or have many deleted rows"
+    why = (
+        f"{count_text(files, 'file')} in {count_text(len(bins), 'bin')} are small, or have many "
+        "deleted rows"
+    )
     if dry_run:
         return Upkept("optimize", True, why)
     done = optimize(catalog, base, layout, OptimizeOptions())

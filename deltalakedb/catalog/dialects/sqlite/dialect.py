@@ -189,6 +189,12 @@ class SqliteDialect(Dialect):
                 )
         return [(load, rows, int(seal)) for load, rows, seal in found]
 
+    def settle(self) -> None:
+        # Whoever fills the WAL writes all of its pages to where they belong, and syncs.
+        if self.path:
+            with fork.closing_own(self._connect()) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def create_load(self, connection: sa.Connection, load_id: int) -> None:
         load_files(load_id).create(connection)
 
