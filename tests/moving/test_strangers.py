@@ -232,6 +232,9 @@ def test_a_catalog_that_comes_back_after_another_took_over_only_follows(
     with pytest.raises(DeltaLakeError, match="another catalog") as caught:
         repair_table("t", database=sqlite_url)
     assert caught.value.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
+    # Nor does it take down a fence that isn't its own.
+    with pytest.raises(DeltaLakeError, match="another catalog"):
+        rollback_table("t", database=sqlite_url)
     with pytest.raises(DeltaLakeError, match="another catalog"):
         dl.write_deltalake(f"deltasql://{sqlite_url}?table=t", rows(4), mode="append")
     dl.write_deltalake(f"deltasql://{other}?table=t", rows(5), mode="append")
