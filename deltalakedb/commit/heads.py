@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LISTED_BEFORE = "listed_before"
 """Our own property of a table: the time, by the database, before which files that nobody knew of
 may have been deleted."""
-_HEAD, _MIRROR, _TOKEN, _TXN, _TIME, _METADATA, _PROTOCOL, _DOMAIN, _SERVER = range(9)
-_SLOT, _MADE = 9, 10
+_HEAD, _TOKEN, _TXN, _METADATA, _PROTOCOL, _DOMAIN, _SERVER, _SLOT, _MADE = range(9)
+_NUMBERS, _TEXTS = 10, 6
 
 
 _Asked = tuple[int | None, bool, bool]
@@ -39,7 +39,8 @@ class LockedHead:
     writes, the last version and the table version that set it. `metadata`, `protocol`: what
     versions after the one that was read set, in order. `slot`: who puts a version into the log.
     `listed_before`: files of nobody's that were written before this time may have been taken away.
-    `lives`: by raw path, rows of FILE_SCHEMA that were asked along with the winners.
+    `lives`: by raw path, rows of FILE_SCHEMA that were asked along with the winners. `place`: where
+    the row lies while it is locked, by the writer's column of that (`Writer.place`).
     """
 
     table_key: int
@@ -64,6 +65,7 @@ class LockedHead:
     slot: Reservation | None = None
     listed_before: int = -1
     lives: dict[str, dict[str, Any]] = field(default_factory=dict)
+    place: str | None = None
 
 
 @dataclass
@@ -93,30 +95,59 @@ def lock(writer: Writer, staged: StagedCommit, wait: float, *, far: bool = False
             params.append(row.table_id)
             continue
         asked.append((row.table_key, bool(table.domains), table.is_ratified_by_log))
-        params += [table.read_version] * (3 if table.domains else 2)
+        params += [row.live_load, table.read_version] * (3 if table.domains else 2)
         if table.is_ratified_by_log:
             params.append(slot_name(row.table_id))
     apps = sorted({str(txn["appId"]) for table in staged.tables for txn in table.txns})
     tokens = (staged.token, *staged.members)
     incarnation = writer.incarnation_alone if far else writer.incarnation
-    locking, question = _texts(writer.now, incarnation, tuple(asked), len(tokens), len(apps))
+    locking, question = _texts(
+        writer.now, incarnation, writer.place, tuple(asked), len(tokens), len(apps)
+    )
     whole = Statement(question, (*tokens, *apps, *params))
-    return _parse(writer.begin(locking, whole, wait), writer)
+    locked = _parse(writer.begin(locking, whole, wait), writer)
+    for table in staged.tables:
+        head = locked.heads.get(table.table.table_key)
+        if head is not None and head.live_load != table.table.live_load:
+            _ask_again(writer, table, head)
+    return locked
+
+
+def _ask_again(writer: Writer, table: StagedTable, head: LockedHead) -> None:
+    """What is new in a load that isn't the one that was read."""
+    parts = _news(head.table_key, bool(table.domains))
+    question = Statement(
+        " UNION ALL ".join(parts), (head.live_load, table.read_version) * len(parts)
+    )
+    head.metadata, head.protocol, head.domains = [], [], []
+    _tell({head.table_key: head}, writer.ask(question))
 
 
 def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> str:
-    columns = [str(kind), *numbers, *["NULL"] * (7 - len(numbers))]
-    columns += [*texts, *["NULL"] * (4 - len(texts))]
+    columns = [str(kind), *numbers, *["NULL"] * (_NUMBERS - len(numbers))]
+    columns += [*texts, *["NULL"] * (_TEXTS - len(texts))]
     return "SELECT " + ", ".join(columns)
+
+
+def _news(table_key: int, has_domains: bool) -> list[str]:
+    """What versions after one have set, of a load; each asks for (load, version)."""
+    names = [(_METADATA, "dl_metadata", "body"), (_PROTOCOL, "dl_protocols", "body")]
+    names += [(_DOMAIN, "dl_domains", "domain")] * has_domains
+    return [
+        _row(kind, [str(int(table_key)), "x.added_version"], [f"x.{column}"])
+        + f" FROM {name} x WHERE x.load_id = ? AND x.added_version > ?"
+        for kind, name, column in names
+    ]
 
 
 @lru_cache(256)
 def _texts(
-    now: str, incarnation: str, asked: tuple[_Asked, ...], tokens: int, apps: int
+    now: str, incarnation: str, place: str | None, asked: tuple[_Asked, ...], tokens: int, apps: int
 ) -> tuple[Statement, str]:
     """The lock of some heads, and the question after it.
 
-    That is one SELECT of rows that begin with their kind; seven numbers and four texts each.
+    That is one SELECT of rows that begin with their kind; so many numbers and texts each. A head is
+    looked up once, as that is slow where another session's snapshot keeps all that it was.
     """
     # The keys of rows are positive.
     listed = ", ".join(map(str, sorted(key for key, _, _ in asked if key is not None))) or "-1"
@@ -135,26 +166,27 @@ def _texts(
                 "h.num_files",
                 "h.total_bytes",
                 "t.changes_since",
+                "m.published_version",
+                "m.foreign_version",
+                "v.commit_time",
             ],
-            ["h.authority", "t.location", "t.skipping", "t.table_id"],
+            [
+                "h.authority",
+                "t.location",
+                "t.skipping",
+                "t.table_id",
+                "(SELECT p.value FROM dl_properties p WHERE p.table_key = h.table_key "
+                f"AND p.name = '{LISTED_BEFORE}')",
+                f"CAST(h.{place} AS text)" if place else "NULL",
+            ],
         )
         + " FROM dl_heads h JOIN dl_tables t ON t.table_key = h.table_key "
+        "LEFT JOIN dl_mirror m ON m.table_key = h.table_key "
+        "LEFT JOIN dl_versions v ON v.load_id = h.live_load AND v.version = h.head_version "
         f"WHERE h.table_key IN ({listed})",
-        _row(
-            _MIRROR,
-            ["m.table_key", "m.published_version", "m.foreign_version"],
-            [
-                "(SELECT p.value FROM dl_properties p WHERE p.table_key = m.table_key "
-                f"AND p.name = '{LISTED_BEFORE}')"
-            ],
-        )
-        + f" FROM dl_mirror m WHERE m.table_key IN ({listed})",
         _row(_TOKEN, ["c.table_key", "c.version"])
         + f" FROM dl_commits c WHERE c.table_key IN ({listed}) "
         f"AND c.token IN ({', '.join('?' * tokens)})",
-        _row(_TIME, ["h.table_key", "v.commit_time"])
-        + " FROM dl_heads h JOIN dl_versions v ON v.load_id = h.live_load "
-        f"AND v.version = h.head_version WHERE h.table_key IN ({listed})",
         _row(_SERVER, [now], ["v.version_num", incarnation]) + " FROM dl_schema_version v",
     ]
     if apps:
@@ -172,19 +204,7 @@ def _texts(
                 + " FROM dl_tables t WHERE t.table_id = ?"
             )
             continue
-        mine = f"h.table_key = {int(key)}"
-        for kind, name in ((_METADATA, "dl_metadata"), (_PROTOCOL, "dl_protocols")):
-            parts.append(
-                _row(kind, ["h.table_key", "x.added_version"], ["x.body"])
-                + f" FROM dl_heads h JOIN {name} x ON x.load_id = h.live_load "
-                f"AND x.added_version > ? WHERE {mine}"
-            )
-        if has_domains:
-            parts.append(
-                _row(_DOMAIN, ["h.table_key", "x.added_version"], ["x.domain"])
-                + " FROM dl_heads h JOIN dl_domains x ON x.load_id = h.live_load "
-                f"AND x.added_version > ? WHERE {mine}"
-            )
+        parts += _news(key, has_domains)
         if has_slot:
             parts.append(
                 _row(_SLOT, [str(int(key)), "l.expires_at"], ["l.token", "l.holder"])
@@ -198,41 +218,50 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
     made: dict[str, int] = {}
     now, incarnation = 0, ""
     rest = []
-    for kind, a, b, c, d, e, f, g, s, t, u, v in rows:
+    for row in rows:
+        kind, key, *numbers = row[: 1 + _NUMBERS]
+        texts = row[1 + _NUMBERS :]
         if kind == _HEAD:
-            heads[a] = LockedHead(a, b, c, d, e, f, s, str(v), t, u, g)
+            authority, location, skipping, table_id = texts[:4]
+            head = LockedHead(
+                key, *numbers[:5], authority, str(table_id), location, skipping, numbers[5]
+            )
+            head.published_version = -1 if numbers[6] is None else numbers[6]
+            head.foreign_version, head.commit_time = numbers[7:]
+            head.listed_before = -1 if texts[4] is None else int(texts[4])
+            head.place = texts[5]
+            heads[key] = head
         elif kind == _SERVER:
-            if s != SCHEMA_VERSION:
-                check_schema_version(s, repr(writer.url))
-            now, incarnation = int(a), f"{t} {losses(writer.url)}"
+            if texts[0] != SCHEMA_VERSION:
+                check_schema_version(texts[0], repr(writer.url))
+            now, incarnation = int(key), f"{texts[1]} {losses(writer.url)}"
         elif kind == _MADE:
-            made[s] = a
+            made[texts[0]] = key
         else:
-            rest.append((kind, a, b, c, s, t))
-    for kind, key, number, other, text, more in rest:
-        head = heads[key]
-        match kind:
-            case 1:
-                head.published_version, head.foreign_version = number, other
-                head.listed_before = -1 if text is None else int(text)
-            case 2:
-                head.committed = number
-            case 3:
-                head.txns[text] = (number, other)
-            case 4:
-                head.commit_time = number
-            case 5:
-                head.metadata.append((number, json.loads(text)))
-            case 6:
-                head.protocol.append((number, json.loads(text)))
-            case 7:
-                head.domains.append((number, text))
-            case 9:
-                head.slot = Reservation(number, text, more)
+            rest.append(row)
+    _tell(heads, rest)
+    return Locked(heads, now, incarnation, made)
+
+
+def _tell(heads: dict[int, LockedHead], rows: Sequence[tuple[Any, ...]]) -> None:
+    """Give each head what was found of it."""
+    for kind, key, number, other, *more in rows:
+        head, text = heads[key], more[_NUMBERS - 3]
+        if kind == _TOKEN:
+            head.committed = number
+        elif kind == _TXN:
+            head.txns[text] = (number, other)
+        elif kind == _METADATA:
+            head.metadata.append((number, json.loads(text)))
+        elif kind == _PROTOCOL:
+            head.protocol.append((number, json.loads(text)))
+        elif kind == _DOMAIN:
+            head.domains.append((number, text))
+        else:
+            head.slot = Reservation(number, text, more[_NUMBERS - 2])
     for head in heads.values():
         head.metadata.sort(key=lambda found: found[0])
         head.protocol.sort(key=lambda found: found[0])
-    return Locked(heads, now, incarnation, made)
 
 
 def stands(before: Locked, after: Locked) -> bool:

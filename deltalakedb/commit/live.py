@@ -175,15 +175,21 @@ class LiveLoad:
         total_bytes: int,
         now: int,
         authority: str | None = None,
+        place: tuple[str, str] | None = None,
     ) -> Statement:
-        """The head from one version to a later one; a new authority begins an epoch."""
+        """The head from one version to a later one; a new authority begins an epoch.
+
+        `place`: the column, and its value, by which the locked row is found (`Writer.place`).
+        """
         handed = ", authority = ?, epoch = epoch + 1" if authority else ""
+        found = f"{place[0]} = ? AND " if place else ""
         return Statement(
             "UPDATE dl_heads SET head_version = ?, num_files = ?, total_bytes = ?, "
-            f"updated_at = ?{handed} WHERE table_key = ? AND head_version = ?",
+            f"updated_at = ?{handed} WHERE {found}table_key = ? AND head_version = ?",
             (
                 *(version, num_files, total_bytes, now),
                 *([authority] if authority else []),
+                *([place[1]] if place else []),
                 *(self.table_key, before),
             ),
             rows=1,

@@ -164,8 +164,12 @@ class Version:
             ],
         )
         yield outbox.put(load.table_key, row)
+        place = None
+        if writer.place and head.place and not table.is_ratified_by_log:
+            # Where the log ratifies, the lock is let go of in between.
+            place = writer.place, head.place
         yield load.move_head(
-            head.head_version, version, num_files, total_bytes, self._now, table.authority
+            head.head_version, version, num_files, total_bytes, self._now, table.authority, place
         )
 
 

@@ -87,6 +87,10 @@ class Writer(ABC):
     """What changes when another server answers, the same one after a restart, or one whose tables
     were restored; text, of a row `v` of `dl_schema_version`."""
 
+    place: str | None = None
+    """A system column that says where a row lies, by which it is found again, without an index,
+    for as long as it is locked; texts compare with it."""
+
     @property
     def incarnation_alone(self) -> str:
         """The same where nothing but the database tells: the log is too far away to be asked."""

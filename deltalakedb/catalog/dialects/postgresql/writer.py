@@ -43,6 +43,7 @@ class PostgresWriter(Writer):
     now = "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)"
     # A dump that is restored in place makes new tables under a server that lives on.
     incarnation = "concat(pg_postmaster_start_time(), ' ', pg_relation_filenode(v.tableoid))"
+    place = "ctid"
 
     def __init__(self, url: DatabaseUrl, connection: Any = None) -> None:
         self._prepared = Prepared(allowed=connection is None)
