@@ -100,13 +100,14 @@ class Found:
     """What has become of a row.
 
     `version`: of the commit that took it; None for none yet. `holder` has the lease that was asked
-    for; None where it is free.
+    for; None where it is free. `waiting`: how many rows of the table there are.
     """
 
     is_there: bool
     version: int | None
     commit_time: int | None
     holder: str | None
+    waiting: int = 0
 
 
 def put(writer: Writer, table: TableRow, kind: str, body: bytes) -> str:
@@ -159,7 +160,7 @@ def send_away(writer: Writer, table: TableRow, names: Sequence[str]) -> None:
 def find(writer: Writer, table: TableRow, name: str, lease: str) -> Found:
     """One statement, so that it sees a row, or the commit that has taken it, which has its name
     for a token."""
-    [(there, version, commit_time, holder)] = writer.select(
+    [(there, version, commit_time, holder, many)] = writer.select(
         Statement(
             "SELECT (SELECT count(*) FROM dl_waiting w "
             "WHERE w.table_key = ? AND w.waiting_name = ?), c.version, "
@@ -167,13 +168,22 @@ def find(writer: Writer, table: TableRow, name: str, lease: str) -> Found:
             "ON v.load_id = h.live_load AND v.version = c.version "
             "WHERE h.table_key = c.table_key), "
             "(SELECT l.holder FROM dl_leases l "
-            f"WHERE l.name = ? AND l.expires_at >= {writer.now}) "
+            f"WHERE l.name = ? AND l.expires_at >= {writer.now}), "
+            "(SELECT count(*) FROM dl_waiting w WHERE w.table_key = ?) "
             "FROM dl_schema_version s "
             "LEFT JOIN dl_commits c ON c.table_key = ? AND c.token = ?",
-            (table.table_key, name, lease, table.table_key, name),
+            (table.table_key, name, lease, table.table_key, table.table_key, name),
         )
     )
-    return Found(bool(there), version, commit_time, holder)
+    return Found(bool(there), version, commit_time, holder, many)
+
+
+def count(writer: Writer, table: TableRow) -> int:
+    """How many rows of a table there are."""
+    [(many,)] = writer.select(
+        Statement("SELECT count(*) FROM dl_waiting WHERE table_key = ?", (table.table_key,))
+    )
+    return int(many)
 
 
 def _deletion(table: TableRow, names: Sequence[str]) -> Statement:

@@ -43,7 +43,7 @@ _PATIENCE_SECONDS = 0.03
 """How long the one before may take before we look into the outbox for it."""
 _OTHERS_SECONDS = 0.5
 """How long who has committed a version may take to put it before others do."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.0003, 0.01
+_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_NEAR = 0.0003, 0.01, 0.003
 _BATCH = 200
 
 _stores: OrderedDict[tuple[int, str, Any], ObjectStore] = OrderedDict()
@@ -117,12 +117,12 @@ def published(
 def _wait_for(log: ObjectStore, version: int, seconds: float) -> bool:
     name = commit_name(version)
     deadline = time.monotonic() + seconds
-    pause = _FIRST_PAUSE
+    pause, longest = _FIRST_PAUSE, _LONGEST_PAUSE if log.spec.is_s3 else _LONGEST_NEAR
     while not log.exists(name):
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE)
+        pause = min(pause * 1.5, longest)
     return True
 
 

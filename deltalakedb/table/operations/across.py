@@ -7,6 +7,7 @@ die or stand still: the others go on when it has run out.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from deltalakedb.catalog.holder import is_dead
 from deltalakedb.commit import waiting
 from deltalakedb.commit.version import Committed
 from deltalakedb.commit.waiting import Appends, Found
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.mirror.committer import LogRatifier
 from deltalakedb.mirror.lease import Lease, acquire_free, release
@@ -31,12 +33,22 @@ from deltalakedb.table.transaction import publish
 SLOW_SECONDS = 0.005
 """From here on a put into the log is worth waiting for others."""
 LEASE_SECONDS = 3.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.008
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.004, 0.008
+_GATHERING_PAUSE = 0.001
+_GATHERED_SHARE = 0.5
+"""Of the time of a put, that others are waited for who came the last time."""
 _MOST = 100
 """Rows that are looked at for one version."""
 _MOST_APPENDS = 1_000
 """Appends in one version: each has a token to ask for."""
 _ATTEMPTS = 3
+
+_company: dict[tuple[int, DatabaseUrl, int], int] = {}
+"""By process, database and table: how many processes' appends waited together the last time.
+
+Their calls return at the same time, so that they come again within a moment: whoever is first and
+doesn't wait for the others has a put of its own, which all of them then wait for.
+"""
 
 
 def commit(some: Sequence[Append]) -> None:
@@ -50,7 +62,7 @@ def commit(some: Sequence[Append]) -> None:
     if put is None or put < SLOW_SECONDS:
         commit_here(some)
         return
-    turn = _Turn(some)
+    turn = _Turn(some, put)
     try:
         turn.run()
     except DeltaLakeError as error:
@@ -60,12 +72,15 @@ def commit(some: Sequence[Append]) -> None:
 
 
 class _Turn:
-    def __init__(self, some: Sequence[Append]) -> None:
+    def __init__(self, some: Sequence[Append], put: float) -> None:
+        """`put`: the seconds that a put into the log takes."""
         self._some = some
+        self._put = put
         first = some[0]
         self._url = first.catalog.reader.url
         self._table = first.base.row
         self._lease_name = f"group/{self._table.table_id}"
+        self._key = (os.getpid(), self._url, self._table.table_key)
         staged = joined([each.staged for each in some])
         began = 0.0 if staged.began is None else (time.monotonic() - staged.began) * 1_000
         self._mine = Appends(staged, tokens(some), began)
@@ -84,6 +99,8 @@ class _Turn:
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
             found = self._found()
+            # Who commits has no row.
+            _company[self._key] = max(_company.get(self._key, 1), found.waiting + 1)
             if found.version is not None:
                 self._settle(found)
                 return
@@ -100,9 +117,21 @@ class _Turn:
         if lease is None:
             return False
         try:
+            self._gather()
             return any(self._taken() for _ in range(_ATTEMPTS))
         finally:
             self._release(lease)
+
+    def _gather(self) -> None:
+        """Wait a moment for those who came along the last time."""
+        many = _company.get(self._key, 1)
+        end = time.monotonic() + _GATHERED_SHARE * min(self._put, LEASE_SECONDS / 4)
+        own = self.name is None
+        while many > 1 and time.monotonic() < end:
+            with writing(self._url) as writer:
+                if waiting.count(writer, self._table) + own >= many:
+                    return
+            time.sleep(_GATHERING_PAUSE)
 
     def _taken(self) -> bool:
         kind = self._mine.kind
@@ -112,6 +141,7 @@ class _Turn:
             # Another has taken it, or sent it away.
             return False
         parts, names = self._fitting(rows)
+        _company[self._key] = len(parts)
         if not names:
             commit_here(self._some)
             return True
