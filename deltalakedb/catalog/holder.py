@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from functools import cache
 from pathlib import Path
 
 
@@ -23,6 +24,7 @@ def is_dead(text: str) -> bool:
     return now != start
 
 
+@cache
 def _pids() -> str:
     """The boot and the namespace that a process's number belongs to; '' where that isn't told."""
     try:

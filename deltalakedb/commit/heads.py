@@ -222,15 +222,24 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
         kind, key, *numbers = row[: 1 + _NUMBERS]
         texts = row[1 + _NUMBERS :]
         if kind == _HEAD:
-            authority, location, skipping, table_id = texts[:4]
-            head = LockedHead(
-                key, *numbers[:5], authority, str(table_id), location, skipping, numbers[5]
+            heads[key] = LockedHead(
+                table_key=key,
+                head_version=numbers[0],
+                epoch=numbers[1],
+                live_load=numbers[2],
+                num_files=numbers[3],
+                total_bytes=numbers[4],
+                authority=texts[0],
+                table_id=str(texts[3]),
+                location=texts[1],
+                skipping=texts[2],
+                changes_since=numbers[5],
+                published_version=-1 if numbers[6] is None else numbers[6],
+                foreign_version=numbers[7],
+                commit_time=numbers[8],
+                listed_before=-1 if texts[4] is None else int(texts[4]),
+                place=texts[5],
             )
-            head.published_version = -1 if numbers[6] is None else numbers[6]
-            head.foreign_version, head.commit_time = numbers[7:]
-            head.listed_before = -1 if texts[4] is None else int(texts[4])
-            head.place = texts[5]
-            heads[key] = head
         elif kind == _SERVER:
             if texts[0] != SCHEMA_VERSION:
                 check_schema_version(texts[0], repr(writer.url))

@@ -291,8 +291,11 @@ class Table(RowChanges, Upkeep):
 
     @cached_property
     def _appending(self) -> Appending:
+        from deltalakedb.catalog.dialects.writers import open_ahead
         from deltalakedb.table.appending import Appending
 
+        # The first write's, while it looks at the table and makes its files.
+        open_ahead(self._catalog.reader.url)
         return Appending()
 
     def write_with(self, data: Any, options: WriteOptions) -> WriteResult:

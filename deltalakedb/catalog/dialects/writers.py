@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from deltalakedb import fork
+from deltalakedb.error import DeltaLakeError
 
 if TYPE_CHECKING:
     from deltalakedb.catalog.dialects.writer import Writer
@@ -30,10 +32,38 @@ class _Idle:
         self._kept: dict[DatabaseUrl, list[Writer]] = {}
         self._since: dict[Writer, float] = {}
         """All of them, the one that waits longest first."""
+        self._opening: dict[DatabaseUrl, threading.Thread] = {}
         self._lock = fork.Lock()
         fork.watch(self)
 
+    def open_ahead(self, url: DatabaseUrl) -> None:
+        with self._lock:
+            if url in self._kept or url in self._opening:
+                return
+            thread = threading.Thread(target=self._open, args=(url,), name="dl-connect")
+            thread.daemon = True
+            self._opening[url] = thread
+            thread.start()
+
+    def _open(self, url: DatabaseUrl) -> None:
+        writer = None
+        # Whoever takes one tries again, and gets the error.
+        with suppress(DeltaLakeError):
+            writer = writer_of(url)
+        with self._lock:
+            is_wanted = self._opening.get(url) is threading.current_thread()
+            if is_wanted:
+                del self._opening[url]
+        if writer is not None:
+            if is_wanted:
+                self.keep(writer)
+            else:
+                writer.close()
+
     def take(self, url: DatabaseUrl) -> Writer | None:
+        opening = self._opening.get(url)
+        if opening is not None:
+            opening.join()
         with self._lock:
             kept = self._kept.get(url)
             if not kept:
@@ -67,6 +97,7 @@ class _Idle:
 
     def drop(self, url: DatabaseUrl) -> list[Writer]:
         with self._lock:
+            self._opening.pop(url, None)
             dropped = self._kept.pop(url, [])
             for writer in dropped:
                 del self._since[writer]
@@ -84,7 +115,7 @@ class _Idle:
         for kept in self._kept.values():
             for writer in kept:
                 fork.leave(writer)
-        self._kept, self._since = {}, {}
+        self._kept, self._since, self._opening = {}, {}, {}
 
 
 _idle = _Idle()
@@ -107,6 +138,15 @@ def writing(url: DatabaseUrl) -> Iterator[Writer]:
     finally:
         if not writer.closed and os.getpid() == process:
             _idle.keep(writer)
+
+
+def open_ahead(url: DatabaseUrl) -> None:
+    """Have a connection made for the next transaction, where none is kept, beside other work.
+
+    A server takes some milliseconds for a new session. A file is opened in no time.
+    """
+    if url.dialect != "sqlite":
+        _idle.open_ahead(url)
 
 
 def close_writers(url: DatabaseUrl) -> None:
