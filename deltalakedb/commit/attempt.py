@@ -205,8 +205,9 @@ class Attempt:
                     found.append(Committed(known, 0, 0, None, not own))
                 continue
             head = _head_of(locked, table)
-            version = head.committed
-            for txn in table.txns:
+            version = head.committed if own or head.committed is not None else head.gathered
+            # Of members others may have made another commit.
+            for txn in () if own and self._staged.members else table.txns:
                 stored = head.txns.get(str(txn["appId"]))
                 if version is None and stored is not None and stored[0] >= int(txn["version"]):
                     version = stored[1]

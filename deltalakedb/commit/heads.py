@@ -35,7 +35,8 @@ ratifies."""
 class LockedHead:
     """A table under the lock of its head.
 
-    `committed`: the version that holds our token already. `txns`: of the app ids that the commit
+    `committed`: the version that holds our token already, `gathered` one that holds a member's, of
+    which others may have made another commit. `txns`: of the app ids that the commit
     writes, the last version and the table version that set it. `metadata`, `protocol`: what
     versions after the one that was read set, in order. `slot`: who puts a version into the log.
     `listed_before`: files of nobody's that were written before this time may have been taken away.
@@ -57,6 +58,7 @@ class LockedHead:
     published_version: int = -1
     foreign_version: int | None = None
     committed: int | None = None
+    gathered: int | None = None
     txns: dict[str, tuple[int, int]] = field(default_factory=dict)
     commit_time: int | None = None
     metadata: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
@@ -105,7 +107,7 @@ def lock(writer: Writer, staged: StagedCommit, wait: float, *, far: bool = False
         writer.now, incarnation, writer.place, tuple(asked), len(tokens), len(apps)
     )
     whole = Statement(question, (*tokens, *apps, *params))
-    locked = _parse(writer.begin(locking, whole, wait), writer)
+    locked = _parse(writer.begin(locking, whole, wait), writer, staged.token)
     for table in staged.tables:
         head = locked.heads.get(table.table.table_key)
         if head is not None and head.live_load != table.table.live_load:
@@ -120,7 +122,7 @@ def _ask_again(writer: Writer, table: StagedTable, head: LockedHead) -> None:
         " UNION ALL ".join(parts), (head.live_load, table.read_version) * len(parts)
     )
     head.metadata, head.protocol, head.domains = [], [], []
-    _tell({head.table_key: head}, writer.ask(question))
+    _tell({head.table_key: head}, writer.ask(question), "")
 
 
 def _row(kind: int, numbers: Sequence[str] = (), texts: Sequence[str] = ()) -> str:
@@ -184,7 +186,7 @@ def _texts(
         "LEFT JOIN dl_mirror m ON m.table_key = h.table_key "
         "LEFT JOIN dl_versions v ON v.load_id = h.live_load AND v.version = h.head_version "
         f"WHERE h.table_key IN ({listed})",
-        _row(_TOKEN, ["c.table_key", "c.version"])
+        _row(_TOKEN, ["c.table_key", "c.version"], ["c.token"])
         + f" FROM dl_commits c WHERE c.table_key IN ({listed}) "
         f"AND c.token IN ({', '.join('?' * tokens)})",
         _row(_SERVER, [now], ["v.version_num", incarnation]) + " FROM dl_schema_version v",
@@ -213,7 +215,7 @@ def _texts(
     return locking, " UNION ALL ".join(parts)
 
 
-def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
+def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer, token: str) -> Locked:
     heads: dict[int, LockedHead] = {}
     made: dict[str, int] = {}
     now, incarnation = 0, ""
@@ -248,16 +250,18 @@ def _parse(rows: Sequence[tuple[Any, ...]], writer: Writer) -> Locked:
             made[texts[0]] = key
         else:
             rest.append(row)
-    _tell(heads, rest)
+    _tell(heads, rest, token)
     return Locked(heads, now, incarnation, made)
 
 
-def _tell(heads: dict[int, LockedHead], rows: Sequence[tuple[Any, ...]]) -> None:
+def _tell(heads: dict[int, LockedHead], rows: Sequence[tuple[Any, ...]], token: str) -> None:
     """Give each head what was found of it."""
     for kind, key, number, other, *more in rows:
         head, text = heads[key], more[_NUMBERS - 3]
-        if kind == _TOKEN:
+        if kind == _TOKEN and text == token:
             head.committed = number
+        elif kind == _TOKEN:
+            head.gathered = number
         elif kind == _TXN:
             head.txns[text] = (number, other)
         elif kind == _METADATA:

@@ -12,7 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from deltalakedb.catalog.dialects.writers import open_ahead
 from deltalakedb.catalog.reading.catalog import LightCatalog
+from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.table.operations.base import Base
 from deltalakedb.table.operations.write import WriteOptions, write
@@ -24,8 +26,10 @@ Change = Callable[[LightCatalog, Base], WriteResult]
 class Appending:
     """What the last append through a table has left to know of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, database: DatabaseUrl) -> None:
         self._base: Base | None = None
+        # The first write's, while it looks at the table and makes its files.
+        open_ahead(database)
 
     def write(
         self,

@@ -291,12 +291,9 @@ class Table(RowChanges, Upkeep):
 
     @cached_property
     def _appending(self) -> Appending:
-        from deltalakedb.catalog.dialects.writers import open_ahead
         from deltalakedb.table.appending import Appending
 
-        # The first write's, while it looks at the table and makes its files.
-        open_ahead(self._catalog.reader.url)
-        return Appending()
+        return Appending(self._catalog.reader.url)
 
     def write_with(self, data: Any, options: WriteOptions) -> WriteResult:
         """`write` with options that were checked."""

@@ -20,10 +20,10 @@ import pyarrow as pa
 import pytest
 
 import deltalakedb as dl
-from deltalakedb.catalog.dialects.writer import Statement
+from deltalakedb.catalog.dialects.writer import LostConnectionError, Statement, Writer
 from deltalakedb.catalog.dialects.writers import writing
 from deltalakedb.error import DeltaLakeError
-from deltalakedb.mirror.lease import acquire, release
+from deltalakedb.mirror.lease import Lease, acquire, release
 from deltalakedb.table.operations import across, gather, operation
 from deltalakedb.table.operations.joint import Append
 from tests.cli.commands import dl as cli
@@ -186,6 +186,32 @@ def test_a_row_that_was_sent_away(table: dl.Table) -> None:
         with writing(url) as writer:
             writer.transact([Statement("UPDATE dl_leases SET expires_at = 1")])
         assert calls[0].result().version == 2
+    assert sorted(table.snapshot().to_pyarrow_table()["n"].to_pylist()) == [1, 2]
+
+
+def test_an_answer_that_is_lost_while_another_commits_of_the_group(
+    table: dl.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others have committed of it says nothing of the rest."""
+    commit, cut = Writer.commit, []
+    with ThreadPoolExecutor(1) as threads, held(table):
+        [other] = start(table, threads, [appending(1)])
+
+        def lost(self: Writer, statements: Any) -> None:
+            if cut:
+                commit(self, statements)
+                return
+            cut.append(statements)
+            self.rollback()
+            with writing(self.url) as writer:
+                writer.transact([Statement("DELETE FROM dl_waiting")])
+            assert other.result().version == 1
+            raise LostConnectionError("cut off")
+
+        monkeypatch.setattr(Writer, "commit", lost)
+        monkeypatch.setattr(across, "acquire_free", lambda _, name, __: Lease(name, "ours"))
+        assert table.append(rows(2)).version == 2
+    assert cut
     assert sorted(table.snapshot().to_pyarrow_table()["n"].to_pylist()) == [1, 2]
 
 
