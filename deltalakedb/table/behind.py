@@ -5,17 +5,12 @@ Reading can't mend it, and what is read is a version that was there; so it is to
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 import warnings
 from collections.abc import Callable
 
-from deltalakedb import logs
 from deltalakedb.catalog.records import TableRow, TableState
-from deltalakedb.log.paths import commit_name
-
-_log = logging.getLogger(__name__)
 
 LAG_SECONDS = 10.0
 """What came into a log within this time may be on its way to a replica."""
@@ -68,9 +63,9 @@ def newer_in_log(row: TableRow) -> int | None:
         return None
     _asked[key] = now + _APART_SECONDS
     head, latest = row.head_version, time.time() - LAG_SECONDS
-    if _written(row, commit_name(head + 1)) < latest:
+    if _written(row, _commit(head + 1)) < latest:
         return head + 1
-    if not os.path.exists(f"{row.log_location}/{commit_name(head)}"):
+    if not os.path.exists(f"{row.log_location}/{_commit(head)}"):
         # Not there yet, or no longer: a cleanup takes away what a checkpoint has.
         newest = _checkpointed(row)
         if newest > head and _written(row, "_last_checkpoint") < latest:
@@ -90,8 +85,19 @@ def tell(row: TableRow, newest: int, where: str) -> None:
         f"others have written to the log; `dl mirror repair {row.full_name}` brings it up to date"
     )
     warnings.warn(told, RuntimeWarning, stacklevel=4)
+    # Who opens a table whose catalog isn't behind needs neither.
+    import logging
+
+    from deltalakedb import logs
+
+    log = logging.getLogger(__name__)
     facts = {"table": row.full_name, "table_id": row.table_id, "version": row.head_version}
-    logs.note(_log, logging.WARNING, told, step="read", **facts)
+    logs.note(log, logging.WARNING, told, step="read", **facts)
+
+
+def _commit(version: int) -> str:
+    """As `log.paths` has it, whose patterns opening a table is not to compile."""
+    return f"{version:020d}.json"
 
 
 def _written(row: TableRow, name: str) -> float:
