@@ -38,7 +38,6 @@ from deltalakedb.commit.staged import StagedCommit, StagedTable, VectorClash
 from deltalakedb.commit.version import Committed, Version, group_row
 from deltalakedb.database_url import DatabaseUrl
 from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
-from deltalakedb.log.few_files import values_of
 
 _PAUSE_SECONDS = 0.003
 
@@ -309,7 +308,7 @@ class Attempt:
             predicates=table.reads.predicates,
             paths=table.reads.paths,
             whole_table=table.reads.whole_table,
-            removes=_removed(table),
+            removes=table.removed_paths,
             domains=frozenset(str(body["domain"]) for body in table.domains),
             has_protocol=table.protocol is not None,
             has_metadata=table.metadata is not None,
@@ -370,7 +369,11 @@ class Attempt:
     def _begin_log(self, each: Committed) -> None:
         """Nobody knows of the table, so that its first version is put within the transaction."""
         assert each.row is not None
-        if not self._ratifier.ratify(each.table.table, each.row):
+        # Of a far store an error may have lost no more than the answer.
+        self.put = each.version if self._ratifier.is_far(each.table.table) else -1
+        is_new = self._ratifier.ratify(each.table.table, each.row)
+        self.put = -1
+        if not is_new:
             raise log_exists(each.table.table.location)
 
     def _ratify(self, each: Committed, locked: Locked, wait: float) -> Statement:
@@ -403,14 +406,6 @@ class Attempt:
         if self._slot is not None and self.put < 0:
             with suppress(DeltaLakeError), writing(self._writer.url) as writer:
                 writer.transact([self._slot.free()])
-
-
-def _removed(table: StagedTable) -> dict[str, bool]:
-    """Raw paths that the commit removes, and whether only their vector changes."""
-    if not table.removes.num_rows:
-        return {}
-    again = set(values_of(table.added, "path"))
-    return {path: path in again for path in table.removes.column("path").to_pylist()}
 
 
 def _head_of(locked: Locked, table: StagedTable) -> LockedHead:

@@ -133,11 +133,15 @@ def _as_known(
     lost = unheard and error.kind is DeltaLakeErrorKind.MIRROR_CONFLICT
     if error.outcome != "failed" or (attempt.put < 0 and not lost):
         return error
+    table = staged.tables[0]
+    if table.makes_table:
+        then = "where its log has a version 0 by then, import the table, else make it again"
+    else:
+        then = f"run the same write with token={staged.token!r}: it finds what became of it"
     return DeltaLakeError(
         DeltaLakeErrorKind.COMMIT_UNKNOWN,
-        f"a commit of {staged.tables[0].table.full_name} got no answer, and may be in the log or "
-        f"get there yet ({error}); run the same write with token={staged.token!r}: it finds what "
-        "became of it",
+        f"a commit of {table.table.full_name} got no answer, and may be in the log or get there "
+        f"yet ({error}); {then}",
         token=staged.token,
     )
 

@@ -176,6 +176,14 @@ class StagedTable:
         return any(value is not False for value in added.unique().to_pylist())
 
     @property
+    def removed_paths(self) -> dict[str, bool]:
+        """Raw paths that the commit removes, and whether only their vector changes."""
+        if not self.removes.num_rows:
+            return {}
+        again = set(values_of(self.added, "path"))
+        return {path: path in again for path in self.removes.column("path").to_pylist()}
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to commit."""
         return not (

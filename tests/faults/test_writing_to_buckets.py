@@ -18,6 +18,7 @@ from deltalakedb.error import DeltaLakeError, DeltaLakeErrorKind
 from deltalakedb.migrate.safety import probe
 from deltalakedb.storage.open import open_store
 from deltalakedb.storage.pieces import Held, compare
+from deltalakedb.storage.s3.store import S3Store
 from deltalakedb.storage.spec import StoreSpec
 from tests.cli.commands import DL
 from tests.faults.lossy import LossyProxy
@@ -220,3 +221,26 @@ def test_credentials_that_expire_between_commit_and_log(
         assert table.append(pa.table({"x": [3]})).published
         assert theirs(s3, "t") == Counter([1, 3])
         table.close()
+
+
+def test_a_table_whose_first_version_got_no_answer_may_be_there(
+    s3: S3Bucket, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = S3Store.put_if_absent
+
+    def unanswered(store: S3Store, name: str, data: bytes) -> bool:
+        put(store, name, data)
+        raise DeltaLakeError(DeltaLakeErrorKind.STORAGE_ERROR, "no answer")
+
+    monkeypatch.setattr(S3Store, "put_if_absent", unanswered)
+    uri = f"deltasql://{sqlite_url}?table=t"
+    schema = pa.schema([("x", pa.int64())])
+    place = {"location": s3.url("t"), "storage_options": s3.options, "authority": "log"}
+    with pytest.raises(DeltaLakeError, match="import the table, else make it again") as caught:
+        dl.create_table(uri, schema, **place)
+    assert caught.value.kind is DeltaLakeErrorKind.COMMIT_UNKNOWN
+    assert caught.value.outcome == "unknown"
+    monkeypatch.undo()
+    assert theirs(s3, "t") == Counter()
+    with pytest.raises(DeltaLakeError, match="import it"):
+        dl.create_table(uri, schema, **place)
