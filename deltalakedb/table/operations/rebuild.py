@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import xxhash
@@ -98,18 +98,26 @@ def rebuild_log(
 
 
 def what_is_lost(catalog: LightCatalog | Catalog, row: TableRow, log: ObjectStore) -> str | None:
-    """What a log that the catalog has made lacks, so that nobody can read it; None for nothing."""
+    """What a log that the catalog has made lacks, so that nobody can read it; None for nothing.
+
+    What isn't durable there yet doesn't count: publishing puts it there again.
+    """
     [(durable,)] = catalog.reader.rows(
         "SELECT durable_version FROM dl_mirror WHERE table_key = ?", (row.table_key,)
     ) or [(-1,)]
+    if int(durable) < 0:
+        return None
     try:
-        reaches = latest_segment(read_listing(log)).head
+        found = read_listing(log)
+        found = replace(found, commits=tuple(c for c in found.commits if c.version <= durable))
+        reaches = latest_segment(found).head if found.commits or found.checkpoints else -1
     except DeltaLakeError as error:
         if error.kind not in _LOST:
             raise
         return error.message
     if reaches < int(durable):
-        return f"it ends at version {reaches}, and {durable} was in it"
+        ends = f"it ends at version {reaches}" if reaches >= 0 else "no version is left"
+        return f"{ends}, and {durable} was in it"
     return None
 
 
