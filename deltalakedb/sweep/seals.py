@@ -26,25 +26,43 @@ def known_sums(
 
     To be called before rows are read: what is changed in between has another seal the next night.
     A load of its own is known too where commits came since: by what was live then, and the rows of
-    those commits.
+    those commits; so is its seal.
     """
-    sealed = _seals(catalog, [row.live_load for row in rows], f"removed_version = {LIVE}")
+    sealed: dict[int, Sum] = {}
     known: dict[int, FileSums] = {}
-    if not sealed:
-        return sealed, known
     for row in rows:
         load, proof = row.live_load, proofs.get(row.table_key)
-        if proof is None or proof.seal is None or proof.load != load:
+        if proof is None or proof.seal is None or proof.load != load or in_heap(load):
             continue
-        if proof.seal == sealed[load]:
-            known[load] = proof.sums
-        elif proof.version < row.head_version and not in_heap(load):
-            at = proof.version
-            then = f"added_version <= {at} AND removed_version > {at}"
-            if _seals(catalog, [load], then)[load] == proof.seal:
-                since = changes_since(catalog, load, at)
+        if proof.version < row.head_version:
+            seal = _moved_on(catalog, load, proof.version, proof.seal)
+            if seal is not None:
+                since = changes_since(catalog, load, proof.version)
                 known[load] = proof.sums + since.new - since.closed
+                sealed[load] = seal
+    others = [row.live_load for row in rows if row.live_load not in sealed]
+    sealed |= _seals(catalog, others, f"removed_version = {LIVE}")
+    for row in rows:
+        load, proof = row.live_load, proofs.get(row.table_key)
+        if load in known or proof is None or proof.seal is None or proof.load != load:
+            continue
+        if proof.seal == sealed.get(load):
+            known[load] = proof.sums
     return sealed, known
+
+
+def _moved_on(catalog: Catalog, load: int, at: int, seal: Sum) -> Sum | None:
+    """The seal of a load whose seal at a version was this; None where it no longer is.
+
+    All rows are hashed once, those that commits since have brought or closed once more.
+    """
+    then = f"added_version <= {at} AND removed_version > {at}"
+    found = _seals(catalog, [load], then)
+    if found.get(load) != seal:
+        return None
+    new = _seals(catalog, [load], f"added_version > {at} AND removed_version = {LIVE}")
+    closed = _seals(catalog, [load], f"{then} AND removed_version < {LIVE}")
+    return seal + new[load] - closed[load]
 
 
 def _seals(catalog: Catalog, load_ids: Sequence[int], those: str) -> dict[int, Sum]:

@@ -64,6 +64,9 @@ def test_of_a_large_load_what_commits_changed_is_read(catalog_url: str, lake: li
         (_, large), sums = _known(catalog)
         assert (large.head_version, set(sums)) == (3, {large.live_load})
         assert sums == file_sums(catalog, [large.live_load])
+        # The next night's seal follows from the last one and what commits changed.
+        rows, proofs = [large], known_proofs(catalog)
+        assert known_sums(catalog, rows, proofs)[0] == known_sums(catalog, rows, {})[0] != {}
         # A row of before was changed beside: then all of them are read.
         _change(catalog, large, "stats", "7")
         assert _known(catalog)[1] == {}
