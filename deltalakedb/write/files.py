@@ -153,16 +153,16 @@ class FileWriter:
             self._bytes += rows.nbytes
             if waiting.bytes >= self._chunk or waiting.rows >= self._properties.row_group_rows:
                 self._flush(values, waiting)
-        if self._is_full():
+        if not self._make_room():
             self._relieve()
 
-    def _is_full(self) -> bool:
-        """Whether too much waits, even once what can be waited for has been encoded."""
+    def _make_room(self) -> bool:
+        """Wait for what is being encoded while too much waits; False where that isn't enough."""
         while self._bytes + self._encoding.waiting > self._buffered_bytes:
             if self._encoding.is_empty:
-                return True
+                return False
             self._encoding.settle()
-        return False
+        return True
 
     def _relieve(self) -> None:
         """Write the partitions that have much, put aside those that have little."""
@@ -206,7 +206,7 @@ class FileWriter:
             file = self._file(values)
             group = rows if step >= rows.num_rows else rows.slice(start, step)
             self._encoding.write(file, group, WORTH_A_ROW_GROUP)
-            self._is_full()
+            self._make_room()
             if self._encoding.size(file) >= self._size:
                 self._close(values)
 
